@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* libpmd: the C client API of pmd, on sd-bus. pmctl is made of it.
+ *
+ * Errors: functions return 0 or more on success and a negative errno on failure; where they take a pmd_error, it holds the stable name
+ * ("org.pmd1.Error.NoSuchProcess") and a sentence for people. A call that pmd refused returns the errno nearest to the error's name.
+ * Ownership: ret_… parameters give something to be freed with the function named; strings inside structs belong to the struct.
+ * Threads: one connection belongs to one thread. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct pmd_connection pmd_connection;
+typedef struct pmd_definition pmd_definition;
+
+typedef struct pmd_error {
+        char *name;    /* NULL: none */
+        char *message;
+} pmd_error;
+
+void pmd_error_free(pmd_error *e); /* frees what it holds and sets it to empty */
+
+/* ---- connection ---- */
+
+typedef enum pmd_scope {
+        PMD_SCOPE_AUTO,    /* private if $PMD_HOME or $PM2_HOME is set or no systemd runs, else system for root, else user */
+        PMD_SCOPE_SYSTEM,
+        PMD_SCOPE_USER,
+        PMD_SCOPE_PRIVATE,
+} pmd_scope;
+
+#define PMD_OPEN_NO_START (1U << 0)    /* fail with -ECONNREFUSED instead of starting pmd */
+#define PMD_OPEN_INTERACTIVE (1U << 1) /* polkit may ask for a password */
+
+/* Connects, starting pmd if none serves: by D-Bus activation, or, for a private instance, by launching it (one, however many clients
+ * try at once). home: of a private instance, NULL for the default. -ETIMEDOUT if pmd does not come up in 10 s. */
+int pmd_open(pmd_scope scope, const char *home, unsigned flags, pmd_connection **ret, pmd_error *reterr);
+pmd_connection *pmd_close(pmd_connection *c);
+
+/* The sd_bus below it (sd_bus *), for what this API lacks; still owned by the connection. */
+void *pmd_get_bus(pmd_connection *c);
+pmd_scope pmd_get_scope(pmd_connection *c);
+const char *pmd_get_home(pmd_connection *c);
+/* Whether this pmd_open() launched pmd. */
+bool pmd_was_started(pmd_connection *c);
+
+/* Microseconds a synchronous call waits for its answer; 0: the default of sd-bus, 25 s. */
+void pmd_set_timeout(pmd_connection *c, uint64_t usec);
+
+/* For an event loop: the fd and the poll events to wait for, the CLOCK_MONOTONIC deadline in µs, and what to call then. pmd_process() returns 1 while
+ * there is more to do. */
+int pmd_get_fd(pmd_connection *c);
+int pmd_get_events(pmd_connection *c);
+int pmd_get_timeout(pmd_connection *c, uint64_t *ret_usec);
+int pmd_process(pmd_connection *c);
+/* Blocks until something is to be processed, usec at most (UINT64_MAX: for ever). */
+int pmd_wait(pmd_connection *c, uint64_t usec);
+
+/* ---- definitions ---- */
+
+int pmd_definition_new(pmd_definition **ret);
+pmd_definition *pmd_definition_free(pmd_definition *d);
+/* By the names of pmd-app(5). pmd checks them; here only the memory can fail. */
+int pmd_definition_set_string(pmd_definition *d, const char *key, const char *value);
+int pmd_definition_set_strv(pmd_definition *d, const char *key, char *const *value);
+int pmd_definition_set_bool(pmd_definition *d, const char *key, bool value);
+int pmd_definition_set_int(pmd_definition *d, const char *key, int64_t value);
+
+/* ---- what pmd knows ---- */
+
+typedef struct pmd_attribute {
+        char *key;
+        enum { PMD_ATTRIBUTE_STRING, PMD_ATTRIBUTE_STRV, PMD_ATTRIBUTE_BOOL, PMD_ATTRIBUTE_INT, PMD_ATTRIBUTE_INTV } type;
+        char *string;
+        char **strv;
+        int64_t integer; /* also of a bool */
+        int64_t *integers;
+        size_t n_integers;
+} pmd_attribute;
+
+typedef struct pmd_process {
+        uint32_t id, instance, pid, n_restarts, unstable_restarts;
+        char *name, *name_space, *status, *exec_mode;
+        uint64_t start_usec, created_usec; /* CLOCK_REALTIME; 0: never */
+        int exit_code, exit_signal;        /* -1, 0: none */
+        char *exit_reason;
+        uint64_t memory, cpu_nsec, tasks;  /* UINT64_MAX: unknown */
+        double cpu_percent;
+        char *user, *version, *unit, *executable, *interpreter;
+        char **interpreter_args, **args;
+        char *cwd, *out_log_path, *error_log_path, *pid_file, *unique_id;
+        bool watching;
+        pmd_attribute *attributes;
+        size_t n_attributes;
+        char **environment; /* NULL unless asked for and allowed */
+} pmd_process;
+
+#define PMD_LIST_ENVIRONMENT (1U << 0) /* with the environments; -EACCES if one may not be read */
+
+/* targets: NULL or empty for all. */
+int pmd_list(pmd_connection *c, char *const *targets, unsigned flags, pmd_process **ret, size_t *ret_n, pmd_error *reterr);
+void pmd_process_free_many(pmd_process *p, size_t n);
+
+int pmd_ping(pmd_connection *c, pmd_error *reterr);
+/* "7.0.4"-like version of the daemon; to be freed with free(3). */
+int pmd_get_version(pmd_connection *c, char **ret, pmd_error *reterr);
+
+/* ---- requests ---- */
+
+typedef struct pmd_failure {
+        uint32_t process_id;
+        char *error_name, *message;
+} pmd_failure;
+
+/* How a request ended, all its jobs together. */
+typedef struct pmd_result {
+        uint32_t *process_ids; /* what it was about */
+        size_t n_processes;
+        bool canceled;
+        pmd_failure *failures;
+        size_t n_failures;
+} pmd_result;
+
+void pmd_result_free(pmd_result *r); /* what it holds */
+
+typedef enum pmd_verb { PMD_START, PMD_STOP, PMD_RESTART, PMD_DELETE } pmd_verb;
+
+/* Both wait until the jobs have ended. 0 if all went well; -EREMOTEIO if something failed, with *ret telling what; another negative errno,
+ * with *reterr, if nothing was done. */
+int pmd_start_app(pmd_connection *c, const pmd_definition *d, bool force, pmd_result *ret, pmd_error *reterr);
+int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_result *ret, pmd_error *reterr);
+
+/* The same without waiting: done() is called from pmd_process(). error is NULL on success, result empty on failure; both are gone afterwards. */
+typedef void (*pmd_done_t)(pmd_connection *c, int r, const pmd_result *result, const pmd_error *error, void *userdata);
+int pmd_start_app_async(pmd_connection *c, const pmd_definition *d, bool force, pmd_done_t done, void *userdata);
+int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_done_t done, void *userdata);
+
+/* The ids that were touched, to be freed with free(3). */
+int pmd_reset(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
+int pmd_send_signal(pmd_connection *c, char *const *targets, bool whole_unit, int signo, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
+int pmd_reopen_logs(pmd_connection *c, pmd_error *reterr);
+/* Stops all apps and ends pmd; returns when it is gone. */
+int pmd_exit(pmd_connection *c, pmd_error *reterr);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "pmd/pmd-forward.h"
+#include "shared/app-config.h"
+#include "shared/list.h"
+
+/* A name and the processes below it. The definition here is the one that the next process is made with; each process keeps its own. */
+struct App {
+        Manager *manager;
+        char *name;
+        char *object_path;        /* /org/pmd1/app/<escaped name> */
+        AppConfig *config;
+        uid_t owner;              /* who started it: may read its environment, as root may */
+        LIST_HEAD(Process, processes); /* by id */
+        Job *job;                 /* the one that runs */
+        LIST_HEAD(Job, waiting_jobs);
+        bool announced;           /* on the bus */
+};
+
+int app_new(Manager *m, AppConfig *config, uid_t owner, App **ret);
+App *app_free(App *a);
+DEFINE_CLEANUP_FUNC(App *, app_free);
+
+/* Adds n processes, each with the lowest free instance number, definition config. They are not started. 0 or a negative errno, none added then. */
+int app_add_processes(App *a, AppConfig *config, unsigned n);

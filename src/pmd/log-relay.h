@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "pmd/pmd-forward.h"
+#include "shared/macro.h"
+
+/* Carries the output of apps from their pipes to the journal and to files, on a thread of its own, so that neither a
+ * stalled disk nor a stopped journald stalls supervision. All functions below are for the main thread; they pass
+ * commands to the log thread and never wait for it, except log_relay_free(). */
+
+typedef enum LogStreamKind {
+        LOG_STREAM_OUT,
+        LOG_STREAM_ERR,
+        _LOG_STREAM_KIND_MAX,
+        _LOG_STREAM_KIND_INVALID = -EINVAL,
+} LogStreamKind;
+
+const char *log_stream_kind_to_string(LogStreamKind k); /* "out", "err" */
+LogStreamKind log_stream_kind_from_string(const char *s);
+
+typedef struct LogStreamSpec {
+        LogStreamKind kind;
+        const char *app, *name_space; /* copied, as all strings here */
+        unsigned id, instance;
+        pid_t pid;              /* OBJECT_PID */
+        const char *unit;       /* NULL: none */
+        bool journal;
+        const char *path;       /* file for this stream, NULL: none */
+        const char *combined_path; /* file for both streams, NULL: none */
+        uid_t uid;              /* whose rights the files are opened with */
+        gid_t gid;
+} LogStreamSpec;
+
+/* Called in the main loop when the pipe is at EOF (or was given up, below) and all its lines are with their targets. */
+typedef void (*log_stream_closed_t)(uint64_t stream, void *userdata);
+
+int log_relay_new(sd_event *event, LogRelay **ret);
+LogRelay *log_relay_free(LogRelay *l); /* writes out what is in the pipes now, then ends the thread */
+DEFINE_CLEANUP_FUNC(LogRelay *, log_relay_free);
+
+/* Takes over fd (the read end). 0 with the stream's number (never 0), or a negative errno, fd closed then. */
+int log_relay_add_stream(LogRelay *l, int fd, const LogStreamSpec *spec, log_stream_closed_t closed, void *userdata, uint64_t *ret_stream);
+
+/* The pid and unit are known only after the fork. */
+int log_relay_set_pid(LogRelay *l, uint64_t stream, pid_t pid, const char *unit);
+
+/* Reads what is in the pipe now and closes it, even if a stray process still holds the other end. closed() follows. */
+int log_relay_give_up(LogRelay *l, uint64_t stream);
+
+/* No callback any more; the stream lives on to its EOF. */
+int log_relay_forget(LogRelay *l, uint64_t stream);
+
+int log_relay_reopen_files(LogRelay *l);

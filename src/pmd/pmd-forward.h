@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* The types of pmd, so that no header needs another one. */
+typedef struct App App;
+typedef struct BusFace BusFace;
+typedef struct BusQueue BusQueue;
+typedef struct Job Job;
+typedef struct LogRelay LogRelay;
+typedef struct Manager Manager;
+typedef struct Monitor Monitor;
+typedef struct Process Process;
+typedef struct Runner Runner;
+typedef struct RunnerUnit RunnerUnit;
+typedef struct SystemdClient SystemdClient;

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <systemd/sd-event.h>
+#include <systemd/sd-id128.h>
+
+#include "pmd/log-relay.h"
+#include "pmd/pmd-forward.h"
+#include "pmd/process-spawn.h"
+#include "shared/app-config.h"
+#include "shared/list.h"
+#include "shared/pidref.h"
+#include "shared/restart-policy.h"
+
+/* One numbered instance of an app. "goal" is what was asked, "state" what is; see doc/ARCHITECTURE.md for the picture.
+ *
+ * process.c is the state machine and nothing else: its only inputs are process_event() calls, its only outputs are the
+ * operations of ProcessHost. The table test drives it with a fake host and a fake clock. */
+
+typedef enum ProcessState {
+        PROCESS_STOPPED,
+        PROCESS_SPAWNING, /* forked, waits for its unit at the gate, or gate open and exec not yet known */
+        PROCESS_STARTING, /* executed, not ready yet */
+        PROCESS_ONLINE,
+        PROCESS_STOPPING, /* told to finish */
+        PROCESS_KILLING,  /* SIGKILL sent */
+        PROCESS_DRAINING, /* main process gone; its unit or its output pipes are not empty yet */
+        PROCESS_BACKOFF,  /* waits to be restarted */
+        PROCESS_ERRORED,
+        _PROCESS_STATE_MAX,
+        _PROCESS_STATE_INVALID = -EINVAL,
+} ProcessState;
+
+const char *process_state_to_string(ProcessState s); /* "stopped", "spawning", …: ours, for logs */
+ProcessState process_state_from_string(const char *s);
+
+typedef enum ProcessEvent {
+        PROCESS_EVENT_UP,            /* goal becomes up */
+        PROCESS_EVENT_DOWN,          /* goal becomes down */
+        PROCESS_EVENT_RESTART,       /* goal becomes up, by way of a stop if it runs */
+        PROCESS_EVENT_ATTACHED,      /* the runner has put the child where it belongs */
+        PROCESS_EVENT_ATTACH_FAILED,
+        PROCESS_EVENT_EXEC_OK,
+        PROCESS_EVENT_EXEC_FAILED,
+        PROCESS_EVENT_READY,
+        PROCESS_EVENT_EXITED,        /* main process */
+        PROCESS_EVENT_DRAINED,       /* unit empty, output pipes at EOF */
+        PROCESS_EVENT_TIMER,         /* the one timer, armed by the state */
+        _PROCESS_EVENT_MAX,
+        _PROCESS_EVENT_INVALID = -EINVAL,
+} ProcessEvent;
+
+const char *process_event_to_string(ProcessEvent e);
+ProcessEvent process_event_from_string(const char *s);
+
+typedef enum ProcessGoal {
+        PROCESS_DOWN,
+        PROCESS_UP,
+        _PROCESS_GOAL_MAX,
+        _PROCESS_GOAL_INVALID = -EINVAL,
+} ProcessGoal;
+
+const char *process_goal_to_string(ProcessGoal g);
+ProcessGoal process_goal_from_string(const char *s);
+
+typedef enum ExitReason {
+        EXIT_REASON_NONE,        /* never ran */
+        EXIT_REASON_EXITED,
+        EXIT_REASON_SIGNAL,
+        EXIT_REASON_CORE_DUMP,
+        EXIT_REASON_OOM_KILL,
+        EXIT_REASON_KILL_TIMEOUT, /* did not end within kill_timeout, was killed */
+        EXIT_REASON_EXEC_FAILED,
+        EXIT_REASON_SPAWN_FAILED, /* fork, or no place for it in a scope or cgroup */
+        EXIT_REASON_UNKNOWN,      /* ended while nobody could see its status */
+        _EXIT_REASON_MAX,
+        _EXIT_REASON_INVALID = -EINVAL,
+} ExitReason;
+
+const char *exit_reason_to_string(ExitReason r);
+ExitReason exit_reason_from_string(const char *s);
+
+typedef struct LastExit {
+        int code;    /* exit code; -1: none (died by a signal, or never ran) */
+        int signal;  /* 0: none */
+        ExitReason reason;
+} LastExit;
+
+/* What changed, for the bus and for the saved state; bits are gathered until the end of the loop's turn. */
+typedef enum ProcessField {
+        PROCESS_FIELD_STATUS = 1 << 0,
+        PROCESS_FIELD_PID = 1 << 1,     /* and Unit, ControlGroup, InvocationID */
+        PROCESS_FIELD_COUNTERS = 1 << 2,
+        PROCESS_FIELD_EXIT = 1 << 3,
+        PROCESS_FIELD_CONFIG = 1 << 4,
+        PROCESS_FIELD_START = 1 << 5,   /* start time stamps */
+        PROCESS_FIELD_ALL = (1 << 6) - 1,
+} ProcessField;
+
+/* The world as the state machine sees it. All functions are called with the state already changed. */
+typedef struct ProcessHostVTable {
+        usec_t (*now)(Process *p);                    /* CLOCK_MONOTONIC */
+        int (*spawn)(Process *p);                     /* fork behind the gate and attach; ATTACHED or ATTACH_FAILED follows. < 0: failed at once */
+        int (*open_gate)(Process *p);                 /* EXEC_OK or EXEC_FAILED follows */
+        void (*ask_to_end)(Process *p);               /* kill_signal (to the tree if treekill) */
+        void (*kill)(Process *p);                     /* SIGKILL to the whole unit */
+        void (*drain)(Process *p);                    /* DRAINED follows */
+        void (*give_up_drain)(Process *p);            /* close what is left, DRAINED follows */
+        void (*arm_timer)(Process *p, usec_t at);     /* USEC_INFINITY: disarm */
+        void (*changed)(Process *p, ProcessField f);
+        void (*settled)(Process *p);                  /* reached STOPPED, ERRORED, ONLINE or BACKOFF: jobs look at it */
+} ProcessHostVTable;
+
+typedef enum ProcessTimer {
+        PROCESS_TIMER_NONE,
+        PROCESS_TIMER_KILL,  /* STOPPING, KILLING, DRAINING: patience ends */
+        PROCESS_TIMER_READY,
+        PROCESS_TIMER_RESTART,
+} ProcessTimer;
+
+struct Process {
+        const ProcessHostVTable *host;
+        Manager *manager;
+        App *app;
+        AppConfig *config;
+        unsigned id, instance;
+        char unique_id[37];           /* UUID, new with each process, as pm2's */
+
+        ProcessGoal goal;
+        ProcessState state;
+        ProcessTimer timer;
+        bool restart_wanted;          /* a stop under way is half of a restart */
+        bool kill_tried;              /* DRAINING: SIGKILL was sent to what was left */
+        bool main_exited;
+        bool gate_opened;
+        unsigned incarnation;         /* n of the unit name; grows with each spawn, never reused */
+
+        RestartHistory history;
+        unsigned n_restarts;
+        usec_t created_realtime;      /* when the process was made, or restarted on request */
+        usec_t started_monotonic, started_realtime; /* of the last spawn; 0: never */
+        LastExit last_exit;
+        SpawnStep spawn_failed_step;  /* with EXIT_REASON_EXEC_FAILED */
+        int spawn_error;              /* negative errno of the last failed spawn or exec */
+        const char *restart_reason;   /* why it is, or is not, restarted: static text of the policy */
+
+        /* What process-run.c holds for the present incarnation. */
+        PidRef main;
+        RunnerUnit *unit;
+        int gate_fd, error_fd;
+        sd_event_source *exit_source, *error_source, *timer_source, *drained_source;
+        uint64_t streams[_LOG_STREAM_KIND_MAX];
+        bool unit_empty;
+        bool streams_closed[_LOG_STREAM_KIND_MAX];
+
+        /* For monitor.c: the sample before the last, for CPUPercent. */
+        usec_t cpu_sampled_at, cpu_window_start;
+        uint64_t cpu_sample_nsec, cpu_window_nsec;
+        double cpu_percent;
+
+        /* For bus-queue.c. */
+        ProcessField dirty;
+        bool in_dirty_queue, announced;
+        LIST_FIELDS(Process, dirty_queue);
+
+        LIST_FIELDS(Process, siblings); /* of the App, by id */
+};
+
+/* process.c */
+void process_init(Process *p, const ProcessHostVTable *host, App *app, AppConfig *config, unsigned id, unsigned instance);
+void process_event(Process *p, ProcessEvent e);
+const char *process_status(const Process *p); /* pm2's word: "online", "stopping", "stopped", "launching", "errored", "waiting restart" */
+bool process_is_running(const Process *p);    /* a main process exists that is not known to have exited */
+bool process_is_settled(const Process *p);    /* in none of the states that end by themselves */
+void process_reset_counters(Process *p);
+
+/* process-run.c: the host that spawns, signals and drains for real */
+extern const ProcessHostVTable process_run_host;
+int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, Process **ret);
+Process *process_free(Process *p);
+DEFINE_CLEANUP_FUNC(Process *, process_free);
+int process_signal(Process *p, int signo, bool whole_unit);
+/* The environment the next incarnation gets: the definition's, and what pm2 gives a child. New strv. */
+int process_build_environment(const Process *p, char ***ret);
+/* Where its lines go. NULL: not to a file. New memory. */
+int process_log_path(const Process *p, LogStreamKind kind, char **ret);
+int process_pid_file(const Process *p, char **ret);

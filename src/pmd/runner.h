@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "pmd/pmd-forward.h"
+#include "shared/app-config.h"
+#include "shared/cgroup-util.h"
+#include "shared/instance.h"
+#include "shared/pidref.h"
+
+/* A Runner keeps the processes of one incarnation together: in a systemd scope, in a cgroup of pmd's own, or, where there is
+ * neither, by session, descent and a mark in the environment. The state machine never asks which.
+ *
+ * The life of a RunnerUnit, in order:
+ *   prepare()  before the fork. A runner with cgroups of its own makes the directory and sets cgroup_fd: the child is born in it.
+ *   attach()   the child exists (main is set) and waits at its gate. Ends in on_attached(unit, 0 or -errno), once, never from
+ *              within attach() itself.
+ *   signal()/kill()   at any time after the fork.
+ *   drain()    the main process is gone. on_empty(unit) follows once, from the event loop or from within, when nothing of the unit is
+ *              left alive; until then signal() and kill() still work.
+ *   free()     forgets it; what is left of the unit (an empty directory, an inactive scope) is removed.
+ */
+
+struct RunnerUnit {
+        Runner *runner;
+        char *name;            /* "pm-api-0-1.scope"; the cgroup's directory name is the same */
+        char *slice;           /* "pm-api.slice" */
+        char *cgroup;          /* absolute path in the v2 tree, NULL: unknown or none */
+        char *mark;            /* "unique_id=…" as it stands in the environment of every process that inherits it */
+        int cgroup_fd;         /* directory, -EBADF: unknown or none */
+        const PidRef *main;    /* the main process, owned by the Process; stays readable after its exit */
+        const AppConfig *config;
+        unsigned incarnation;
+        char invocation_id[33]; /* 32 hex digits after attach(), "" where there is none */
+
+        void (*on_attached)(RunnerUnit *u, int error);
+        void (*on_empty)(RunnerUnit *u);
+        void *userdata;
+};
+
+typedef struct RunnerVTable {
+        const char *name; /* "scope", "cgroup", "plain" */
+        size_t unit_size; /* of the runner's own struct, whose first member is RunnerUnit */
+
+        int (*prepare)(RunnerUnit *u);
+        int (*attach)(RunnerUnit *u);
+        int (*signal)(RunnerUnit *u, int signo); /* to every process of the unit; -ESRCH if there is none */
+        int (*kill)(RunnerUnit *u);              /* SIGKILL to every process of the unit */
+        int (*drain)(RunnerUnit *u);
+        int (*read_usage)(RunnerUnit *u, ResourceUsage *ret); /* what it can tell at once, without blocking */
+        void (*unit_done)(RunnerUnit *u);        /* frees what the runner's own struct holds */
+        void (*runner_done)(Runner *r);
+} RunnerVTable;
+
+struct Runner {
+        const RunnerVTable *vtable;
+        sd_event *event;
+        bool user;            /* names begin with "app-pm" */
+        void *backend;        /* SystemdClient, or the cgroup below which the units go */
+};
+
+/* The first that works of scope (needs a SystemdClient), cgroup, plain; name NULL means that, else just the one named.
+ * 0, -EOPNOTSUPP if it does not work here. */
+int runner_new(sd_event *event, SystemdClient *client, InstanceScope scope, const char *name, Runner **ret);
+Runner *runner_free(Runner *r);
+DEFINE_CLEANUP_FUNC(Runner *, runner_free);
+
+int runner_unit_new(Runner *r, const char *app, unsigned id, unsigned incarnation, const AppConfig *config, const PidRef *main_ref, RunnerUnit **ret);
+RunnerUnit *runner_unit_free(RunnerUnit *u);
+DEFINE_CLEANUP_FUNC(RunnerUnit *, runner_unit_free);
+
+static inline int runner_unit_prepare(RunnerUnit *u) {
+        return u->runner->vtable->prepare(u);
+}
+static inline int runner_unit_attach(RunnerUnit *u) {
+        return u->runner->vtable->attach(u);
+}
+static inline int runner_unit_signal(RunnerUnit *u, int signo) {
+        return u->runner->vtable->signal(u, signo);
+}
+static inline int runner_unit_kill(RunnerUnit *u) {
+        return u->runner->vtable->kill(u);
+}
+static inline int runner_unit_drain(RunnerUnit *u) {
+        return u->runner->vtable->drain(u);
+}
+/* cgroup files → what the runner knows → the sum over its processes; the first that has a figure. */
+int runner_unit_read_usage(RunnerUnit *u, ResourceUsage *ret);
+
+extern const RunnerVTable runner_scope_vtable, runner_cgroup_vtable, runner_plain_vtable;

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "pmd/pmd-forward.h"
+#include "shared/app-config.h"
+#include "shared/pidref.h"
+
+/* Talks to org.freedesktop.systemd1, asynchronously only, with at most 64 calls in flight and the rest queued. */
+
+typedef struct ScopeSpec {
+        const char *unit, *slice, *description;
+        const PidRef *main;
+        int kill_signal;
+        usec_t timeout_stop;
+        const char *after_unit; /* "pmd.service", NULL: none */
+} ScopeSpec;
+
+/* error: 0, or a negative errno (-EEXIST: the unit name is taken). invocation_id is "" if it could not be had. */
+typedef void (*scope_started_t)(void *userdata, int error, const char *cgroup, const char *invocation_id);
+typedef void (*unit_removed_t)(void *userdata);
+
+typedef struct ScopeRef ScopeRef;
+
+int systemd_client_new(sd_bus *bus, SystemdClient **ret);
+SystemdClient *systemd_client_free(SystemdClient *c);
+DEFINE_CLEANUP_FUNC(SystemdClient *, systemd_client_free);
+
+/* The callbacks come from the event loop; none after scope_ref_free(). removed: UnitRemoved of a unit that had started. */
+int systemd_client_start_scope(SystemdClient *c, const ScopeSpec *spec, scope_started_t started, unit_removed_t removed, void *userdata, ScopeRef **ret);
+ScopeRef *scope_ref_free(ScopeRef *s);
+DEFINE_CLEANUP_FUNC(ScopeRef *, scope_ref_free);
+
+/* Fire and forget; failures are logged at debug. */
+int systemd_client_stop_unit(SystemdClient *c, const char *unit);
+int systemd_client_kill_unit(SystemdClient *c, const char *unit, int signo);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <json-c/json.h>
+
+#include "shared/macro.h"
+#include "shared/time-util.h"
+
+/* The definition of an app: what an ecosystem file, the command line or a D-Bus call says of it. One table of options
+ * (app-config.c) drives all of these, the manual and the checks. A definition is filled once and then only read;
+ * processes and apps share it by reference. */
+
+typedef enum ExecMode {
+        EXEC_MODE_AUTO, /* not said: app_config_finish() decides as pm2 does */
+        EXEC_MODE_FORK,
+        EXEC_MODE_CLUSTER,
+        _EXEC_MODE_MAX,
+        _EXEC_MODE_INVALID = -EINVAL,
+} ExecMode;
+
+/* "fork_mode", "cluster_mode", as pm2 writes them; from_string takes "fork" and "cluster" too. */
+const char *exec_mode_to_string(ExecMode m);
+ExecMode exec_mode_from_string(const char *s);
+
+typedef enum LogTarget {
+        LOG_TARGET_AUTO, /* the journal where there is one, else files */
+        LOG_TARGET_JOURNAL,
+        LOG_TARGET_FILE,
+        LOG_TARGET_BOTH,
+        LOG_TARGET_NONE,
+        _LOG_TARGET_MAX,
+        _LOG_TARGET_INVALID = -EINVAL,
+} LogTarget;
+
+const char *log_target_to_string(LogTarget t);
+LogTarget log_target_from_string(const char *s);
+
+typedef struct AppConfig {
+        unsigned n_ref;
+
+        char *name;
+        char *name_space;        /* "namespace"; "default" */
+        char *script;            /* as given */
+        char *exec_path;         /* pm_exec_path: absolute, by app_config_finish() */
+        char **args;
+        char *interpreter;       /* "none": the script is executed itself */
+        char *interpreter_path;  /* absolute, by app_config_finish(); NULL with "none" */
+        char **interpreter_args;
+        char *cwd;               /* absolute after app_config_finish() */
+        char **env;              /* the caller's environment with the definition's own on top */
+        ExecMode exec_mode;
+        int instances;           /* as given: 0 and below count from the number of CPUs; after finish >= 1 */
+        bool instances_set;
+
+        char *user, *group;      /* names or numbers; NULL: pmd's own */
+        bool autostart, autorestart;
+        usec_t min_uptime, restart_delay, exp_backoff_restart_delay;
+        unsigned max_restarts;
+        int *stop_exit_codes;
+        size_t n_stop_exit_codes;
+        int kill_signal;         /* SIGINT */
+        usec_t kill_timeout;     /* 1600 ms */
+        usec_t listen_timeout;   /* 3000 ms */
+        bool treekill, wait_ready, shutdown_with_message;
+
+        char *out_file, *error_file, *log_file; /* NULL: the default name where files are written; "/dev/null": none */
+        char *pid_file;
+        LogTarget log_target;
+        bool merge_logs, merge_logs_set;
+        bool disable_logs, force, watch, vizion, source_map_support;
+        char *instance_var;      /* NODE_APP_INSTANCE */
+        char *version;           /* of the nearest package.json above the script, "N/A" */
+
+        uint64_t set;            /* bit n: option n of the table was given */
+} AppConfig;
+
+int app_config_new(AppConfig **ret); /* with all defaults */
+AppConfig *app_config_ref(AppConfig *c);
+AppConfig *app_config_unref(AppConfig *c);
+DEFINE_CLEANUP_FUNC(AppConfig *, app_config_unref);
+int app_config_copy(const AppConfig *c, AppConfig **ret);
+
+/* Sets one option by its name or an alias (snake_case or camelCase). Strings are taken for numbers, booleans and lists
+ * as on the command line. 0; -ENOENT for an unknown key; -EINVAL or -ERANGE with *reterr a sentence for the user that
+ * begins with the key ("kill_timeout: '12Q' is no duration …"), the definition untouched. */
+int app_config_set(AppConfig *c, const char *key, json_object *value, char **reterr);
+
+/* All options of a JSON object. *reterr collects every fault, a line each; the first error is returned. */
+int app_config_set_all(AppConfig *c, json_object *object, char **reterr);
+
+/* The options that were given, under their canonical names, without the environment. */
+int app_config_to_json(const AppConfig *c, json_object **ret);
+
+/* Derives what was not said, as pm2 does, and checks the whole: name from the script, absolute cwd (base is the
+ * caller's working directory, NULL where there is none: cwd must be absolute then), exec_path (cwd, then PATH of
+ * the definition's env), interpreter by extension or content, shell command strings, exec mode, number of instances, version.
+ * 0, or a negative errno with *reterr for the user: -ENOENT script or interpreter or cwd missing, -EACCES, -EINVAL. */
+int app_config_finish(AppConfig *c, const char *base, char **reterr);
+
+/* Whether a name can be an app's: 1 to 255 bytes of valid UTF-8, no '/', no control character, no leading '-', neither "." nor "..", not "all",
+ * not a number. NULL if it can, else why not (static). */
+const char *app_name_fault(const char *name);
+
+/* The option table, for --help, the command line, D-Bus introspection of definitions, and the manual. */
+typedef enum OptionType {
+        OPTION_STRING, OPTION_PATH, OPTION_STRV, OPTION_BOOL, OPTION_UINT, OPTION_MSEC, OPTION_SIGNAL, OPTION_INSTANCES,
+        OPTION_EXEC_MODE, OPTION_LOG_TARGET, OPTION_EXIT_CODES, OPTION_ENV, OPTION_USER,
+        _OPTION_TYPE_MAX,
+        _OPTION_TYPE_INVALID = -EINVAL,
+} OptionType;
+
+typedef struct AppOption {
+        const char *key;           /* snake_case */
+        const char *aliases;       /* space-separated, NULL */
+        OptionType type;
+        size_t offset;             /* of the field in AppConfig */
+        const char *cli;           /* "name" for --name; "no-autorestart" for a boolean that the flag turns off; NULL: none */
+        const char *cli_aliases;   /* further long flags, space-separated, NULL */
+        char cli_short;            /* 0: none */
+        const char *metavar;       /* "MS"; NULL for booleans */
+        uint64_t min, max;         /* for numbers */
+        const char *help;
+} AppOption;
+
+const AppOption *app_options(size_t *ret_n);
+const AppOption *app_option_find(const char *key); /* by name or alias, either case style */

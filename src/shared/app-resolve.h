@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "shared/macro.h"
+
+/* The questions about files that turn a definition into something to execute; used by app_config_finish() only. */
+
+/* The interpreter for a script: by extension (PM2-compatible table), else "none" for a binary or a script with a #! line that
+ * is executable, else "node". New memory. 0 or a negative errno of reading the file. */
+int interpreter_for_script(const char *path, char **ret);
+
+/* "version" of the nearest package.json in the script's directory or above, or "N/A". */
+int version_of_script(const char *path, char **ret);
+
+/* Splits as a shell splits words: spaces, single and double quotes, backslash. 0, -EINVAL for an open quote, -ENOMEM. */
+int split_args(const char *s, char ***ret);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <signal.h>
+
+#include "shared/macro.h"
+#include "shared/time-util.h"
+
+/* Files of a cgroup v2 directory, reached by a directory fd so that a path is resolved once. Values the kernel does not
+ * offer there are UINT64_MAX. */
+
+typedef struct ResourceUsage {
+        uint64_t memory_current; /* bytes */
+        uint64_t cpu_usage_nsec;
+        uint64_t tasks_current;
+} ResourceUsage;
+
+#define RESOURCE_USAGE_UNSET ((ResourceUsage) { UINT64_MAX, UINT64_MAX, UINT64_MAX })
+
+/* Where the cgroup2 tree is mounted (also the "unified" one of a hybrid host). New memory; -ENOENT if nowhere. */
+int cgroup_find_mount(char **ret);
+
+/* The cgroup v2 path of a process (0: ourselves), "/…". */
+int cgroup_path_of_pid(pid_t pid, char **ret);
+
+/* Opens "<mount>/<path>" as a directory. An fd or a negative errno. */
+int cgroup_open(const char *path);
+
+/* 1 if a live process is in the cgroup or below, 0 if none (or if it was removed), or a negative errno. */
+int cgroup_is_populated(int cgroup_fd);
+
+/* SIGKILL to all by cgroup.kill, else one by one until nobody is left. */
+int cgroup_kill_all(int cgroup_fd);
+
+/* Sends signo to every process of the cgroup, by pidfd. The number signalled or a negative errno. */
+int cgroup_signal_all(int cgroup_fd, int signo);
+
+/* All pids in the cgroup and below. New memory. The number or a negative errno. */
+int cgroup_get_pids(int cgroup_fd, pid_t **ret);
+
+/* What the controllers say; fields they lack stay UINT64_MAX. */
+int cgroup_read_usage(int cgroup_fd, ResourceUsage *ret);
+
+/* Adds memory (PSS is dear: resident minus shared, as statm tells), CPU time and threads of these processes: the figure of last resort. */
+int procs_read_usage(const pid_t *pids, size_t n, ResourceUsage *ret);
+
+/* Fills the fields of a that are UINT64_MAX from b. */
+void resource_usage_fill(ResourceUsage *a, const ResourceUsage *b);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "shared/macro.h"
+
+/* Closes fd unless it is negative, keeps errno, returns -EBADF so that "fd = safe_close(fd)" forgets it. */
+int safe_close(int fd);
+
+static inline void closep(int *fd) {
+        safe_close(*fd);
+}
+#define _cleanup_close_ _cleanup_(closep)
+
+void safe_close_pair(int p[static 2]);
+static inline void close_pairp(int (*p)[2]) {
+        safe_close_pair(*p);
+}
+#define _cleanup_close_pair_ _cleanup_(close_pairp)
+#define EBADF_PAIR { -EBADF, -EBADF }
+
+/* 0 or a negative errno. */
+int fd_nonblock(int fd, bool nonblock);
+int fd_cloexec(int fd, bool cloexec);
+
+/* Writes all n bytes, going on after EINTR and short writes. 0 or a negative errno. */
+int write_all(int fd, const void *data, size_t n);
+
+/* Opens /dev/null for standard input, output and error where they are closed. 0 or a negative errno. */
+int stdio_ensure(void);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "shared/string-util.h"
+
+char *startswith(const char *s, const char *prefix) {
+        size_t n = strlen(prefix);
+
+        return strncmp(s, prefix, n) == 0 ? (char *) s + n : NULL;
+}
+
+char *endswith(const char *s, const char *suffix) {
+        size_t n = strlen(s), m = strlen(suffix);
+
+        return n >= m && streq(s + n - m, suffix) ? (char *) s + n - m : NULL;
+}
+
+char *strjoin_internal(const char *first, ...) {
+        va_list ap;
+        size_t n = 0;
+        char *p, *q;
+
+        va_start(ap, first);
+        for (const char *s = first; s; s = va_arg(ap, const char *))
+                n += strlen(s);
+        va_end(ap);
+
+        p = q = new(char, n + 1);
+        if (!p)
+                return NULL;
+
+        va_start(ap, first);
+        for (const char *s = first; s; s = va_arg(ap, const char *))
+                q = stpcpy(q, s);
+        va_end(ap);
+
+        *q = 0;
+        return p;
+}
+
+char *strprintf(const char *format, ...) {
+        va_list ap;
+        char *p;
+        int r;
+
+        va_start(ap, format);
+        r = vasprintf(&p, format, ap);
+        va_end(ap);
+
+        return r < 0 ? NULL : p;
+}
+
+int free_and_strdup(char **p, const char *s) {
+        char *t = NULL;
+
+        if (s) {
+                t = strdup(s);
+                if (!t)
+                        return -ENOMEM;
+        }
+
+        free(*p);
+        *p = t;
+        return 0;
+}
+
+/* Length of the UTF-8 sequence at s, or 0 if it is none: overlong forms, surrogates and what lies above U+10FFFF are none. */
+static size_t utf8_sequence(const unsigned char *s, size_t n) {
+        static const struct {
+                unsigned char mask, lead;
+                uint32_t min;
+        } forms[] = { { 0x80, 0x00, 0 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 } };
+
+        for (size_t i = 0; i < ELEMENTSOF(forms); i++) {
+                uint32_t c;
+
+                if ((s[0] & forms[i].mask) != forms[i].lead)
+                        continue;
+                if (i >= n)
+                        return 0;
+
+                c = s[0] & (unsigned char) ~forms[i].mask;
+                for (size_t k = 1; k <= i; k++) {
+                        if ((s[k] & 0xc0) != 0x80)
+                                return 0;
+                        c = c << 6 | (s[k] & 0x3f);
+                }
+
+                return c < forms[i].min || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? 0 : i + 1;
+        }
+
+        return 0;
+}
+
+bool utf8_is_valid(const char *s, size_t n) {
+        const unsigned char *p = (const unsigned char *) s;
+
+        for (size_t k; n > 0; p += k, n -= k) {
+                k = utf8_sequence(p, n);
+                if (k == 0)
+                        return false;
+        }
+
+        return true;
+}
+
+static bool is_cc(unsigned char c) {
+        return c < 0x20 || c == 0x7f;
+}
+
+bool string_has_cc(const char *s) {
+        for (; *s; s++)
+                if (is_cc((unsigned char) *s))
+                        return true;
+        return false;
+}
+
+char *string_escape_cc(const char *s) {
+        static const char hex[] = "0123456789abcdef";
+        size_t n = strlen(s);
+        char *t, *q;
+
+        t = q = new(char, n * 4 + 1);
+        if (!t)
+                return NULL;
+
+        while (n > 0) {
+                size_t k = utf8_sequence((const unsigned char *) s, n);
+
+                /* U+0080 to U+009F are control characters too, to some terminals. */
+                if (k == 0 || is_cc((unsigned char) *s) || (k == 2 && (unsigned char) s[0] == 0xc2 && (unsigned char) s[1] < 0xa0)) {
+                        k = MAX(k, (size_t) 1);
+                        for (size_t i = 0; i < k; i++) {
+                                *q++ = '\\';
+                                *q++ = 'x';
+                                *q++ = hex[(unsigned char) s[i] >> 4];
+                                *q++ = hex[(unsigned char) s[i] & 15];
+                        }
+                } else
+                        q = mempcpy(q, s, k);
+
+                s += k;
+                n -= k;
+        }
+
+        *q = 0;
+        return t;
+}
