@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stdio.h>
+
+#include "libpmd/pmd.h"
+#include "shared/app-config.h"
+
+/* What the verbs of pmctl share: the options, the connection, messages and exit codes. */
+
+/* What a script sees. The table in pmctl(1) is the same. */
+typedef enum ExitCode {
+        EXIT_CODE_OK = 0,           /* done, also if there was nothing to do */
+        EXIT_CODE_FAILED = 1,       /* something failed */
+        EXIT_CODE_USAGE = 2,        /* unknown option or verb, missing operand */
+        EXIT_CODE_NO_PERMISSION = 4,
+        EXIT_CODE_NO_SUCH_APP = 5,  /* no such app or process */
+        EXIT_CODE_NOT_RUNNING = 7,
+        EXIT_CODE_UNREACHABLE = 69, /* no pmd answers and none could be started */
+        EXIT_CODE_TRY_AGAIN = 75,   /* pmd is exiting, or has too many jobs */
+        EXIT_CODE_TIMED_OUT = 124,
+} ExitCode;
+
+/* A flag that belongs to the definition of an app; value is NULL for a flag that takes none. */
+typedef struct AppFlag {
+        const AppOption *option;
+        const char *value;
+} AppFlag;
+
+/* All options are global, as in pm2: they stand before or after the verb and each verb looks at those it knows. Strings belong to argv. */
+typedef struct Options {
+        pmd_scope scope;
+        const char *home;        /* of a private pmd, NULL: the default */
+
+        bool json;               /* machine-readable */
+        bool silent;
+        bool color;              /* of standard output: a terminal, and nobody said no */
+        bool color_stderr;
+        bool force;
+        bool update_env;
+        bool mini_list;
+        const char *sort;        /* "field" or "field:desc", NULL: by id */
+
+        unsigned lines;          /* logs: 15 */
+        bool raw, nostream;      /* logs */
+        bool out, err;           /* logs: only this stream; both false: both */
+
+        AppFlag *app_flags;
+        size_t n_app_flags;
+        char **script_args;      /* what follows "--"; NULL: no "--" */
+} Options;
+
+/* A verb: argv[0] is the verb as it was typed, then come the operands, options taken out, NULL at the end. Prints what there is to say and
+ * returns an ExitCode. */
+typedef int (*verb_func_t)(int argc, char *argv[], const Options *o);
+
+int verb_start(int argc, char *argv[], const Options *o);
+int verb_act(int argc, char *argv[], const Options *o); /* stop, restart, delete */
+int verb_reset(int argc, char *argv[], const Options *o);
+int verb_send_signal(int argc, char *argv[], const Options *o);
+int verb_kill(int argc, char *argv[], const Options *o);
+int verb_ping(int argc, char *argv[], const Options *o);
+int verb_list(int argc, char *argv[], const Options *o);
+int verb_jlist(int argc, char *argv[], const Options *o);
+int verb_prettylist(int argc, char *argv[], const Options *o);
+int verb_pid(int argc, char *argv[], const Options *o);
+int verb_id(int argc, char *argv[], const Options *o);
+int verb_env(int argc, char *argv[], const Options *o);
+int verb_describe(int argc, char *argv[], const Options *o);
+int verb_logs(int argc, char *argv[], const Options *o);
+
+/* Messages in pm2's form: "[PM2] …" on standard output, "[PM2][WARN] …" and "[PM2][ERROR] …" on standard error; nothing with --silent. What comes
+ * from an app or a caller must have gone through string_escape_cc(). */
+void message_info(const Options *o, const char *format, ...) _printf_(2, 3);
+void message_warn(const Options *o, const char *format, ...) _printf_(2, 3);
+void message_error(const Options *o, const char *format, ...) _printf_(2, 3);
+
+/* Escape sequences, "" where standard output gets no colour. */
+typedef enum Color {
+        COLOR_NORMAL, /* ends any of the others */
+        COLOR_BOLD,
+        COLOR_INVERSE,
+        COLOR_RED,
+        COLOR_GREEN,
+        COLOR_YELLOW,
+        COLOR_BLUE,
+        COLOR_CYAN,
+        COLOR_GREY,
+        COLOR_HEADER, /* bold cyan */
+        _COLOR_MAX,
+} Color;
+
+const char *color(const Options *o, Color c);
+
+/* Connects to the pmd that the options mean. 0, or an ExitCode, the message printed. flags are those of pmd_open(). */
+int acquire_connection(const Options *o, unsigned flags, pmd_connection **ret);
+static inline void pmd_closep(pmd_connection **c) {
+        if (*c)
+                (void) pmd_close(*c);
+}
+#define _cleanup_connection_ _cleanup_(pmd_closep)
+
+/* The ExitCode for what libpmd returned; e may be NULL. */
+ExitCode exit_code_from_error(int r, const pmd_error *e);
+
+/* Prints what went wrong and returns its ExitCode. */
+int report_error(const Options *o, int r, const pmd_error *e);
+
+/* Processes, sorted by id. */
+typedef struct ProcessList {
+        pmd_process *items;
+        size_t n;
+} ProcessList;
+
+void process_list_done(ProcessList *l);
+#define _cleanup_process_list_ _cleanup_(process_list_done)
+
+/* pmd_list() that prints its error: 0 or an ExitCode. */
+int fetch_processes(const Options *o, pmd_connection *c, char *const *targets, unsigned flags, ProcessList *ret);
+
+/* What the list looks like after a change. 0 or an ExitCode. */
+int print_process_table(const Options *o, pmd_connection *c);
