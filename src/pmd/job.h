@@ -44,19 +44,22 @@ struct Job {
         uint32_t id;
         JobVerb verb;
         App *app;
-        bool running;
+        bool running, in_check_queue;
         unsigned *process_ids; /* what it is about, by id: a process may be gone before the job is */
         bool *finished;
         size_t n_processes;
         JobFailure *failures;
         size_t n_failures, n_failures_allocated;
         LIST_FIELDS(Job, jobs); /* the App's waiting jobs */
+        LIST_FIELDS(Job, check_queue);
 };
 
 /* Queues it, starts it if nothing is in its way. -EBUSY if too many wait. */
 int job_new(App *a, JobVerb verb, Process *const *processes, size_t n, Job **ret);
 Job *job_free(Job *j);
 
-/* From manager_dispatch: looks at a process of the app that settled. May end and free the job. */
-void job_process_settled(Job *j, Process *p);
-void job_run_next(App *a);
+/* From the manager's dispatch: ends, and frees, the job if all its processes are where they should be, and runs the next one. */
+void job_check(Job *j);
+
+/* Ends it now. */
+void job_finish(Job *j, JobResult result);

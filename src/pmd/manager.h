@@ -31,16 +31,16 @@ struct Manager {
 
         /* Drained once per turn of the loop, by a deferred source: objects never act on each other recursively. */
         sd_event_source *dispatch_source;
-        Process **settled;        /* processes whose jobs have to look at them */
-        size_t n_settled, n_settled_allocated;
+        LIST_HEAD(Job, jobs_to_check);
         LIST_HEAD(Process, dirty_processes);
 
         bool exiting;             /* every app is being stopped, then the loop ends */
+        sd_event_source *sigterm_source, *sigint_source, *sighup_source, *sigusr2_source;
         sd_bus_message *exit_message; /* who asked, to be answered when all are gone */
 };
 
-int manager_new(Instance *instance, const char *runner_name, Manager **ret); /* takes the instance */
-int manager_startup(Manager *m); /* directories, lock, runner, log thread, bus; -EBUSY: another pmd serves */
+int manager_new(Instance *instance, Manager **ret); /* takes the instance */
+int manager_startup(Manager *m, const char *runner_name); /* directories, lock, runner, log thread, bus; -EBUSY: another pmd serves */
 Manager *manager_free(Manager *m);
 DEFINE_CLEANUP_FUNC(Manager *, manager_free);
 
@@ -48,21 +48,27 @@ DEFINE_CLEANUP_FUNC(Manager *, manager_free);
 App *manager_get_app(Manager *m, const char *name);
 Process *manager_get_process(Manager *m, unsigned id);
 
-/* What operands mean: "all", a name, a namespace, an id, /regex/, or the absolute path of a script; in pm2's order. Each process once, by id.
+/* manager-targets.c: what operands mean: "all", a name, a namespace, an id, /regex/, or the absolute path of a script; in pm2's order. Each process once, by id.
  * 0, or -ENOENT with *ret_unknown the operand nothing answers to (static or the operand itself), -EINVAL for a bad regex. */
 int manager_resolve_targets(Manager *m, char *const *targets, Process ***ret, size_t *ret_n, const char **ret_unknown);
 
 /* Upward calls of the objects */
 void manager_add_process(Manager *m, Process *p);      /* memory was reserved by manager_reserve_processes() */
 int manager_reserve_processes(Manager *m, size_t n);
-void manager_remove_process(Manager *m, Process *p);
-void manager_enqueue_settled(Manager *m, Process *p);
+void manager_remove_process(Manager *m, Process *p);    /* and frees it */
+void manager_remove_app(Manager *m, App *a);            /* and frees it; it has no processes */
+void manager_process_settled(Manager *m);             /* for the shutdown, which waits for all of them */
+void manager_enqueue_job_check(Manager *m, Job *j);
+void manager_dequeue_job_check(Manager *m, Job *j);
 void manager_enqueue_changed(Manager *m, Process *p);  /* p->dirty says what */
 void manager_job_new(Manager *m, Job *j);
 void manager_job_removed(Manager *m, Job *j, JobResult result);
 
-/* Requests, used by the bus face. Definitions are finished and checked. */
-int manager_start_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret_app, Job **ret_job);
+/* Requests, used by the bus face. Definitions are finished and checked. While the manager is exiting all give -ESHUTDOWN.
+ *
+ * -EEXIST: there is an app of that name and force was not given. -ESRCH, -ENOENT: no such user, no such group. -EBUSY: too many jobs.
+ * ret_ids: the processes that were made, new memory. */
+int manager_start_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret_app, Job **ret_job, uint32_t **ret_ids, size_t *ret_n);
 /* One job per app that is touched; *ret_ids is new memory. */
 int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, uint32_t **ret_ids, size_t *ret_n);
 int manager_exit(Manager *m);  /* stop everything, then leave the loop */

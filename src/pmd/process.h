@@ -108,7 +108,7 @@ typedef struct ProcessHostVTable {
         void (*give_up_drain)(Process *p);            /* close what is left, DRAINED follows */
         void (*arm_timer)(Process *p, usec_t at);     /* USEC_INFINITY: disarm */
         void (*changed)(Process *p, ProcessField f);
-        void (*settled)(Process *p);                  /* reached STOPPED, ERRORED, ONLINE or BACKOFF: jobs look at it */
+        void (*settled)(Process *p);                  /* reached STOPPED, ERRORED, ONLINE or BACKOFF, or is stuck: its job looks at it */
 } ProcessHostVTable;
 
 typedef enum ProcessTimer {
@@ -131,8 +131,8 @@ struct Process {
         ProcessTimer timer;
         bool restart_wanted;          /* a stop under way is half of a restart */
         bool kill_tried;              /* DRAINING: SIGKILL was sent to what was left */
-        bool main_exited;
-        bool gate_opened;
+        bool stuck;                   /* KILLING: not even that ended it */
+        bool reached_online;          /* this incarnation */
         unsigned incarnation;         /* n of the unit name; grows with each spawn, never reused */
 
         RestartHistory history;
@@ -145,22 +145,21 @@ struct Process {
         const char *restart_reason;   /* why it is, or is not, restarted: static text of the policy */
 
         /* What process-run.c holds for the present incarnation. */
+        Credentials *credentials;     /* whose rights it runs with; NULL: pmd's own */
         PidRef main;
         RunnerUnit *unit;
         int gate_fd, error_fd;
         sd_event_source *exit_source, *error_source, *timer_source, *drained_source;
-        uint64_t streams[_LOG_STREAM_KIND_MAX];
+        uint64_t streams[_LOG_STREAM_KIND_MAX]; /* 0: none, or closed */
         bool unit_empty;
-        bool streams_closed[_LOG_STREAM_KIND_MAX];
 
-        /* For monitor.c: the sample before the last, for CPUPercent. */
-        usec_t cpu_sampled_at, cpu_window_start;
-        uint64_t cpu_sample_nsec, cpu_window_nsec;
-        double cpu_percent;
+        /* For monitor.c: where the window of CPUPercent begins, and where the next one may. */
+        usec_t cpu_window_start, cpu_sampled_at;
+        uint64_t cpu_window_nsec, cpu_sample_nsec;
 
         /* For bus-queue.c. */
         ProcessField dirty;
-        bool in_dirty_queue, announced;
+        bool in_dirty_queue;
         LIST_FIELDS(Process, dirty_queue);
 
         LIST_FIELDS(Process, siblings); /* of the App, by id */
@@ -171,7 +170,8 @@ void process_init(Process *p, const ProcessHostVTable *host, App *app, AppConfig
 void process_event(Process *p, ProcessEvent e);
 const char *process_status(const Process *p); /* pm2's word: "online", "stopping", "stopped", "launching", "errored", "waiting restart" */
 bool process_is_running(const Process *p);    /* a main process exists that is not known to have exited */
-bool process_is_settled(const Process *p);    /* in none of the states that end by themselves */
+/* What the last start failed with, for people; new memory. */
+char *process_failure_message(const Process *p);
 void process_reset_counters(Process *p);
 
 /* process-run.c: the host that spawns, signals and drains for real */
@@ -180,8 +180,14 @@ int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned i
 Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
 int process_signal(Process *p, int signo, bool whole_unit);
-/* The environment the next incarnation gets: the definition's, and what pm2 gives a child. New strv. */
+
+/* process-env.c: the environment the next incarnation gets: the definition's, and what pm2 gives a child. New strv. */
 int process_build_environment(const Process *p, char ***ret);
-/* Where its lines go. NULL: not to a file. New memory. */
+
+/* process-files.c: where its lines go. *ret NULL: not to a file. New memory. */
+LogTarget process_log_target(const Process *p); /* never LOG_TARGET_AUTO */
 int process_log_path(const Process *p, LogStreamKind kind, char **ret);
+int process_combined_log_path(const Process *p, char **ret);
 int process_pid_file(const Process *p, char **ret);
+void process_write_pid_file(const Process *p);
+void process_remove_pid_file(const Process *p);

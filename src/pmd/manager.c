@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <json-c/linkhash.h>
+#include <sys/file.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "pmd/app.h"
+#include "pmd/bus-face.h"
+#include "pmd/log-relay.h"
+#include "pmd/manager.h"
+#include "pmd/process.h"
+#include "pmd/runner.h"
+#include "pmd/systemd-client.h"
+#include "shared/fd-util.h"
+#include "shared/log.h"
+#include "shared/string-util.h"
+
+/* ---- the deferred queues ---- */
+
+static void finish_exit(Manager *m) {
+        if (m->exit_message) {
+                (void) sd_bus_reply_method_return(m->exit_message, NULL);
+                m->exit_message = sd_bus_message_unref(m->exit_message);
+        }
+        (void) sd_event_exit(m->event, 0);
+}
+
+static bool may_still_end(const Process *p) {
+        return process_is_running(p) ? !p->stuck : p->state == PROCESS_DRAINING;
+}
+
+static void check_exit(Manager *m) {
+        for (size_t i = 0; i < m->n_processes; i++)
+                if (may_still_end(m->processes[i]))
+                        return;
+        finish_exit(m);
+}
+
+static int on_dispatch(sd_event_source *s, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        for (Job *j; (j = m->jobs_to_check);) {
+                manager_dequeue_job_check(m, j);
+                job_check(j);
+        }
+
+        for (Process *p; (p = m->dirty_processes);) {
+                ProcessField fields = TAKE_GENERIC(p->dirty, 0);
+
+                LIST_REMOVE(dirty_queue, m->dirty_processes, p);
+                p->in_dirty_queue = false;
+                bus_face_process_changed(m->bus_face, p, fields);
+        }
+
+        if (m->exiting)
+                check_exit(m);
+        return 0;
+}
+
+static void wake_dispatch(Manager *m) {
+        int r;
+
+        r = sd_event_source_set_enabled(m->dispatch_source, SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_error_errno(r, "Failed to schedule the dispatch of the queues: %m");
+}
+
+void manager_enqueue_job_check(Manager *m, Job *j) {
+        if (!j->in_check_queue) {
+                LIST_PREPEND(check_queue, m->jobs_to_check, j);
+                j->in_check_queue = true;
+        }
+        wake_dispatch(m);
+}
+
+void manager_dequeue_job_check(Manager *m, Job *j) {
+        if (!j->in_check_queue)
+                return;
+        LIST_REMOVE(check_queue, m->jobs_to_check, j);
+        j->in_check_queue = false;
+}
+
+void manager_enqueue_changed(Manager *m, Process *p) {
+        if (p->in_dirty_queue)
+                return;
+        LIST_PREPEND(dirty_queue, m->dirty_processes, p);
+        p->in_dirty_queue = true;
+        wake_dispatch(m);
+}
+
+void manager_process_settled(Manager *m) {
+        if (m->exiting)
+                wake_dispatch(m);
+}
+
+void manager_job_new(Manager *m, Job *j) {
+        do
+                j->id = ++m->next_job_id;
+        while (j->id == 0);
+        bus_face_job_new(m->bus_face, j);
+}
+
+/* ---- registries ---- */
+
+App *manager_get_app(Manager *m, const char *name) {
+        void *a;
+
+        return lh_table_lookup_ex(m->apps, name, &a) ? a : NULL;
+}
+
+/* Where id stands, or would stand, in the ascending array. */
+static size_t process_index(const Manager *m, unsigned id) {
+        size_t lo = 0, hi = m->n_processes;
+
+        while (lo < hi) {
+                size_t mid = lo + (hi - lo) / 2;
+
+                if (m->processes[mid]->id < id)
+                        lo = mid + 1;
+                else
+                        hi = mid;
+        }
+        return lo;
+}
+
+Process *manager_get_process(Manager *m, unsigned id) {
+        size_t i = process_index(m, id);
+
+        return i < m->n_processes && m->processes[i]->id == id ? m->processes[i] : NULL;
+}
+
+int manager_reserve_processes(Manager *m, size_t n) {
+        return GREEDY_REALLOC(m->processes, m->n_processes_allocated, m->n_processes + n) ? 0 : -ENOMEM;
+}
+
+void manager_add_process(Manager *m, Process *p) {
+        assert(m->n_processes < m->n_processes_allocated);
+        m->processes[m->n_processes++] = p; /* ids only grow while there are processes */
+        bus_face_process_new(m->bus_face, p);
+}
+
+void manager_remove_app(Manager *m, App *a) {
+        bus_face_app_removed(m->bus_face, a);
+        (void) lh_table_delete(m->apps, a->name);
+        app_free(a);
+}
+
+void manager_remove_process(Manager *m, Process *p) {
+        size_t i = process_index(m, p->id);
+
+        bus_face_process_removed(m->bus_face, p);
+
+        LIST_REMOVE(siblings, p->app->processes, p);
+        if (p->in_dirty_queue)
+                LIST_REMOVE(dirty_queue, m->dirty_processes, p);
+        memmove(m->processes + i, m->processes + i + 1, (m->n_processes - i - 1) * sizeof(Process *));
+        if (--m->n_processes == 0)
+                m->next_process_id = 0;
+        process_free(p);
+}
+
+void manager_job_removed(Manager *m, Job *j, JobResult result) {
+        bus_face_job_removed(m->bus_face, j, result);
+}
+
+/* ---- requests ---- */
+
+static int get_or_make_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret) {
+        App *a = manager_get_app(m, config->name);
+        int r;
+
+        if (a) {
+                *ret = a;
+                return force ? 0 : -EEXIST;
+        }
+
+        r = app_new(m, config, owner, &a);
+        if (r < 0)
+                return r;
+        if (lh_table_insert(m->apps, a->name, a) < 0) {
+                app_free(a);
+                return -ENOMEM;
+        }
+        bus_face_app_new(m->bus_face, a);
+        *ret = a;
+        return 1;
+}
+
+static Process **newest_processes(Manager *m, unsigned n) {
+        return m->processes + m->n_processes - n;
+}
+
+static int start_new_processes(Manager *m, App *a, unsigned n, Job **ret_job, uint32_t **ret_ids) {
+        _cleanup_free_ uint32_t *ids = NULL;
+        int r;
+
+        ids = new(uint32_t, n);
+        if (!ids)
+                return -ENOMEM;
+        for (unsigned i = 0; i < n; i++)
+                ids[i] = newest_processes(m, n)[i]->id;
+
+        r = job_new(a, JOB_START, newest_processes(m, n), a->config->autostart ? n : 0, ret_job);
+        if (r < 0)
+                return r;
+
+        *ret_ids = TAKE_PTR(ids);
+        return 0;
+}
+
+int manager_start_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret_app, Job **ret_job, uint32_t **ret_ids, size_t *ret_n) {
+        unsigned n = (unsigned) config->instances;
+        bool is_new;
+        App *a;
+        int r;
+
+        if (m->exiting)
+                return -ESHUTDOWN;
+
+        r = get_or_make_app(m, config, owner, force, &a);
+        if (r < 0)
+                return r;
+        is_new = r > 0;
+
+        r = app_add_processes(a, config, n);
+        if (r < 0) {
+                if (is_new)
+                        manager_remove_app(m, a);
+                return r;
+        }
+
+        app_config_unref(a->config);
+        a->config = app_config_ref(config);
+
+        r = start_new_processes(m, a, n, ret_job, ret_ids);
+        if (r < 0) {
+                for (unsigned i = 0; i < n; i++)
+                        manager_remove_process(m, m->processes[m->n_processes - 1]);
+                if (is_new)
+                        manager_remove_app(m, a);
+                return r;
+        }
+
+        *ret_app = a;
+        *ret_n = n;
+        return 0;
+}
+
+/* The processes of the list that belong to one app, in their order. */
+static size_t pick_siblings(Process *const *processes, size_t n, const App *a, Process **ret) {
+        size_t k = 0;
+
+        for (size_t i = 0; i < n; i++)
+                if (processes[i]->app == a)
+                        ret[k++] = processes[i];
+        return k;
+}
+
+static bool first_of_its_app(Process *const *processes, size_t i) {
+        for (size_t k = 0; k < i; k++)
+                if (processes[k]->app == processes[i]->app)
+                        return false;
+        return true;
+}
+
+int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, uint32_t **ret_ids, size_t *ret_n) {
+        _cleanup_free_ Process **siblings = NULL;
+        _cleanup_free_ uint32_t *ids = NULL;
+        size_t n_ids = 0;
+        int r;
+
+        if (m->exiting)
+                return -ESHUTDOWN;
+
+        siblings = new(Process *, n);
+        ids = new(uint32_t, n);
+        if (!siblings || !ids)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < n; i++) {
+                Job *j;
+
+                if (!first_of_its_app(processes, i))
+                        continue;
+                r = job_new(processes[i]->app, verb, siblings, pick_siblings(processes, n, processes[i]->app, siblings), &j);
+                if (r < 0)
+                        return r;
+                ids[n_ids++] = j->id;
+        }
+
+        *ret_ids = TAKE_PTR(ids);
+        *ret_n = n_ids;
+        return 0;
+}
+
+int manager_exit(Manager *m) {
+        if (m->exiting)
+                return 0;
+
+        m->exiting = true;
+        (void) sd_notify(false, "STOPPING=1");
+        for (size_t i = 0; i < m->n_processes; i++)
+                process_event(m->processes[i], PROCESS_EVENT_DOWN);
+        wake_dispatch(m);
+        return 0;
+}
+
+/* ---- start-up and shutdown ---- */
+
+static int on_signal_exit(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        log_info("Got SIG%s, stopping all apps.", strna(sigabbrev_np((int) si->ssi_signo)));
+        return manager_exit(m);
+}
+
+static int on_signal_reopen(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        (void) log_relay_reopen_files(m->log_relay);
+        return 0;
+}
+
+static int on_signal_ignore(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
+        return 0;
+}
+
+static int add_signals(Manager *m) {
+        const struct {
+                int signo;
+                sd_event_signal_handler_t handler;
+                sd_event_source **source;
+        } signals[] = {
+                { SIGTERM, on_signal_exit, &m->sigterm_source },
+                { SIGINT, on_signal_exit, &m->sigint_source },
+                { SIGHUP, on_signal_ignore, &m->sighup_source },
+                { SIGUSR2, on_signal_reopen, &m->sigusr2_source },
+        };
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(signals); i++) {
+                r = sd_event_add_signal(m->event, signals[i].source, signals[i].signo, signals[i].handler, m);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int manager_new(Instance *instance, Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        m = new0(Manager, 1);
+        if (!m) {
+                instance_free(instance);
+                return -ENOMEM;
+        }
+        m->instance = instance;
+        m->lock_fd = -EBADF;
+        m->uid = geteuid();
+        m->log_to_journal = instance->scope != INSTANCE_PRIVATE;
+
+        m->apps = lh_kchar_table_new(16, NULL);
+        if (!m->apps)
+                return -ENOMEM;
+
+        r = sd_event_new(&m->event);
+        if (r < 0)
+                return r;
+        (void) sd_event_set_watchdog(m->event, true);
+
+        r = sd_event_add_defer(m->event, &m->dispatch_source, on_dispatch, m);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(m->dispatch_source, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+static int take_lock(Manager *m) {
+        m->lock_fd = open(m->instance->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (m->lock_fd < 0)
+                return log_error_errno(errno, "Failed to open %s: %m", m->instance->lock_path);
+
+        if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+                if (errno == EWOULDBLOCK)
+                        return log_error_errno(EBUSY, "Another pmd serves %s already.", m->instance->runtime_dir);
+                return log_error_errno(errno, "Failed to lock %s: %m", m->instance->lock_path);
+        }
+
+        if (ftruncate(m->lock_fd, 0) >= 0)
+                (void) dprintf(m->lock_fd, "%d\n", (int) getpid());
+        return 0;
+}
+
+static bool is_main(pid_t pid, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        for (size_t i = 0; i < m->n_processes; i++)
+                if (m->processes[i]->main.pid == pid)
+                        return true;
+        return false;
+}
+
+static int start_runner(Manager *m, const char *name) {
+        sd_bus *bus = bus_face_get_bus(m->bus_face);
+        int r;
+
+        if (bus) {
+                r = systemd_client_new(bus, &m->systemd);
+                if (r < 0)
+                        return log_error_errno(r, "Failed to set up the connection to systemd: %m");
+        }
+
+        r = runner_new(m->event, m->systemd, m->instance->scope, name, &m->runner);
+        if (r < 0)
+                return log_error_errno(r, "Failed to set up the runner%s%s: %m", name ? " " : "", strempty(name));
+
+        r = runner_set_reaper(m->runner, is_main, m);
+        if (r < 0)
+                return log_error_errno(r, "Failed to set up the reaping of orphans: %m");
+
+        log_info("Keeping the processes of apps together by %s.", m->runner->vtable->name);
+        return 0;
+}
+
+int manager_startup(Manager *m, const char *runner_name) {
+        int r;
+
+        r = instance_make_directories(m->instance);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the directories below %s: %m", m->instance->home);
+        r = take_lock(m);
+        if (r < 0)
+                return r;
+        r = add_signals(m);
+        if (r < 0)
+                return log_error_errno(r, "Failed to watch for signals: %m");
+        r = log_relay_new(m->event, &m->log_relay);
+        if (r < 0)
+                return log_error_errno(r, "Failed to start the log thread: %m");
+        r = bus_face_new(m, &m->bus_face);
+        if (r < 0)
+                return log_error_errno(r, "Failed to set up the bus: %m");
+        r = start_runner(m, runner_name);
+        if (r < 0)
+                return r;
+        r = bus_face_start(m->bus_face);
+        if (r < 0)
+                return log_error_errno(r, "Failed to serve: %m");
+        return 0;
+}
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+
+        sd_bus_message_unref(m->exit_message);
+        while (m->n_processes > 0)
+                manager_remove_process(m, m->processes[m->n_processes - 1]);
+        free(m->processes);
+        if (m->apps)
+                for (struct lh_entry *e; (e = lh_table_head(m->apps));)
+                        manager_remove_app(m, lh_entry_v(e));
+        lh_table_free(m->apps);
+
+        runner_free(m->runner);
+        systemd_client_free(m->systemd);
+        bus_face_free(m->bus_face);
+        log_relay_free(m->log_relay);
+
+        sd_event_source_unref(m->dispatch_source);
+        sd_event_source_unref(m->sigterm_source);
+        sd_event_source_unref(m->sigint_source);
+        sd_event_source_unref(m->sighup_source);
+        sd_event_source_unref(m->sigusr2_source);
+        sd_event_unref(m->event);
+
+        safe_close(m->lock_fd);
+        instance_free(m->instance);
+        return mfree(m);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "pmd/manager.h"
+#include "shared/fd-util.h"
+#include "shared/instance.h"
+#include "shared/log.h"
+#include "shared/string-util.h"
+
+static InstanceScope arg_scope = _INSTANCE_SCOPE_INVALID;
+static const char *arg_home = NULL;
+static const char *arg_runner = NULL;
+
+static int help(void) {
+        printf("%s [OPTIONS…]\n\n"
+               "Process manager daemon. It is started by D-Bus activation or by pmctl(1); nobody needs to call it.\n\n"
+               "     --system             Serve the system: system bus, PID 1, journal\n"
+               "     --user               Serve the calling user: session bus, user manager, journal\n"
+               "     --private[=DIR]      Serve below a directory (default: $PMD_HOME, ~/.pmd): no bus, no systemd, log files\n"
+               "     --runner=KIND        Keep processes together by \"scope\", \"cgroup\" or \"plain\" (default: the first that works)\n"
+               "     --log-level=LEVEL    emerg … debug\n"
+               "  -h --help               Show this help\n"
+               "     --version            Show the version\n\n"
+               "Exit codes: 0 ended on request, 1 failure, 2 wrong usage, 75 another pmd serves already.\n",
+               program_invocation_short_name);
+        return 0;
+}
+
+static int parse_log_level(const char *s) {
+        int level = log_level_from_string(s);
+
+        if (level < 0)
+                return log_error_errno(EINVAL, "'%s' is no log level (emerg, alert, crit, err, warning, notice, info, debug).", s);
+        log_set_max_level(level);
+        return 0;
+}
+
+static int set_scope(InstanceScope scope) {
+        if (arg_scope >= 0 && arg_scope != scope)
+                return log_error_errno(EINVAL, "Only one of --system, --user and --private can be given.");
+        arg_scope = scope;
+        return 0;
+}
+
+/* 1: go on, 0: done, < 0: wrong usage. */
+static int parse_argv(int argc, char *argv[]) {
+        enum { ARG_SYSTEM = 0x100, ARG_USER, ARG_PRIVATE, ARG_RUNNER, ARG_LOG_LEVEL, ARG_VERSION };
+        static const struct option options[] = {
+                { "system", no_argument, NULL, ARG_SYSTEM },
+                { "user", no_argument, NULL, ARG_USER },
+                { "private", optional_argument, NULL, ARG_PRIVATE },
+                { "runner", required_argument, NULL, ARG_RUNNER },
+                { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, ARG_VERSION },
+                {},
+        };
+        int c, r = 0;
+
+        arg_runner = getenv("PMD_RUNNER");
+
+        while (r >= 0 && (c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+                switch (c) {
+
+                case 'h':
+                        return help();
+
+                case ARG_VERSION:
+                        puts(PMD_VERSION);
+                        return 0;
+
+                case ARG_SYSTEM:
+                        r = set_scope(INSTANCE_SYSTEM);
+                        break;
+
+                case ARG_USER:
+                        r = set_scope(INSTANCE_USER);
+                        break;
+
+                case ARG_PRIVATE:
+                        arg_home = optarg;
+                        r = set_scope(INSTANCE_PRIVATE);
+                        break;
+
+                case ARG_RUNNER:
+                        arg_runner = optarg;
+                        break;
+
+                case ARG_LOG_LEVEL:
+                        r = parse_log_level(optarg);
+                        break;
+
+                default:
+                        return -EINVAL;
+                }
+        if (r < 0)
+                return r;
+        if (optind < argc)
+                return log_error_errno(EINVAL, "'%s' is not expected; pmd takes no arguments.", argv[optind]);
+
+        if (arg_scope < 0)
+                arg_scope = instance_scope_default();
+        return 1;
+}
+
+/* sd-event and the reaper want these blocked, and threads inherit the mask. */
+static int block_signals(void) {
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGCHLD);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGUSR2);
+        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+                return -errno;
+        return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -errno : 0;
+}
+
+static int run(void) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        Instance *instance;
+        int r;
+
+        r = block_signals();
+        if (r < 0)
+                return log_error_errno(r, "Failed to block signals: %m");
+
+        r = instance_new(arg_scope, arg_home, &instance);
+        if (r == -ENXIO)
+                return log_error_errno(r, "Neither HOME nor XDG_RUNTIME_DIR tell where to serve; set PMD_HOME.");
+        if (r < 0)
+                return log_oom();
+
+        r = manager_new(instance, &m);
+        if (r < 0)
+                return log_error_errno(r, "Failed to set up: %m");
+        r = manager_startup(m, isempty(arg_runner) ? NULL : arg_runner);
+        if (r < 0)
+                return r;
+
+        (void) sd_notifyf(false, "READY=1\nSTATUS=Serving %s", instance->home);
+        log_info("pmd " PMD_VERSION " serves the %s instance at %s.", instance_scope_to_string(instance->scope), instance->home);
+
+        r = sd_event_loop(m->event);
+        if (r < 0)
+                return log_error_errno(r, "Event loop failed: %m");
+        return 0;
+}
+
+int main(int argc, char *argv[]) {
+        int r;
+
+        /* One arena is enough for two threads that hardly allocate, and a small heap is given back. */
+        (void) mallopt(M_ARENA_MAX, 1);
+        (void) mallopt(M_TRIM_THRESHOLD, 64 * 1024);
+
+        (void) stdio_ensure();
+        (void) umask(0022);
+        log_setup();
+
+        r = parse_argv(argc, argv);
+        if (r < 0)
+                return 2;
+        if (r == 0)
+                return EXIT_SUCCESS;
+
+        r = run();
+        return r == -EBUSY ? 75 : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pmd/app.h"
+#include "pmd/credentials.h"
+#include "pmd/manager.h"
+#include "pmd/process.h"
+#include "pmd/runner.h"
+#include "shared/fd-util.h"
+#include "shared/log.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+/* The host of process.c for real: forks, signals, waits and drains. */
+
+static usec_t run_now(Process *p) {
+        return now(CLOCK_MONOTONIC);
+}
+
+static void run_changed(Process *p, ProcessField fields) {
+        p->dirty |= fields;
+        manager_enqueue_changed(p->manager, p);
+}
+
+static void run_settled(Process *p) {
+        if (p->app->job)
+                manager_enqueue_job_check(p->manager, p->app->job);
+        manager_process_settled(p->manager);
+}
+
+/* ---- the timer ---- */
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+        Process *p = ASSERT_PTR(userdata);
+
+        process_event(p, PROCESS_EVENT_TIMER);
+        return 0;
+}
+
+static void run_arm_timer(Process *p, usec_t at) {
+        int r;
+
+        if (at == USEC_INFINITY) {
+                if (p->timer_source)
+                        (void) sd_event_source_set_enabled(p->timer_source, SD_EVENT_OFF);
+                return;
+        }
+
+        if (!p->timer_source)
+                r = sd_event_add_time(p->manager->event, &p->timer_source, CLOCK_MONOTONIC, at, 1000, on_timer, p);
+        else {
+                r = sd_event_source_set_time(p->timer_source, at);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(p->timer_source, SD_EVENT_ONESHOT);
+        }
+        if (r < 0)
+                log_error_errno(r, "Failed to arm the timer of process %u, ignoring: %m", p->id);
+}
+
+/* ---- the end of an incarnation ---- */
+
+/* Lets go of all that belongs to the incarnation that has ended, or that never came to be. */
+static void release_incarnation(Process *p) {
+        p->exit_source = sd_event_source_disable_unref(p->exit_source);
+        p->error_source = sd_event_source_disable_unref(p->error_source);
+        p->gate_fd = safe_close(p->gate_fd);
+        p->error_fd = safe_close(p->error_fd);
+        p->unit = runner_unit_free(p->unit);
+        p->unit_empty = false;
+        pidref_done(&p->main);
+        p->main = PIDREF_NULL;
+
+        for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
+                if (p->streams[k] != 0)
+                        (void) log_relay_forget(p->manager->log_relay, TAKE_GENERIC(p->streams[k], 0));
+}
+
+static int on_drained(sd_event_source *s, void *userdata) {
+        Process *p = ASSERT_PTR(userdata);
+
+        release_incarnation(p);
+        process_event(p, PROCESS_EVENT_DRAINED);
+        return 0;
+}
+
+/* From an event source of its own: the state machine must not be entered from within one of its own operations. */
+static void check_drained(Process *p) {
+        int r;
+
+        if (p->state != PROCESS_DRAINING || !p->unit_empty || p->streams[LOG_STREAM_OUT] != 0 || p->streams[LOG_STREAM_ERR] != 0)
+                return;
+
+        if (!p->drained_source) {
+                r = sd_event_add_defer(p->manager->event, &p->drained_source, on_drained, p);
+                if (r < 0) {
+                        log_oom();
+                        return;
+                }
+        } else
+                (void) sd_event_source_set_enabled(p->drained_source, SD_EVENT_ONESHOT);
+}
+
+static void on_stream_closed(uint64_t stream, void *userdata) {
+        Process *p = ASSERT_PTR(userdata);
+
+        for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
+                if (p->streams[k] == stream)
+                        p->streams[k] = 0;
+        check_drained(p);
+}
+
+static void on_unit_empty(RunnerUnit *u) {
+        Process *p = ASSERT_PTR(u->userdata);
+
+        p->unit_empty = true;
+        check_drained(p);
+}
+
+static void run_drain(Process *p) {
+        int r;
+
+        process_remove_pid_file(p);
+
+        r = runner_unit_drain(p->unit);
+        if (r < 0) {
+                log_warning_errno(r, "Failed to watch what process %u left behind, ignoring: %m", p->id);
+                p->unit_empty = true;
+        }
+        if (!p->unit_empty)
+                (void) runner_unit_signal(p->unit, p->config->kill_signal);
+        check_drained(p);
+}
+
+static void run_give_up_drain(Process *p) {
+        log_warning("Process %u (%s) left processes behind that cannot be ended; going on without them.", p->id, p->config->name);
+
+        p->unit_empty = true;
+        for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
+                if (p->streams[k] != 0)
+                        (void) log_relay_give_up(p->manager->log_relay, p->streams[k]);
+        check_drained(p);
+}
+
+/* ---- signals ---- */
+
+int process_signal(Process *p, int signo, bool whole_unit) {
+        if (!process_is_running(p) || !pidref_is_set(&p->main))
+                return -ESRCH;
+        return whole_unit ? runner_unit_signal(p->unit, signo) : pidref_kill(&p->main, signo);
+}
+
+static void run_ask_to_end(Process *p) {
+        int r;
+
+        r = process_signal(p, p->config->kill_signal, p->config->treekill);
+        if (r < 0 && r != -ESRCH)
+                log_warning_errno(r, "Failed to signal process %u, ignoring: %m", p->id);
+}
+
+static void run_kill(Process *p) {
+        int r;
+
+        /* At the gate the child may not be in its unit yet. */
+        if (process_is_running(p))
+                (void) pidref_kill(&p->main, SIGKILL);
+        r = p->unit ? runner_unit_kill(p->unit) : 0;
+        if (r < 0 && r != -ESRCH)
+                log_warning_errno(r, "Failed to kill process %u, ignoring: %m", p->id);
+}
+
+/* ---- the life of the main process ---- */
+
+/* Whether the child has executed its program, as far as it is known now. */
+static void check_exec(Process *p) {
+        SpawnStep step;
+        int r;
+
+        r = spawn_read_error(p->error_fd, &step);
+        if (r == 0)
+                return;
+
+        p->error_source = sd_event_source_disable_unref(p->error_source);
+        p->error_fd = safe_close(p->error_fd);
+
+        if (r > 0) {
+                process_write_pid_file(p);
+                process_event(p, PROCESS_EVENT_EXEC_OK);
+                return;
+        }
+
+        p->spawn_error = r;
+        p->spawn_failed_step = step;
+        process_event(p, PROCESS_EVENT_EXEC_FAILED);
+}
+
+static int on_error_pipe(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        Process *p = ASSERT_PTR(userdata);
+
+        check_exec(p);
+        return 0;
+}
+
+static LastExit last_exit_from_siginfo(const Process *p, const siginfo_t *si) {
+        if (si->si_code == CLD_EXITED)
+                return (LastExit) { si->si_status, 0, EXIT_REASON_EXITED };
+        if (si->si_code == CLD_DUMPED)
+                return (LastExit) { -1, si->si_status, EXIT_REASON_CORE_DUMP };
+        if (si->si_status == SIGKILL && p->state == PROCESS_KILLING && p->reached_online)
+                return (LastExit) { -1, si->si_status, EXIT_REASON_KILL_TIMEOUT };
+        return (LastExit) { -1, si->si_status, EXIT_REASON_SIGNAL };
+}
+
+static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        Process *p = ASSERT_PTR(userdata);
+        siginfo_t si = {};
+        int r;
+
+        /* Both became readable in this turn of the loop: what happened first must be told first. */
+        if (p->error_fd >= 0 && p->gate_fd < 0)
+                check_exec(p);
+
+        r = pidref_wait(&p->main, &si);
+        if (r == 0)
+                return 0;
+
+        p->exit_source = sd_event_source_disable_unref(p->exit_source);
+        if (p->spawn_error >= 0)
+                p->last_exit = r > 0 ? last_exit_from_siginfo(p, &si) : (LastExit) { -1, 0, EXIT_REASON_UNKNOWN };
+        process_event(p, PROCESS_EVENT_EXITED);
+        return 0;
+}
+
+static int run_open_gate(Process *p) {
+        int r;
+
+        p->gate_fd = spawn_open_gate(TAKE_FD(p->gate_fd), p->unit->invocation_id);
+
+        r = sd_event_add_io(p->manager->event, &p->error_source, p->error_fd, EPOLLIN, on_error_pipe, p);
+        if (r < 0)
+                return log_error_errno(r, "Failed to watch the start of process %u: %m", p->id);
+        return 0;
+}
+
+static void on_attached(RunnerUnit *u, int error) {
+        Process *p = ASSERT_PTR(u->userdata);
+
+        if (error < 0) {
+                log_warning_errno(error, "Failed to put process %u into %s: %m", p->id, u->name);
+                if (p->state == PROCESS_SPAWNING)
+                        p->spawn_error = error;
+                process_event(p, PROCESS_EVENT_ATTACH_FAILED);
+                return;
+        }
+
+        run_changed(p, PROCESS_FIELD_PID);
+        for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
+                if (p->streams[k] != 0)
+                        (void) log_relay_set_pid(p->manager->log_relay, p->streams[k], p->main.pid, u->name);
+        process_event(p, PROCESS_EVENT_ATTACHED);
+}
+
+/* ---- spawning ---- */
+
+static int add_stream(Process *p, LogStreamKind kind, int *ret_write_fd) {
+        _cleanup_free_ char *path = NULL, *combined = NULL;
+        _cleanup_close_pair_ int fds[2] = EBADF_PAIR;
+        LogTarget target = process_log_target(p);
+        int r;
+
+        if (target == LOG_TARGET_NONE) {
+                *ret_write_fd = -EBADF; /* /dev/null */
+                return 0;
+        }
+
+        r = process_log_path(p, kind, &path);
+        if (r < 0)
+                return r;
+        r = process_combined_log_path(p, &combined);
+        if (r < 0)
+                return r;
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+
+        LogStreamSpec spec = {
+                .kind = kind,
+                .app = p->app->name,
+                .name_space = p->config->name_space,
+                .id = p->id,
+                .instance = p->instance,
+                .journal = IN_SET(target, LOG_TARGET_JOURNAL, LOG_TARGET_BOTH),
+                .path = path,
+                .combined_path = combined,
+                .uid = p->credentials ? p->credentials->uid : geteuid(),
+                .gid = p->credentials ? p->credentials->gid : getegid(),
+        };
+
+        r = log_relay_add_stream(p->manager->log_relay, TAKE_FD(fds[0]), &spec, on_stream_closed, p, &p->streams[kind]);
+        if (r < 0)
+                return r;
+
+        *ret_write_fd = TAKE_FD(fds[1]);
+        return 0;
+}
+
+static int build_argv(const AppConfig *c, char ***ret) {
+        _cleanup_strv_free_ char **argv = NULL;
+        int r = 0;
+
+        if (c->interpreter_path) {
+                r = strv_extend(&argv, c->interpreter);
+                STRV_FOREACH(a, c->interpreter_args)
+                        if (r >= 0)
+                                r = strv_extend(&argv, *a);
+        }
+        if (r >= 0)
+                r = strv_extend(&argv, c->exec_path);
+        STRV_FOREACH(a, c->args)
+                if (r >= 0)
+                        r = strv_extend(&argv, *a);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(argv);
+        return 0;
+}
+
+static int prepare_unit(Process *p) {
+        int r;
+
+        r = runner_unit_new(p->manager->runner, p->app->name, p->id, p->incarnation, p->config, &p->main, &p->unit);
+        if (r < 0)
+                return r;
+
+        p->unit->on_attached = on_attached;
+        p->unit->on_empty = on_unit_empty;
+        p->unit->userdata = p;
+        p->unit->mark = strjoin("unique_id=", p->unique_id);
+        if (!p->unit->mark)
+                return -ENOMEM;
+
+        return runner_unit_prepare(p->unit);
+}
+
+static int fork_child(Process *p, int out_fd, int err_fd) {
+        _cleanup_strv_free_ char **argv = NULL, **envp = NULL;
+        const AppConfig *c = p->config;
+        const Credentials *cred = p->credentials;
+        SpawnResult child;
+        int r;
+
+        r = build_argv(c, &argv);
+        if (r < 0)
+                return r;
+        r = process_build_environment(p, &envp);
+        if (r < 0)
+                return r;
+
+        r = spawn_process(&(SpawnParameters) {
+                        .argv = argv,
+                        .path = c->interpreter_path ?: c->exec_path,
+                        .envp = envp,
+                        .cwd = c->cwd,
+                        .stdin_fd = -EBADF,
+                        .stdout_fd = out_fd,
+                        .stderr_fd = err_fd,
+                        .cgroup_fd = p->unit->cgroup_fd,
+                        .set_user = cred,
+                        .uid = cred ? cred->uid : 0,
+                        .gid = cred ? cred->gid : 0,
+                        .groups = cred ? cred->groups : NULL,
+                        .n_groups = cred ? cred->n_groups : 0,
+                }, &child);
+        if (r < 0)
+                return r;
+
+        p->main = child.pidref;
+        p->gate_fd = child.gate_fd;
+        p->error_fd = child.error_fd;
+        return 0;
+}
+
+static int spawn_and_attach(Process *p) {
+        _cleanup_close_ int out_fd = -EBADF, err_fd = -EBADF;
+        int r;
+
+        r = add_stream(p, LOG_STREAM_OUT, &out_fd);
+        if (r < 0)
+                return r;
+        r = add_stream(p, LOG_STREAM_ERR, &err_fd);
+        if (r < 0)
+                return r;
+        r = prepare_unit(p);
+        if (r < 0)
+                return r;
+        r = fork_child(p, out_fd, err_fd);
+        if (r < 0)
+                return r;
+
+        r = sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
+        if (r >= 0)
+                r = runner_unit_attach(p->unit);
+        if (r < 0) {
+                (void) pidref_kill(&p->main, SIGKILL); /* reaped as an orphan */
+                return r;
+        }
+        return 0;
+}
+
+static int run_spawn(Process *p) {
+        int r;
+
+        r = spawn_and_attach(p);
+        if (r < 0) {
+                release_incarnation(p);
+                return log_warning_errno(r, "Failed to spawn process %u (%s): %m", p->id, p->config->name);
+        }
+
+        run_changed(p, PROCESS_FIELD_PID);
+        return 0;
+}
+
+const ProcessHostVTable process_run_host = {
+        .now = run_now,
+        .spawn = run_spawn,
+        .open_gate = run_open_gate,
+        .ask_to_end = run_ask_to_end,
+        .kill = run_kill,
+        .drain = run_drain,
+        .give_up_drain = run_give_up_drain,
+        .arm_timer = run_arm_timer,
+        .changed = run_changed,
+        .settled = run_settled,
+};
+
+/* ---- construction ---- */
+
+int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, Process **ret) {
+        _cleanup_(process_freep) Process *p = NULL;
+        sd_id128_t uuid;
+        int r;
+
+        p = new0(Process, 1);
+        if (!p)
+                return -ENOMEM;
+        process_init(p, &process_run_host, app, config, id, instance);
+        p->manager = m;
+        p->created_realtime = now(CLOCK_REALTIME);
+
+        if (config->user || config->group) {
+                r = credentials_new(config->user ?: "0", config->group, &p->credentials);
+                if (r < 0)
+                        return r;
+        }
+
+        r = sd_id128_randomize(&uuid);
+        if (r < 0)
+                return r;
+        (void) sd_id128_to_uuid_string(uuid, p->unique_id);
+
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+Process *process_free(Process *p) {
+        if (!p)
+                return NULL;
+
+        release_incarnation(p);
+        sd_event_source_disable_unref(p->timer_source);
+        sd_event_source_disable_unref(p->drained_source);
+        credentials_unref(p->credentials);
+        app_config_unref(p->config);
+        return mfree(p);
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT */
+#include "pmd/process.h"
+
+#include "shared/log.h"
+#include "shared/string-table.h"
+
+static const char *const process_state_table[_PROCESS_STATE_MAX] = {
+        [PROCESS_STOPPED] = "stopped",
+        [PROCESS_SPAWNING] = "spawning",
+        [PROCESS_STARTING] = "starting",
+        [PROCESS_ONLINE] = "online",
+        [PROCESS_STOPPING] = "stopping",
+        [PROCESS_KILLING] = "killing",
+        [PROCESS_DRAINING] = "draining",
+        [PROCESS_BACKOFF] = "backoff",
+        [PROCESS_ERRORED] = "errored",
+};
+
+DEFINE_STRING_TABLE(ProcessState, process_state);
+
+static const char *const process_event_table[_PROCESS_EVENT_MAX] = {
+        [PROCESS_EVENT_UP] = "up",
+        [PROCESS_EVENT_DOWN] = "down",
+        [PROCESS_EVENT_RESTART] = "restart",
+        [PROCESS_EVENT_ATTACHED] = "attached",
+        [PROCESS_EVENT_ATTACH_FAILED] = "attach-failed",
+        [PROCESS_EVENT_EXEC_OK] = "exec-ok",
+        [PROCESS_EVENT_EXEC_FAILED] = "exec-failed",
+        [PROCESS_EVENT_READY] = "ready",
+        [PROCESS_EVENT_EXITED] = "exited",
+        [PROCESS_EVENT_DRAINED] = "drained",
+        [PROCESS_EVENT_TIMER] = "timer",
+};
+
+DEFINE_STRING_TABLE(ProcessEvent, process_event);
+
+static const char *const process_goal_table[_PROCESS_GOAL_MAX] = {
+        [PROCESS_DOWN] = "down",
+        [PROCESS_UP] = "up",
+};
+
+DEFINE_STRING_TABLE(ProcessGoal, process_goal);
+
+static const char *const exit_reason_table[_EXIT_REASON_MAX] = {
+        [EXIT_REASON_NONE] = "none",
+        [EXIT_REASON_EXITED] = "exited",
+        [EXIT_REASON_SIGNAL] = "signal",
+        [EXIT_REASON_CORE_DUMP] = "core-dump",
+        [EXIT_REASON_OOM_KILL] = "oom-kill",
+        [EXIT_REASON_KILL_TIMEOUT] = "kill-timeout",
+        [EXIT_REASON_EXEC_FAILED] = "exec-failed",
+        [EXIT_REASON_SPAWN_FAILED] = "spawn-failed",
+        [EXIT_REASON_UNKNOWN] = "unknown",
+};
+
+DEFINE_STRING_TABLE(ExitReason, exit_reason);
+
+void process_init(Process *p, const ProcessHostVTable *host, App *app, AppConfig *config, unsigned id, unsigned instance) {
+        *p = (Process) {
+                .host = host,
+                .app = app,
+                .config = app_config_ref(config),
+                .id = id,
+                .instance = instance,
+                .main = PIDREF_NULL,
+                .gate_fd = -EBADF,
+                .error_fd = -EBADF,
+                .last_exit.code = -1,
+                .goal = PROCESS_DOWN,
+                .state = PROCESS_STOPPED,
+        };
+}
+
+const char *process_status(const Process *p) {
+        static const char *const words[_PROCESS_STATE_MAX] = {
+                [PROCESS_STOPPED] = "stopped",
+                [PROCESS_SPAWNING] = "launching",
+                [PROCESS_STARTING] = "launching",
+                [PROCESS_ONLINE] = "online",
+                [PROCESS_STOPPING] = "stopping",
+                [PROCESS_KILLING] = "stopping",
+                [PROCESS_DRAINING] = "stopping",
+                [PROCESS_BACKOFF] = "waiting restart",
+                [PROCESS_ERRORED] = "errored",
+        };
+
+        return words[p->state];
+}
+
+bool process_is_running(const Process *p) {
+        return IN_SET(p->state, PROCESS_SPAWNING, PROCESS_STARTING, PROCESS_ONLINE, PROCESS_STOPPING, PROCESS_KILLING);
+}
+
+static void arm(Process *p, ProcessTimer timer, usec_t delay) {
+        p->timer = timer;
+        p->host->arm_timer(p, timer == PROCESS_TIMER_NONE ? USEC_INFINITY : usec_add(p->host->now(p), delay));
+}
+
+/* The timer that belongs to a state. DRAINING inherits the patience that STOPPING or KILLING has left. */
+static void arm_for_state(Process *p) {
+        switch (p->state) {
+
+        case PROCESS_STARTING:
+                return arm(p, PROCESS_TIMER_READY, p->config->listen_timeout);
+
+        case PROCESS_STOPPING:
+        case PROCESS_KILLING:
+                return arm(p, PROCESS_TIMER_KILL, p->config->kill_timeout);
+
+        case PROCESS_DRAINING:
+                if (p->timer != PROCESS_TIMER_KILL)
+                        arm(p, PROCESS_TIMER_KILL, p->config->kill_timeout);
+                return;
+
+        default:
+                if (p->timer != PROCESS_TIMER_NONE)
+                        arm(p, PROCESS_TIMER_NONE, 0);
+        }
+}
+
+static void process_set_state(Process *p, ProcessState state) {
+        log_debug("Process %u: %s → %s", p->id, process_state_to_string(p->state), process_state_to_string(state));
+
+        p->state = state;
+        arm_for_state(p);
+        p->host->changed(p, PROCESS_FIELD_STATUS);
+
+        if (state == PROCESS_ONLINE)
+                p->reached_online = true;
+        if (IN_SET(state, PROCESS_STOPPED, PROCESS_ERRORED, PROCESS_ONLINE, PROCESS_BACKOFF))
+                p->host->settled(p);
+}
+
+static void enter_spawning(Process *p) {
+        int r;
+
+        p->incarnation++;
+        p->restart_wanted = p->kill_tried = p->stuck = p->reached_online = false;
+        p->spawn_error = 0;
+        p->spawn_failed_step = SPAWN_STEP_NONE;
+        p->started_monotonic = p->host->now(p);
+        p->started_realtime = now(CLOCK_REALTIME);
+        process_set_state(p, PROCESS_SPAWNING);
+        p->host->changed(p, PROCESS_FIELD_START);
+
+        r = p->host->spawn(p);
+        if (r >= 0)
+                return;
+
+        p->spawn_error = r;
+        p->last_exit = (LastExit) { -1, 0, EXIT_REASON_SPAWN_FAILED };
+        p->host->changed(p, PROCESS_FIELD_EXIT);
+        process_set_state(p, PROCESS_ERRORED);
+}
+
+static void count_restart(Process *p) {
+        p->n_restarts++;
+        p->host->changed(p, PROCESS_FIELD_COUNTERS);
+}
+
+/* A start or restart that somebody asked for wipes the slate of the restart policy, as in pm2. */
+static void forget_history(Process *p) {
+        p->history = (RestartHistory) { .created_at = p->host->now(p) };
+        p->created_realtime = now(CLOCK_REALTIME);
+        p->restart_reason = NULL;
+        p->host->changed(p, PROCESS_FIELD_COUNTERS);
+}
+
+static void on_start(Process *p) {
+        forget_history(p);
+        enter_spawning(p);
+}
+
+static void enter_killing(Process *p) {
+        process_set_state(p, PROCESS_KILLING);
+        p->host->kill(p);
+}
+
+static void on_stop(Process *p) {
+        process_set_state(p, PROCESS_STOPPING);
+        p->host->ask_to_end(p);
+}
+
+static void want_restart(Process *p) {
+        forget_history(p);
+        p->restart_wanted = true;
+}
+
+static void on_restart(Process *p) {
+        want_restart(p);
+        count_restart(p);
+        on_stop(p);
+}
+
+/* The child still waits at its gate, or is about to execute: nothing of the app runs that could end in its own way. */
+static void on_restart_while_spawning(Process *p) {
+        want_restart(p);
+        enter_killing(p);
+}
+
+static void drop_restart(Process *p) {
+        p->restart_wanted = false;
+}
+
+static void on_attached(Process *p) {
+        int r = p->host->open_gate(p);
+
+        if (r >= 0)
+                return;
+        p->spawn_error = r;
+        enter_killing(p);
+}
+
+static void on_attach_failed(Process *p) {
+        p->last_exit = (LastExit) { -1, 0, EXIT_REASON_SPAWN_FAILED };
+        enter_killing(p);
+}
+
+static void on_exec_ok(Process *p) {
+        process_set_state(p, p->config->wait_ready ? PROCESS_STARTING : PROCESS_ONLINE);
+}
+
+/* The child ends by itself: EXITED comes next. */
+static void on_exec_failed(Process *p) {
+        p->last_exit = (LastExit) { -1, 0, EXIT_REASON_EXEC_FAILED };
+}
+
+static void on_ready(Process *p) {
+        process_set_state(p, PROCESS_ONLINE);
+}
+
+static void on_exited(Process *p) {
+        if (p->stuck)
+                p->stuck = false;
+        process_set_state(p, PROCESS_DRAINING);
+        p->host->changed(p, PROCESS_FIELD_EXIT | PROCESS_FIELD_PID);
+        p->host->drain(p);
+}
+
+static void on_kill_timeout(Process *p) {
+        log_info("Process %u (%s) did not end within its kill timeout, killing it.", p->id, p->config->name);
+        enter_killing(p);
+}
+
+static void on_kill_failed(Process *p) {
+        log_warning("Process %u (%s) cannot be killed; it is waited for.", p->id, p->config->name);
+        p->stuck = true;
+        arm(p, PROCESS_TIMER_NONE, 0);
+        p->host->settled(p);
+}
+
+static void on_drain_timeout(Process *p) {
+        if (p->kill_tried) {
+                p->host->give_up_drain(p);
+                return;
+        }
+        p->kill_tried = true;
+        arm(p, PROCESS_TIMER_KILL, p->config->kill_timeout);
+        p->host->kill(p);
+}
+
+static void restart_by_policy(Process *p) {
+        const AppConfig *c = p->config;
+        RestartPolicy policy = {
+                .autorestart = c->autorestart,
+                .min_uptime = c->min_uptime,
+                .max_restarts = c->max_restarts,
+                .restart_delay = c->restart_delay,
+                .exp_backoff_delay = c->exp_backoff_restart_delay,
+                .stop_exit_codes = c->stop_exit_codes,
+                .n_stop_exit_codes = c->n_stop_exit_codes,
+        };
+        RestartExit last = {
+                .signaled = p->last_exit.signal != 0,
+                .code = p->last_exit.code,
+                .started_at = p->started_monotonic,
+                .now = p->host->now(p),
+        };
+        RestartVerdict v = restart_decide(&policy, &p->history, &last);
+
+        p->history = v.history;
+        p->restart_reason = v.reason;
+        p->host->changed(p, PROCESS_FIELD_COUNTERS);
+
+        switch (v.action) {
+
+        case RESTART_NOW:
+                count_restart(p);
+                enter_spawning(p);
+                return;
+
+        case RESTART_LATER:
+                process_set_state(p, PROCESS_BACKOFF);
+                arm(p, PROCESS_TIMER_RESTART, v.delay);
+                return;
+
+        case RESTART_GIVE_UP:
+                log_warning("Process %u (%s) gives up: %s.", p->id, c->name, v.reason);
+                process_set_state(p, PROCESS_ERRORED);
+                return;
+
+        default:
+                p->goal = PROCESS_DOWN;
+                process_set_state(p, PROCESS_STOPPED);
+        }
+}
+
+static void on_drained(Process *p) {
+        if (p->goal == PROCESS_DOWN)
+                return process_set_state(p, PROCESS_STOPPED);
+        if (p->restart_wanted)
+                return enter_spawning(p);
+        /* The unit's name was taken, left over from another pmd: the next incarnation has another one. */
+        if (p->spawn_error == -EEXIST && p->last_exit.reason == EXIT_REASON_SPAWN_FAILED)
+                return enter_spawning(p);
+        if (p->spawn_error < 0)
+                return process_set_state(p, PROCESS_ERRORED);
+
+        restart_by_policy(p);
+}
+
+static void on_backoff_elapsed(Process *p) {
+        count_restart(p);
+        enter_spawning(p);
+}
+
+static void enter_stopped(Process *p) {
+        process_set_state(p, PROCESS_STOPPED);
+}
+
+/* What each event does in each state; an empty cell means that it changes nothing but, perhaps, the goal. */
+static void (*const transitions[_PROCESS_STATE_MAX][_PROCESS_EVENT_MAX])(Process *p) = {
+        [PROCESS_STOPPED] = {
+                [PROCESS_EVENT_UP] = on_start,
+                [PROCESS_EVENT_RESTART] = on_start,
+        },
+        [PROCESS_SPAWNING] = {
+                [PROCESS_EVENT_DOWN] = enter_killing,
+                [PROCESS_EVENT_RESTART] = on_restart_while_spawning,
+                [PROCESS_EVENT_ATTACHED] = on_attached,
+                [PROCESS_EVENT_ATTACH_FAILED] = on_attach_failed,
+                [PROCESS_EVENT_EXEC_OK] = on_exec_ok,
+                [PROCESS_EVENT_EXEC_FAILED] = on_exec_failed,
+                [PROCESS_EVENT_EXITED] = on_exited,
+        },
+        [PROCESS_STARTING] = {
+                [PROCESS_EVENT_DOWN] = on_stop,
+                [PROCESS_EVENT_RESTART] = on_restart,
+                [PROCESS_EVENT_READY] = on_ready,
+                [PROCESS_EVENT_TIMER] = on_ready, /* as pm2: an app that is not ready in time is taken for online */
+                [PROCESS_EVENT_EXITED] = on_exited,
+        },
+        [PROCESS_ONLINE] = {
+                [PROCESS_EVENT_DOWN] = on_stop,
+                [PROCESS_EVENT_RESTART] = on_restart,
+                [PROCESS_EVENT_EXITED] = on_exited,
+        },
+        [PROCESS_STOPPING] = {
+                [PROCESS_EVENT_UP] = want_restart,
+                [PROCESS_EVENT_DOWN] = drop_restart,
+                [PROCESS_EVENT_RESTART] = want_restart,
+                [PROCESS_EVENT_EXITED] = on_exited,
+                [PROCESS_EVENT_TIMER] = on_kill_timeout,
+        },
+        [PROCESS_KILLING] = {
+                [PROCESS_EVENT_UP] = want_restart,
+                [PROCESS_EVENT_DOWN] = drop_restart,
+                [PROCESS_EVENT_RESTART] = want_restart,
+                [PROCESS_EVENT_EXITED] = on_exited,
+                [PROCESS_EVENT_TIMER] = on_kill_failed,
+        },
+        [PROCESS_DRAINING] = {
+                [PROCESS_EVENT_UP] = want_restart,
+                [PROCESS_EVENT_DOWN] = drop_restart,
+                [PROCESS_EVENT_RESTART] = want_restart,
+                [PROCESS_EVENT_DRAINED] = on_drained,
+                [PROCESS_EVENT_TIMER] = on_drain_timeout,
+        },
+        [PROCESS_BACKOFF] = {
+                [PROCESS_EVENT_UP] = on_start,
+                [PROCESS_EVENT_DOWN] = enter_stopped,
+                [PROCESS_EVENT_RESTART] = on_start,
+                [PROCESS_EVENT_TIMER] = on_backoff_elapsed,
+        },
+        [PROCESS_ERRORED] = {
+                [PROCESS_EVENT_UP] = on_start,
+                [PROCESS_EVENT_DOWN] = enter_stopped,
+                [PROCESS_EVENT_RESTART] = on_start,
+        },
+};
+
+void process_event(Process *p, ProcessEvent e) {
+        void (*act)(Process *p) = transitions[p->state][e];
+
+        log_debug("Process %u: %s in state %s%s", p->id, process_event_to_string(e), process_state_to_string(p->state), act ? "" : ", nothing to do");
+
+        if (IN_SET(e, PROCESS_EVENT_UP, PROCESS_EVENT_RESTART))
+                p->goal = PROCESS_UP;
+        else if (e == PROCESS_EVENT_DOWN)
+                p->goal = PROCESS_DOWN;
+
+        if (act)
+                act(p);
+}
+
+void process_reset_counters(Process *p) {
+        p->n_restarts = 0;
+        forget_history(p);
+}
+
+char *process_failure_message(const Process *p) {
+        const AppConfig *c = p->config;
+
+        return spawn_error_message(p->spawn_failed_step, -p->spawn_error, c->interpreter_path ?: c->exec_path, c->cwd, c->user);
+}

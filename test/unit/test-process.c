@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: MIT */
+#include "pmd/process.h"
+#include "test.h"
+
+/* The state machine under a fake host and a fake clock: every state × every event, then whole stories. */
+
+static usec_t clock_now;
+static usec_t timer_at;
+static int spawn_result;
+static char trace[256];
+
+static void note(const char *what) {
+        ASSERT_TRUE(strlen(trace) + strlen(what) + 2 < sizeof trace);
+        if (*trace)
+                strcat(trace, " ");
+        strcat(trace, what);
+}
+
+static usec_t fake_now(Process *p) {
+        return clock_now;
+}
+static int fake_spawn(Process *p) {
+        note("spawn");
+        return spawn_result;
+}
+static int fake_open_gate(Process *p) {
+        note("gate");
+        return 0;
+}
+static void fake_ask_to_end(Process *p) {
+        note("ask");
+}
+static void fake_kill(Process *p) {
+        note("kill");
+}
+static void fake_drain(Process *p) {
+        note("drain");
+}
+static void fake_give_up_drain(Process *p) {
+        note("give-up");
+}
+static void fake_arm_timer(Process *p, usec_t at) {
+        timer_at = at;
+}
+static void fake_changed(Process *p, ProcessField f) {
+}
+static void fake_settled(Process *p) {
+        note("settled");
+}
+
+static const ProcessHostVTable fake_host = {
+        fake_now, fake_spawn, fake_open_gate, fake_ask_to_end, fake_kill, fake_drain, fake_give_up_drain, fake_arm_timer, fake_changed, fake_settled,
+};
+
+static AppConfig config;
+
+static void reset(Process *p) {
+        config = (AppConfig) {
+                .n_ref = 1000,
+                .name = (char *) "app",
+                .autorestart = true,
+                .min_uptime = 1 * USEC_PER_SEC,
+                .max_restarts = 16,
+                .kill_timeout = 1600 * USEC_PER_MSEC,
+                .listen_timeout = 3 * USEC_PER_SEC,
+        };
+        clock_now = 1000 * USEC_PER_SEC;
+        timer_at = USEC_INFINITY;
+        spawn_result = 0;
+        *trace = 0;
+        process_init(p, &fake_host, NULL, &config, 0, 0);
+}
+
+typedef struct Cell {
+        ProcessState next;
+        const char *operations;
+        ProcessGoal goal;
+        bool restart_wanted;
+} Cell;
+
+#define TO(state, ops, goal) { PROCESS_##state, ops, PROCESS_##goal, false }
+#define WANT(state, ops) { PROCESS_##state, ops, PROCESS_UP, true }
+
+/* Starting point of each state: goal up and no restart wanted, except that STOPPED has goal down. */
+static const struct Row {
+        ProcessState state;
+        Cell cells[_PROCESS_EVENT_MAX];
+} rows[] = {
+        { PROCESS_STOPPED, {
+                [PROCESS_EVENT_UP] = TO(SPAWNING, "spawn", UP),
+                [PROCESS_EVENT_DOWN] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_RESTART] = TO(SPAWNING, "spawn", UP),
+                [PROCESS_EVENT_ATTACHED] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_ATTACH_FAILED] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_EXEC_OK] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_EXEC_FAILED] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_READY] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_EXITED] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_DRAINED] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_TIMER] = TO(STOPPED, "", DOWN),
+        } },
+        { PROCESS_SPAWNING, {
+                [PROCESS_EVENT_UP] = TO(SPAWNING, "", UP),
+                [PROCESS_EVENT_DOWN] = TO(KILLING, "kill", DOWN),
+                [PROCESS_EVENT_RESTART] = WANT(KILLING, "kill"),
+                [PROCESS_EVENT_ATTACHED] = TO(SPAWNING, "gate", UP),
+                [PROCESS_EVENT_ATTACH_FAILED] = TO(KILLING, "kill", UP),
+                [PROCESS_EVENT_EXEC_OK] = TO(ONLINE, "settled", UP),
+                [PROCESS_EVENT_EXEC_FAILED] = TO(SPAWNING, "", UP),
+                [PROCESS_EVENT_READY] = TO(SPAWNING, "", UP),
+                [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
+                [PROCESS_EVENT_DRAINED] = TO(SPAWNING, "", UP),
+                [PROCESS_EVENT_TIMER] = TO(SPAWNING, "", UP),
+        } },
+        { PROCESS_STARTING, {
+                [PROCESS_EVENT_UP] = TO(STARTING, "", UP),
+                [PROCESS_EVENT_DOWN] = TO(STOPPING, "ask", DOWN),
+                [PROCESS_EVENT_RESTART] = WANT(STOPPING, "ask"),
+                [PROCESS_EVENT_ATTACHED] = TO(STARTING, "", UP),
+                [PROCESS_EVENT_ATTACH_FAILED] = TO(STARTING, "", UP),
+                [PROCESS_EVENT_EXEC_OK] = TO(STARTING, "", UP),
+                [PROCESS_EVENT_EXEC_FAILED] = TO(STARTING, "", UP),
+                [PROCESS_EVENT_READY] = TO(ONLINE, "settled", UP),
+                [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
+                [PROCESS_EVENT_DRAINED] = TO(STARTING, "", UP),
+                [PROCESS_EVENT_TIMER] = TO(ONLINE, "settled", UP),
+        } },
+        { PROCESS_ONLINE, {
+                [PROCESS_EVENT_UP] = TO(ONLINE, "", UP),
+                [PROCESS_EVENT_DOWN] = TO(STOPPING, "ask", DOWN),
+                [PROCESS_EVENT_RESTART] = WANT(STOPPING, "ask"),
+                [PROCESS_EVENT_ATTACHED] = TO(ONLINE, "", UP),
+                [PROCESS_EVENT_ATTACH_FAILED] = TO(ONLINE, "", UP),
+                [PROCESS_EVENT_EXEC_OK] = TO(ONLINE, "", UP),
+                [PROCESS_EVENT_EXEC_FAILED] = TO(ONLINE, "", UP),
+                [PROCESS_EVENT_READY] = TO(ONLINE, "", UP),
+                [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
+                [PROCESS_EVENT_DRAINED] = TO(ONLINE, "", UP),
+                [PROCESS_EVENT_TIMER] = TO(ONLINE, "", UP),
+        } },
+        { PROCESS_STOPPING, {
+                [PROCESS_EVENT_UP] = WANT(STOPPING, ""),
+                [PROCESS_EVENT_DOWN] = TO(STOPPING, "", DOWN),
+                [PROCESS_EVENT_RESTART] = WANT(STOPPING, ""),
+                [PROCESS_EVENT_ATTACHED] = TO(STOPPING, "", UP),
+                [PROCESS_EVENT_ATTACH_FAILED] = TO(STOPPING, "", UP),
+                [PROCESS_EVENT_EXEC_OK] = TO(STOPPING, "", UP),
+                [PROCESS_EVENT_EXEC_FAILED] = TO(STOPPING, "", UP),
+                [PROCESS_EVENT_READY] = TO(STOPPING, "", UP),
+                [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
+                [PROCESS_EVENT_DRAINED] = TO(STOPPING, "", UP),
+                [PROCESS_EVENT_TIMER] = TO(KILLING, "kill", UP),
+        } },
+        { PROCESS_KILLING, {
+                [PROCESS_EVENT_UP] = WANT(KILLING, ""),
+                [PROCESS_EVENT_DOWN] = TO(KILLING, "", DOWN),
+                [PROCESS_EVENT_RESTART] = WANT(KILLING, ""),
+                [PROCESS_EVENT_ATTACHED] = TO(KILLING, "", UP),
+                [PROCESS_EVENT_ATTACH_FAILED] = TO(KILLING, "", UP),
+                [PROCESS_EVENT_EXEC_OK] = TO(KILLING, "", UP),
+                [PROCESS_EVENT_EXEC_FAILED] = TO(KILLING, "", UP),
+                [PROCESS_EVENT_READY] = TO(KILLING, "", UP),
+                [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
+                [PROCESS_EVENT_DRAINED] = TO(KILLING, "", UP),
+                [PROCESS_EVENT_TIMER] = TO(KILLING, "settled", UP),
+        } },
+        { PROCESS_DRAINING, {
+                [PROCESS_EVENT_UP] = WANT(DRAINING, ""),
+                [PROCESS_EVENT_DOWN] = TO(DRAINING, "", DOWN),
+                [PROCESS_EVENT_RESTART] = WANT(DRAINING, ""),
+                [PROCESS_EVENT_ATTACHED] = TO(DRAINING, "", UP),
+                [PROCESS_EVENT_ATTACH_FAILED] = TO(DRAINING, "", UP),
+                [PROCESS_EVENT_EXEC_OK] = TO(DRAINING, "", UP),
+                [PROCESS_EVENT_EXEC_FAILED] = TO(DRAINING, "", UP),
+                [PROCESS_EVENT_READY] = TO(DRAINING, "", UP),
+                [PROCESS_EVENT_EXITED] = TO(DRAINING, "", UP),
+                [PROCESS_EVENT_DRAINED] = TO(SPAWNING, "spawn", UP),
+                [PROCESS_EVENT_TIMER] = TO(DRAINING, "kill", UP),
+        } },
+        { PROCESS_BACKOFF, {
+                [PROCESS_EVENT_UP] = TO(SPAWNING, "spawn", UP),
+                [PROCESS_EVENT_DOWN] = TO(STOPPED, "settled", DOWN),
+                [PROCESS_EVENT_RESTART] = TO(SPAWNING, "spawn", UP),
+                [PROCESS_EVENT_ATTACHED] = TO(BACKOFF, "", UP),
+                [PROCESS_EVENT_ATTACH_FAILED] = TO(BACKOFF, "", UP),
+                [PROCESS_EVENT_EXEC_OK] = TO(BACKOFF, "", UP),
+                [PROCESS_EVENT_EXEC_FAILED] = TO(BACKOFF, "", UP),
+                [PROCESS_EVENT_READY] = TO(BACKOFF, "", UP),
+                [PROCESS_EVENT_EXITED] = TO(BACKOFF, "", UP),
+                [PROCESS_EVENT_DRAINED] = TO(BACKOFF, "", UP),
+                [PROCESS_EVENT_TIMER] = TO(SPAWNING, "spawn", UP),
+        } },
+        { PROCESS_ERRORED, {
+                [PROCESS_EVENT_UP] = TO(SPAWNING, "spawn", UP),
+                [PROCESS_EVENT_DOWN] = TO(STOPPED, "settled", DOWN),
+                [PROCESS_EVENT_RESTART] = TO(SPAWNING, "spawn", UP),
+                [PROCESS_EVENT_ATTACHED] = TO(ERRORED, "", UP),
+                [PROCESS_EVENT_ATTACH_FAILED] = TO(ERRORED, "", UP),
+                [PROCESS_EVENT_EXEC_OK] = TO(ERRORED, "", UP),
+                [PROCESS_EVENT_EXEC_FAILED] = TO(ERRORED, "", UP),
+                [PROCESS_EVENT_READY] = TO(ERRORED, "", UP),
+                [PROCESS_EVENT_EXITED] = TO(ERRORED, "", UP),
+                [PROCESS_EVENT_DRAINED] = TO(ERRORED, "", UP),
+                [PROCESS_EVENT_TIMER] = TO(ERRORED, "", UP),
+        } },
+};
+
+TEST(every_state_and_event) {
+        ASSERT_EQ(ELEMENTSOF(rows), _PROCESS_STATE_MAX);
+
+        for (size_t s = 0; s < ELEMENTSOF(rows); s++)
+                for (int e = 0; e < _PROCESS_EVENT_MAX; e++) {
+                        const Cell *want = &rows[s].cells[e];
+                        Process p;
+
+                        ASSERT_EQ(rows[s].state, s);
+                        ASSERT_TRUE(want->operations); /* no cell was forgotten */
+
+                        reset(&p);
+                        p.state = rows[s].state;
+                        p.goal = p.state == PROCESS_STOPPED ? PROCESS_DOWN : PROCESS_UP;
+                        process_event(&p, e);
+
+                        if (p.state != want->next || !streq(trace, want->operations) || p.goal != want->goal || p.restart_wanted != want->restart_wanted)
+                                TEST_FAIL("%s in %s: state %s, operations \"%s\", goal %s, restart wanted %d", process_event_to_string(e),
+                                          process_state_to_string(rows[s].state), process_state_to_string(p.state), trace,
+                                          process_goal_to_string(p.goal), p.restart_wanted);
+                }
+}
+
+TEST(names) {
+        ASSERT_STRING_TABLE(process_state, _PROCESS_STATE_MAX);
+        ASSERT_STRING_TABLE(process_event, _PROCESS_EVENT_MAX);
+        ASSERT_STRING_TABLE(process_goal, _PROCESS_GOAL_MAX);
+        ASSERT_STRING_TABLE(exit_reason, _EXIT_REASON_MAX);
+
+        for (int s = 0; s < _PROCESS_STATE_MAX; s++) {
+                Process p = { .state = s };
+
+                ASSERT_TRUE(process_status(&p));
+        }
+}
+
+static void go(Process *p, ProcessEvent e, const char *operations, ProcessState state) {
+        *trace = 0;
+        process_event(p, e);
+        ASSERT_STREQ(trace, operations);
+        ASSERT_STREQ(process_state_to_string(p->state), process_state_to_string(state));
+}
+
+static void bring_up(Process *p) {
+        go(p, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        go(p, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+        go(p, PROCESS_EVENT_EXEC_OK, "settled", PROCESS_ONLINE);
+}
+
+static void crash(Process *p, int code) {
+        p->last_exit = (LastExit) { code, 0, EXIT_REASON_EXITED };
+        go(p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+}
+
+TEST(stop_is_patient_then_kills) {
+        Process p;
+
+        reset(&p);
+        bring_up(&p);
+        go(&p, PROCESS_EVENT_DOWN, "ask", PROCESS_STOPPING);
+        ASSERT_EQ(timer_at, clock_now + 1600 * USEC_PER_MSEC);
+
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "kill", PROCESS_KILLING);
+        ASSERT_EQ(timer_at, clock_now + 1600 * USEC_PER_MSEC);
+
+        go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_STOPPED);
+        ASSERT_EQ(timer_at, USEC_INFINITY);
+        ASSERT_EQ(p.n_restarts, 0);
+}
+
+TEST(draining_has_only_the_patience_that_is_left) {
+        usec_t deadline;
+        Process p;
+
+        reset(&p);
+        bring_up(&p);
+        go(&p, PROCESS_EVENT_DOWN, "ask", PROCESS_STOPPING);
+        deadline = timer_at;
+
+        clock_now += 1000 * USEC_PER_MSEC;
+        go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        ASSERT_EQ(timer_at, deadline);
+
+        clock_now = deadline;
+        go(&p, PROCESS_EVENT_TIMER, "kill", PROCESS_DRAINING);
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "give-up", PROCESS_DRAINING);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_STOPPED);
+}
+
+TEST(unkillable_is_told_and_waited_for) {
+        Process p;
+
+        reset(&p);
+        bring_up(&p);
+        go(&p, PROCESS_EVENT_DOWN, "ask", PROCESS_STOPPING);
+        go(&p, PROCESS_EVENT_TIMER, "kill", PROCESS_KILLING);
+        go(&p, PROCESS_EVENT_TIMER, "settled", PROCESS_KILLING);
+        ASSERT_TRUE(p.stuck);
+
+        /* No second copy while the first may still live. */
+        go(&p, PROCESS_EVENT_UP, "", PROCESS_KILLING);
+        go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        ASSERT_TRUE(!p.stuck);
+        go(&p, PROCESS_EVENT_DRAINED, "spawn", PROCESS_SPAWNING);
+}
+
+TEST(restart_counts_once_and_forgets_history) {
+        Process p;
+
+        reset(&p);
+        bring_up(&p);
+        p.history.unstable_restarts = 7;
+        go(&p, PROCESS_EVENT_RESTART, "ask", PROCESS_STOPPING);
+        go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        go(&p, PROCESS_EVENT_DRAINED, "spawn", PROCESS_SPAWNING);
+        ASSERT_EQ(p.n_restarts, 1);
+        ASSERT_EQ(p.history.unstable_restarts, 0);
+        ASSERT_EQ(p.incarnation, 2);
+        ASSERT_TRUE(!p.reached_online);
+}
+
+TEST(stop_during_restart_wins) {
+        Process p;
+
+        reset(&p);
+        bring_up(&p);
+        go(&p, PROCESS_EVENT_RESTART, "ask", PROCESS_STOPPING);
+        go(&p, PROCESS_EVENT_DOWN, "", PROCESS_STOPPING);
+        go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_STOPPED);
+}
+
+TEST(crash_restarts_once_per_drained) {
+        Process p;
+
+        reset(&p);
+        bring_up(&p);
+        clock_now += 60 * USEC_PER_SEC;
+        crash(&p, 1);
+        go(&p, PROCESS_EVENT_DRAINED, "spawn", PROCESS_SPAWNING);
+        go(&p, PROCESS_EVENT_DRAINED, "", PROCESS_SPAWNING);
+        ASSERT_EQ(p.n_restarts, 1);
+}
+
+TEST(crash_loop_ends_errored_after_15_restarts) {
+        Process p;
+
+        reset(&p);
+        bring_up(&p);
+        for (unsigned i = 0; i < 15; i++) {
+                clock_now += 100 * USEC_PER_MSEC;
+                crash(&p, 1);
+                go(&p, PROCESS_EVENT_DRAINED, "spawn", PROCESS_SPAWNING);
+                go(&p, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+                go(&p, PROCESS_EVENT_EXEC_OK, "settled", PROCESS_ONLINE);
+        }
+        crash(&p, 1);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_ERRORED);
+        ASSERT_EQ(p.n_restarts, 15);
+        ASSERT_EQ(p.goal, PROCESS_UP);
+}
+
+TEST(restart_delay_is_waited) {
+        Process p;
+
+        reset(&p);
+        config.restart_delay = 5 * USEC_PER_SEC;
+        bring_up(&p);
+        clock_now += 60 * USEC_PER_SEC;
+        crash(&p, 1);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
+        ASSERT_EQ(timer_at, clock_now + 5 * USEC_PER_SEC);
+        ASSERT_EQ(p.n_restarts, 0);
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "spawn", PROCESS_SPAWNING);
+        ASSERT_EQ(p.n_restarts, 1);
+}
+
+TEST(no_autorestart_stops) {
+        Process p;
+
+        reset(&p);
+        config.autorestart = false;
+        bring_up(&p);
+        crash(&p, 3);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_STOPPED);
+        ASSERT_EQ(p.goal, PROCESS_DOWN);
+        ASSERT_EQ(p.last_exit.code, 3);
+}
+
+TEST(exec_failure_does_not_loop) {
+        Process p;
+
+        reset(&p);
+        go(&p, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        go(&p, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+        p.spawn_error = -ENOENT;
+        go(&p, PROCESS_EVENT_EXEC_FAILED, "", PROCESS_SPAWNING);
+        go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_ERRORED);
+        ASSERT_EQ(p.last_exit.reason, EXIT_REASON_EXEC_FAILED);
+        ASSERT_EQ(p.n_restarts, 0);
+        ASSERT_TRUE(!p.reached_online);
+}
+
+TEST(fork_failure_is_errored_at_once) {
+        Process p;
+
+        reset(&p);
+        spawn_result = -EAGAIN;
+        go(&p, PROCESS_EVENT_UP, "spawn settled", PROCESS_ERRORED);
+        ASSERT_EQ(p.last_exit.reason, EXIT_REASON_SPAWN_FAILED);
+        ASSERT_EQ(p.spawn_error, -EAGAIN);
+}
+
+TEST(taken_unit_name_gets_the_next_incarnation) {
+        Process p;
+
+        reset(&p);
+        go(&p, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        p.spawn_error = -EEXIST;
+        go(&p, PROCESS_EVENT_ATTACH_FAILED, "kill", PROCESS_KILLING);
+        go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        go(&p, PROCESS_EVENT_DRAINED, "spawn", PROCESS_SPAWNING);
+        ASSERT_EQ(p.incarnation, 2);
+        ASSERT_EQ(p.n_restarts, 0);
+}
+
+TEST(wait_ready_waits_for_it_or_for_the_timeout) {
+        Process p;
+
+        reset(&p);
+        config.wait_ready = true;
+        go(&p, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        go(&p, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+        go(&p, PROCESS_EVENT_EXEC_OK, "", PROCESS_STARTING);
+        ASSERT_EQ(timer_at, clock_now + 3 * USEC_PER_SEC);
+        go(&p, PROCESS_EVENT_READY, "settled", PROCESS_ONLINE);
+        ASSERT_EQ(timer_at, USEC_INFINITY);
+}
