@@ -1,0 +1,64 @@
+"""Holds the #include lines against the layers of doc/ARCHITECTURE.md, and the sources against the rules that a grep can check."""
+import glob
+import os
+import re
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MECHANISMS = {"systemd-client", "log-relay", "log-sink-file", "log-sink-journal", "process-spawn", "credentials"}
+OBJECTS = {"process", "process-run", "process-env", "process-files", "app", "job", "monitor", "runner", "runner-scope", "runner-cgroup", "runner-plain"}
+FACE = {"bus-face", "bus-queue", "bus-polkit", "manager-bus", "app-bus", "process-bus"}
+COMPOSERS = {"pmd", "manager"}
+
+n = failed = 0
+
+
+def check(name, faults):
+    global n, failed
+    n += 1
+    for fault in faults:
+        print("#", fault)
+    failed += bool(faults)
+    print(f"{'not ok' if faults else 'ok'} {n} - {name}")
+
+
+def sources(*patterns):
+    return sorted(f for p in patterns for f in glob.glob(os.path.join(ROOT, p)))
+
+
+def includes(path):
+    return re.findall(r'^#include "([^"]+)"', open(path).read(), re.M)
+
+
+def stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def layer_faults(paths, allowed):
+    return [f"{os.path.relpath(p, ROOT)} includes {i}" for p in paths for i in includes(p) if not allowed(p, i)]
+
+
+def pmd_files(stems):
+    return [p for p in sources("src/pmd/*.[ch]") if stem(p) in stems]
+
+
+check("src/shared includes src/shared only", layer_faults(sources("src/shared/*.[ch]"), lambda p, i: i.startswith("shared/")))
+check("libpmd includes shared and itself only",
+      layer_faults(sources("src/libpmd/*.[ch]"), lambda p, i: i.startswith(("shared/", "libpmd/")) or i == "config.h"))
+check("pmctl includes shared, libpmd and itself only",
+      layer_faults(sources("src/pmctl/*.[ch]"), lambda p, i: i.startswith(("shared/", "libpmd/", "pmctl/")) or i == "config.h"))
+check("mechanisms do not know the objects",
+      layer_faults(pmd_files(MECHANISMS), lambda p, i: i.startswith("shared/") or i == "pmd/pmd-forward.h" or stem(i) in MECHANISMS))
+check("objects do not know the bus", layer_faults(pmd_files(OBJECTS), lambda p, i: stem(i) not in FACE))
+check("every file of pmd has its layer",
+      [os.path.relpath(p, ROOT) for p in sources("src/pmd/*.[ch]")
+       if stem(p) not in MECHANISMS | OBJECTS | FACE | COMPOSERS | {"pmd-forward", "manager-targets"}])
+check("no synchronous bus call and no sleep in pmd",
+      [f"{os.path.relpath(p, ROOT)}: {line.strip()}" for p in sources("src/pmd/*.c")
+       for line in open(p) if re.search(r"\bsd_bus_call(_method)?\(|\b(u|nano)?sleep\(|clock_nanosleep", line)])
+check("no file is longer than 1000 lines",
+      [os.path.relpath(p, ROOT) for p in sources("src/*/*.[ch]") if sum(1 for _ in open(p)) > 1000])
+check("src/shared logs at debug only",
+      [f"{os.path.relpath(p, ROOT)}: {line.strip()}" for p in sources("src/shared/*.c") if stem(p) != "log"
+       for line in open(p) if re.search(r"\blog_(info|notice|warning|error)", line)])
+print(f"1..{n}")
+raise SystemExit(failed > 0)
