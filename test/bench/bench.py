@@ -1,0 +1,151 @@
+"""Measures pmd where it is called: a private instance (default), or --system on a booted systemd. Prints a table of medians.
+
+usage: bench.py [--system] [--pm2 COMMAND] [--runner KIND] BUILD_DIR
+
+With --pm2 the same is measured for pm2 in the same run, and the ratio is given. Nothing here is a test: no figure fails.
+"""
+import argparse
+import glob
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+
+
+class Manager:
+    """A process manager under measurement: how to call it, and where its daemon is."""
+
+    def __init__(self, name, command, env, daemon_pid):
+        self.name, self.command, self.env, self.daemon_pid = name, command, env, daemon_pid
+
+    def __call__(self, *args, check=True):
+        return subprocess.run([*self.command, *args], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=check).stdout
+
+    def seconds(self, *args):
+        start = time.monotonic()
+        self(*args)
+        return time.monotonic() - start
+
+    def list(self):
+        text = self("jlist").decode()
+        return json.loads(text[text.index("["):])
+
+
+def rollup(pid, field):
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(field + ":")) / 1024
+
+
+def switches(pid):
+    total = 0
+    for path in glob.glob(f"/proc/{pid}/task/*/status"):
+        with open(path) as f:
+            total += sum(int(line.split()[1]) for line in f if "ctxt_switches" in line)
+    return total
+
+
+def median_ms(m, n, *args):
+    return statistics.median(m.seconds(*args) for _ in range(n)) * 1000
+
+
+def crash_to_main(m, stamp, n):
+    """Milliseconds from kill -9 to the first line of the next main()."""
+    log = tempfile.mktemp()
+    m("start", stamp, "--name", "stamp", "--max-restarts", "1000000", "--", log)
+    times = []
+    for _ in range(n):
+        before = len(wait_for_stamps(log, 1))
+        pid = next(p["pid"] for p in m.list() if p["name"] == "stamp")
+        time.sleep(0.05)
+        killed = time.monotonic_ns()
+        os.kill(pid, signal.SIGKILL)
+        times.append((wait_for_stamps(log, before + 1)[before] - killed) / 1e6)
+    m("delete", "stamp")
+    os.unlink(log)
+    return statistics.median(times)
+
+
+def wait_for_stamps(log, n):
+    while True:
+        try:
+            with open(log) as f:
+                stamps = [int(line) for line in f.read().splitlines()]
+            if len(stamps) >= n:
+                return stamps
+        except FileNotFoundError:
+            pass
+        time.sleep(0.001)
+
+
+def measure(m, stamp, runs):
+    m("ping")
+    pid = m.daemon_pid()
+    time.sleep(1)
+    yield "list as JSON, no app (ms)", median_ms(m, runs, "jlist")
+    yield "daemon, no app: Pss (MB)", rollup(pid, "Pss")
+    yield "start 100 × sleep (s)", m.seconds("start", shutil.which("sleep"), "--name", "sleep", "-f", "-x", "-i", "100", "--", "100000")
+    yield "list as JSON, 100 apps (ms)", median_ms(m, runs, "jlist")
+    yield "daemon, 100 apps: Pss (MB)", rollup(pid, "Pss")
+    time.sleep(1)
+    before = switches(pid)
+    time.sleep(10)
+    yield "daemon, 100 apps: context switches in 10 s", switches(pid) - before
+    yield "stop and delete 100 × sleep (s)", m.seconds("delete", "all")
+    yield "kill -9 to the next main() (ms)", crash_to_main(m, stamp, runs)
+
+
+def pmd_pid(home):
+    def find():
+        with open(os.path.join(home, "run/pmd.lock")) as f:
+            return int(f.read())
+    return find
+
+
+def system_pid():
+    with open("/run/pmd/pmd.lock") as f:
+        return int(f.read())
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--system", action="store_true")
+    parser.add_argument("--pm2")
+    parser.add_argument("--runner", default="")
+    parser.add_argument("build")
+    args = parser.parse_args()
+
+    pmctl = os.path.join(args.build, "src/pmctl") if os.path.exists(os.path.join(args.build, "src/pmctl")) else "pmctl"
+    stamp = os.path.join(args.build, "test/stamp")
+    work = tempfile.mkdtemp(prefix="pmd-bench-")
+
+    if args.system:
+        ours = Manager("pmd", [pmctl, "--system"], dict(os.environ), system_pid)
+    else:
+        ours = Manager("pmd", [pmctl], dict(os.environ, PMD_HOME=work, PMD_RUNNER=args.runner), pmd_pid(work))
+    figures = dict(measure(ours, stamp, 41))
+    ours("kill")
+
+    peer = {}
+    if args.pm2:
+        env = dict(os.environ, PM2_HOME=os.path.join(work, "pm2"), PM2_DISABLE_VERSION_CHECK="true", PM2_DISCRETE_MODE="true")
+
+        def pm2_pid():
+            with open(os.path.join(work, "pm2/pm2.pid")) as f:
+                return int(f.read())
+
+        theirs = Manager("pm2", args.pm2.split(), env, pm2_pid)
+        peer = dict(measure(theirs, stamp, 7))
+        theirs("kill")
+
+    print(f"| figure | pmd |{' pm2 | pm2 ÷ pmd |' if peer else ''}")
+    print(f"|---|---|{'---|---|' if peer else ''}")
+    for name, value in figures.items():
+        print(f"| {name} | {value:.3g} |" + (f" {peer[name]:.3g} | {peer[name] / value:.1f} |" if peer and value else f" {peer[name]:.3g} | |" if peer else ""))
+    shutil.rmtree(work, ignore_errors=True)
+
+
+main()
