@@ -42,6 +42,7 @@ typedef struct AppConfig {
         char *name_space;        /* "namespace"; "default" */
         char *script;            /* as given */
         char *exec_path;         /* pm_exec_path: absolute, by app_config_finish() */
+        bool shell;              /* by app_config_finish(): exec_path is a shell, args begin with "-c" and the script */
         char **args;
         char *interpreter;       /* "none": the script is executed itself */
         char *interpreter_path;  /* absolute, by app_config_finish(); NULL with "none" */
@@ -49,7 +50,8 @@ typedef struct AppConfig {
         char *cwd;               /* absolute after app_config_finish() */
         char **env;              /* the caller's environment with the definition's own on top */
         ExecMode exec_mode;
-        int instances;           /* as given: 0 and below count from the number of CPUs; after finish >= 1 */
+        int instances_given;     /* 0 and below count from the number of CPUs */
+        int instances;           /* by app_config_finish(): >= 1 */
         bool instances_set;
 
         char *user, *group;      /* names or numbers; NULL: pmd's own */
@@ -78,11 +80,12 @@ int app_config_new(AppConfig **ret); /* with all defaults */
 AppConfig *app_config_ref(AppConfig *c);
 AppConfig *app_config_unref(AppConfig *c);
 DEFINE_CLEANUP_FUNC(AppConfig *, app_config_unref);
+#define _cleanup_app_config_unref_ _cleanup_(app_config_unrefp)
 int app_config_copy(const AppConfig *c, AppConfig **ret);
 
 /* Sets one option by its name or an alias (snake_case or camelCase). Strings are taken for numbers, booleans and lists
- * as on the command line. 0; -ENOENT for an unknown key; -EINVAL or -ERANGE with *reterr a sentence for the user that
- * begins with the key ("kill_timeout: '12Q' is no duration …"), the definition untouched. */
+ * as on the command line; NULL, "null" and "" take an option back to its default. 0; -ENOENT for an unknown key; -EINVAL or -ERANGE with
+ * *reterr a sentence for the user that begins with the key ("kill_timeout: '12Q' is no duration …"), the definition untouched. */
 int app_config_set(AppConfig *c, const char *key, json_object *value, char **reterr);
 
 /* All options of a JSON object. *reterr collects every fault, a line each; the first error is returned. */
@@ -96,6 +99,9 @@ int app_config_to_json(const AppConfig *c, json_object **ret);
  * the definition's env), interpreter by extension or content, shell command strings, exec mode, number of instances, version.
  * 0, or a negative errno with *reterr for the user: -ENOENT script or interpreter or cwd missing, -EACCES, -EINVAL. */
 int app_config_finish(AppConfig *c, const char *base, char **reterr);
+
+/* Whether the option was given; key as for app_config_set(). */
+bool app_config_has(const AppConfig *c, const char *key);
 
 /* Whether a name can be an app's: 1 to 255 bytes of valid UTF-8, no '/', no control character, no leading '-', neither "." nor "..", not "all",
  * not a number. NULL if it can, else why not (static). */
@@ -119,6 +125,7 @@ typedef struct AppOption {
         char cli_short;            /* 0: none */
         const char *metavar;       /* "MS"; NULL for booleans */
         uint64_t min, max;         /* for numbers */
+        const char *default_value; /* as on the command line; NULL: nothing, false, 0 */
         const char *help;
 } AppOption;
 

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <limits.h>
+
+#include "shared/app-config.h"
+
+#include "shared/app-option.h"
+#include "shared/string-table.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+#define MSEC_MAX ((uint64_t) 365 * 24 * 3600 * 1000)
+#define INSTANCES_MAX 4096
+#define FAULTS_MAX 20U
+#define KEY_MAX 64U
+
+#define FIELD(name) offsetof(AppConfig, name)
+
+DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
+
+/* Key, aliases, type, field; flag, further flags, short flag, metavar; min, max, default; help. The order is that of --help. */
+static const AppOption option_table[] = {
+        { "name", NULL, OPTION_STRING, FIELD(name), "name", NULL, 'n', "NAME", 0, 0, NULL, "Name of the app" },
+        { "namespace", NULL, OPTION_STRING, FIELD(name_space), "namespace", NULL, 0, "NAME", 0, 0, "default", "Namespace of the app" },
+        { "script", "exec cmd command", OPTION_STRING, FIELD(script), NULL, NULL, 0, "SCRIPT", 0, 0, NULL,
+          "File to run, directory with a package.json, command in PATH, or shell command with a space in it" },
+        { "args", NULL, OPTION_STRV, FIELD(args), NULL, NULL, 0, "ARGS", 0, 0, NULL, "Arguments of the script" },
+        { "cwd", NULL, OPTION_PATH, FIELD(cwd), "cwd", NULL, 0, "DIR", 0, 0, NULL, "Working directory" },
+        { "interpreter", "exec_interpreter", OPTION_STRING, FIELD(interpreter), "interpreter", NULL, 0, "PROGRAM", 0, 0, NULL,
+          "What runs the script; \"none\": it is executed itself" },
+        { "interpreter_args", "node_args", OPTION_STRV, FIELD(interpreter_args), "interpreter-args", "node-args", 0, "ARGS", 0, 0, NULL,
+          "Arguments of the interpreter" },
+        { "env", NULL, OPTION_ENV, FIELD(env), NULL, NULL, 0, "ENVIRONMENT", 0, 0, NULL, "Environment variables" },
+        { "exec_mode", "execute_command", OPTION_EXEC_MODE, FIELD(exec_mode), "execute-command", NULL, 'x', NULL, 0, 0, "auto",
+          "Run in fork mode" },
+        { "instances", NULL, OPTION_INSTANCES, FIELD(instances_given), "instances", NULL, 'i', "N", 0, INSTANCES_MAX, "1",
+          "Number of processes; \"max\": one per CPU, -N: N less than that" },
+        { "user", "uid", OPTION_USER, FIELD(user), "user", "uid", 'u', "USER", 0, 0, NULL, "Run as this user" },
+        { "group", "gid", OPTION_USER, FIELD(group), "gid", "group", 0, "GROUP", 0, 0, NULL, "Run as this group" },
+        { "autostart", NULL, OPTION_BOOL, FIELD(autostart), "no-autostart", NULL, 0, NULL, 0, 0, "true", "Do not start it yet" },
+        { "autorestart", NULL, OPTION_BOOL, FIELD(autorestart), "no-autorestart", NULL, 0, NULL, 0, 0, "true", "Do not restart it when it exits" },
+        { "min_uptime", NULL, OPTION_MSEC, FIELD(min_uptime), "min-uptime", NULL, 0, "MS", 100, MSEC_MAX, "1000",
+          "A process that ran for less counts as unstable" },
+        { "max_restarts", NULL, OPTION_UINT, FIELD(max_restarts), "max-restarts", NULL, 0, "N", 0, UINT_MAX, "16",
+          "Give up after so many unstable restarts" },
+        { "restart_delay", NULL, OPTION_MSEC, FIELD(restart_delay), "restart-delay", NULL, 0, "MS", 0, MSEC_MAX, NULL,
+          "Wait before each restart" },
+        { "exp_backoff_restart_delay", NULL, OPTION_MSEC, FIELD(exp_backoff_restart_delay), "exp-backoff-restart-delay", NULL, 0, "MS", 0,
+          MSEC_MAX, NULL, "Wait before a restart, each time half as long again, up to 15 s" },
+        { "stop_exit_codes", NULL, OPTION_EXIT_CODES, FIELD(stop_exit_codes), "stop-exit-codes", NULL, 0, "CODES", 0, 255, NULL,
+          "Do not restart it after these exit codes" },
+        { "kill_signal", "stop_signal", OPTION_SIGNAL, FIELD(kill_signal), "kill-signal", "stop-signal", 0, "SIGNAL", 0, 0, "SIGINT",
+          "Signal that asks it to finish" },
+        { "kill_timeout", NULL, OPTION_MSEC, FIELD(kill_timeout), "kill-timeout", NULL, 'k', "MS", 0, MSEC_MAX, "1600",
+          "Time between the signal that asks and SIGKILL" },
+        { "listen_timeout", NULL, OPTION_MSEC, FIELD(listen_timeout), "listen-timeout", NULL, 0, "MS", 0, MSEC_MAX, "3000",
+          "Time to wait until it is ready" },
+        { "treekill", NULL, OPTION_BOOL, FIELD(treekill), "no-treekill", NULL, 0, NULL, 0, 0, "true", "Signal the main process only" },
+        { "wait_ready", NULL, OPTION_BOOL, FIELD(wait_ready), "wait-ready", NULL, 0, NULL, 0, 0, NULL, "Wait until it says that it is ready" },
+        { "shutdown_with_message", NULL, OPTION_BOOL, FIELD(shutdown_with_message), "shutdown-with-message", NULL, 0, NULL, 0, 0, NULL,
+          "Ask it to finish by a message instead of a signal" },
+        { "out_file", "out output out_log", OPTION_PATH, FIELD(out_file), "output", NULL, 'o', "FILE", 0, 0, NULL, "Log of standard output" },
+        { "error_file", "error err err_file err_log", OPTION_PATH, FIELD(error_file), "error", NULL, 'e', "FILE", 0, 0, NULL,
+          "Log of standard error" },
+        { "log_file", "log", OPTION_PATH, FIELD(log_file), "log", NULL, 'l', "FILE", 0, 0, NULL, "Log of both" },
+        { "pid_file", "pid", OPTION_PATH, FIELD(pid_file), "pid", NULL, 'p', "FILE", 0, 0, NULL, "File for the process id" },
+        { "log_target", NULL, OPTION_LOG_TARGET, FIELD(log_target), "log-target", NULL, 0, "TARGET", 0, 0, "auto",
+          "Where lines go: auto, journal, file, both or none" },
+        { "merge_logs", "combine_logs", OPTION_BOOL, FIELD(merge_logs), "merge-logs", NULL, 0, NULL, 0, 0, NULL,
+          "One log file for all processes of the app" },
+        { "disable_logs", NULL, OPTION_BOOL, FIELD(disable_logs), "disable-logs", NULL, 0, NULL, 0, 0, NULL, "Drop its output" },
+        { "force", NULL, OPTION_BOOL, FIELD(force), "force", NULL, 'f', NULL, 0, 0, NULL, "Start it even if it runs already" },
+        { "watch", NULL, OPTION_BOOL, FIELD(watch), "watch", NULL, 0, NULL, 0, 0, NULL, "Restart it when files change" },
+        { "vizion", NULL, OPTION_BOOL, FIELD(vizion), "no-vizion", NULL, 0, NULL, 0, 0, "true", "Do not look for version control data" },
+        { "source_map_support", NULL, OPTION_BOOL, FIELD(source_map_support), "source-map-support", NULL, 0, NULL, 0, 0, NULL,
+          "Let Node.js use source maps" },
+        { "instance_var", NULL, OPTION_STRING, FIELD(instance_var), "instance-var", NULL, 0, "NAME", 0, 0, "NODE_APP_INSTANCE",
+          "Environment variable that tells the number of the instance" },
+};
+
+static_assert(ELEMENTSOF(option_table) <= 64, "AppConfig.set has a bit per option");
+
+static const char *const exec_mode_table[_EXEC_MODE_MAX] = {
+        [EXEC_MODE_AUTO] = "auto",
+        [EXEC_MODE_FORK] = "fork_mode",
+        [EXEC_MODE_CLUSTER] = "cluster_mode",
+};
+
+const char *exec_mode_to_string(ExecMode m) {
+        return (int) m < 0 || m >= _EXEC_MODE_MAX ? NULL : exec_mode_table[m];
+}
+
+ExecMode exec_mode_from_string(const char *s) {
+        for (ExecMode m = 0; s && m < _EXEC_MODE_MAX; m++) {
+                const char *rest = startswith(exec_mode_table[m], s);
+
+                if (rest && (streq(rest, "") || streq(rest, "_mode")))
+                        return m;
+        }
+        return _EXEC_MODE_INVALID;
+}
+
+static const char *const log_target_table[_LOG_TARGET_MAX] = {
+        [LOG_TARGET_AUTO] = "auto",
+        [LOG_TARGET_JOURNAL] = "journal",
+        [LOG_TARGET_FILE] = "file",
+        [LOG_TARGET_BOTH] = "both",
+        [LOG_TARGET_NONE] = "none",
+};
+
+DEFINE_STRING_TABLE(LogTarget, log_target)
+
+static bool key_equal(const char *key, const char *snake, size_t n) {
+        size_t i = 0;
+
+        for (; *key && i < n; key++, i++) {
+                if (*key == snake[i])
+                        continue;
+                if (snake[i] != '_' || i + 1 == n || !isupper((unsigned char) *key) || tolower((unsigned char) *key) != snake[i + 1])
+                        return false;
+                i++;
+        }
+
+        return !*key && i == n;
+}
+
+const AppOption *app_options(size_t *ret_n) {
+        *ret_n = ELEMENTSOF(option_table);
+        return option_table;
+}
+
+/* Calls match() with the key and the aliases of each option until it returns true. */
+static const AppOption *foreach_key(bool (*match)(const char *key, size_t n, void *userdata), void *userdata) {
+        for (const AppOption *o = option_table; o < option_table + ELEMENTSOF(option_table); o++) {
+                if (match(o->key, strlen(o->key), userdata))
+                        return o;
+                for (const char *s = strempty(o->aliases); *s; s += strcspn(s, " "), s += strspn(s, " "))
+                        if (match(s, strcspn(s, " "), userdata))
+                                return o;
+        }
+        return NULL;
+}
+
+static bool match_equal(const char *key, size_t n, void *userdata) {
+        return key_equal(userdata, key, n);
+}
+
+const AppOption *app_option_find(const char *key) {
+        return foreach_key(match_equal, (char *) key);
+}
+
+typedef struct Nearest {
+        const char *wanted;
+        char key[KEY_MAX];
+        size_t distance;
+} Nearest;
+
+/* Levenshtein's; letters of either case are the same. Both are shorter than KEY_MAX. */
+static size_t edit_distance(const char *a, const char *b, size_t n) {
+        size_t row[KEY_MAX];
+
+        for (size_t j = 0; j <= n; j++)
+                row[j] = j;
+
+        for (size_t i = 1; a[i - 1]; i++) {
+                size_t diagonal = row[0];
+
+                row[0] = i;
+                for (size_t j = 1; j <= n; j++) {
+                        bool differ = tolower((unsigned char) a[i - 1]) != b[j - 1];
+                        size_t replaced = diagonal + differ, moved = MIN(row[j], row[j - 1]) + 1;
+
+                        diagonal = row[j];
+                        row[j] = MIN(replaced, moved);
+                }
+        }
+
+        return row[n];
+}
+
+static bool match_nearest(const char *key, size_t n, void *userdata) {
+        Nearest *nearest = userdata;
+        size_t d = edit_distance(nearest->wanted, key, n);
+
+        if (d < nearest->distance) {
+                nearest->distance = d;
+                *(char *) mempcpy(nearest->key, key, n) = 0;
+        }
+        return false;
+}
+
+static int fault_unknown(const char *key, char **reterr) {
+        Nearest nearest = { .wanted = key, .distance = KEY_MAX };
+
+        if (strlen(key) < KEY_MAX)
+                (void) foreach_key(match_nearest, &nearest);
+        /* One that has hardly a letter in common is no help. */
+        if (nearest.distance > MAX(strlen(key) / 3, (size_t) 2))
+                return config_fault(reterr, -ENOENT, "%.64s: there is no such option", key);
+        return config_fault(reterr, -ENOENT, "%s: there is no such option, did you mean '%s'?", key, nearest.key);
+}
+
+/* ---- definitions ---- */
+
+static void app_config_free(AppConfig *c) {
+        for (size_t i = 0; i < ELEMENTSOF(option_table); i++)
+                option_clear(option_table + i, c);
+        free(c->exec_path);
+        free(c->interpreter_path);
+        free(c->version);
+        free(c);
+}
+
+DEFINE_REF_UNREF_FUNC(AppConfig, app_config, app_config_free);
+
+static int set_default(const AppOption *o, AppConfig *c) {
+        _cleanup_(json_object_putp) json_object *value = NULL;
+
+        if (!o->default_value) {
+                option_clear(o, c);
+                return 0;
+        }
+
+        value = json_object_new_string(o->default_value);
+        if (!value)
+                return -ENOMEM;
+        return option_set(o, c, value, NULL);
+}
+
+int app_config_new(AppConfig **ret) {
+        _cleanup_app_config_unref_ AppConfig *c = new0(AppConfig, 1);
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        c->n_ref = 1;
+        c->instances = 1;
+
+        for (size_t i = 0; i < ELEMENTSOF(option_table); i++) {
+                r = set_default(option_table + i, c);
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+int app_config_copy(const AppConfig *c, AppConfig **ret) {
+        _cleanup_app_config_unref_ AppConfig *n = new0(AppConfig, 1);
+        int r;
+
+        if (!n)
+                return -ENOMEM;
+        n->n_ref = 1;
+
+        for (size_t i = 0; i < ELEMENTSOF(option_table); i++) {
+                r = option_copy(option_table + i, n, c);
+                if (r < 0)
+                        return r;
+        }
+
+        if (free_and_strdup(&n->exec_path, c->exec_path) < 0 ||
+            free_and_strdup(&n->interpreter_path, c->interpreter_path) < 0 ||
+            free_and_strdup(&n->version, c->version) < 0)
+                return -ENOMEM;
+        n->shell = c->shell;
+        n->instances = c->instances;
+        n->instances_set = c->instances_set;
+        n->merge_logs_set = c->merge_logs_set;
+        n->set = c->set;
+
+        *ret = TAKE_PTR(n);
+        return 0;
+}
+
+static uint64_t option_bit(const AppOption *o) {
+        return UINT64_C(1) << (o - option_table);
+}
+
+bool app_config_has(const AppConfig *c, const char *key) {
+        const AppOption *o = app_option_find(key);
+
+        return o && (c->set & option_bit(o)) != 0;
+}
+
+static void mark_set(AppConfig *c, const AppOption *o, bool set) {
+        c->set = set ? c->set | option_bit(o) : c->set & ~option_bit(o);
+
+        if (o->offset == FIELD(instances_given))
+                c->instances_set = set;
+        if (o->offset == FIELD(merge_logs))
+                c->merge_logs_set = set;
+}
+
+/* JavaScript takes "" for nothing, and pm2's command line "null". */
+static bool value_is_null(json_object *value) {
+        return !value || (json_object_is_type(value, json_type_string) &&
+                          (streq(json_object_get_string(value), "null") || json_object_get_string_len(value) == 0));
+}
+
+int app_config_set(AppConfig *c, const char *key, json_object *value, char **reterr) {
+        const AppOption *o = app_option_find(key);
+        bool null;
+        int r;
+
+        if (!o)
+                return fault_unknown(key, reterr);
+
+        null = value_is_null(value);
+        r = null ? set_default(o, c) : option_set(o, c, value, reterr);
+        if (r < 0)
+                return r;
+
+        if (o->offset == FIELD(args))
+                c->shell = false;
+        mark_set(c, o, !null);
+        return 0;
+}
+
+int app_config_set_all(AppConfig *c, json_object *object, char **reterr) {
+        _cleanup_free_ char *faults = NULL;
+        unsigned n_faults = 0;
+        int ret = 0;
+
+        if (!json_object_is_type(object, json_type_object))
+                return config_fault(reterr, -EINVAL, "the definition of an app is no JSON object");
+
+        json_object_object_foreach(object, key, value) {
+                _cleanup_free_ char *text = NULL;
+                char *joined;
+                int r;
+
+                r = app_config_set(c, key, value, &text);
+                if (r >= 0)
+                        continue;
+                if (r == -ENOMEM)
+                        return r;
+                RET_GATHER(ret, r);
+
+                if (++n_faults > FAULTS_MAX)
+                        continue;
+                joined = strjoin(strempty(faults), faults ? "\n" : "", n_faults == FAULTS_MAX ? "and more" : text);
+                if (!joined)
+                        return -ENOMEM;
+                free(faults);
+                faults = joined;
+        }
+
+        if (ret < 0 && reterr)
+                *reterr = TAKE_PTR(faults);
+        return ret;
+}
+
+static json_object *option_get_given(const AppOption *o, const AppConfig *c) {
+        AppConfig without_shell;
+
+        if (o->offset != FIELD(args) || !c->shell)
+                return option_get(o, c);
+
+        without_shell = *c;
+        without_shell.args = c->args + 2;
+        return option_get(o, &without_shell);
+}
+
+int app_config_to_json(const AppConfig *c, json_object **ret) {
+        _cleanup_(json_object_putp) json_object *object = json_object_new_object();
+
+        if (!object)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < ELEMENTSOF(option_table); i++) {
+                const AppOption *o = option_table + i;
+                json_object *value;
+
+                if ((c->set & option_bit(o)) == 0 || o->type == OPTION_ENV)
+                        continue;
+                value = option_get_given(o, c);
+                if (!value || json_object_object_add(object, o->key, value) < 0) {
+                        json_object_put(value);
+                        return -ENOMEM;
+                }
+        }
+
+        *ret = TAKE_PTR(object);
+        return 0;
+}
+
+const char *app_name_fault(const char *name) {
+        size_t n = strlen(name);
+
+        if (n == 0)
+                return "it is empty";
+        if (n > 255)
+                return "it is longer than 255 bytes";
+        if (!utf8_is_valid(name, n))
+                return "it is not valid UTF-8";
+        if (string_has_cc(name))
+                return "it contains a control character";
+        if (strchr(name, '/'))
+                return "it contains a '/'";
+        if (name[0] == '-')
+                return "it begins with a '-' and would be taken for an option";
+        if (streq(name, ".") || streq(name, ".."))
+                return "it means a directory";
+        if (streq(name, "all"))
+                return "it would be taken for all apps";
+        if (name[strspn(name, "0123456789")] == 0)
+                return "it is a number and would be taken for the id of a process";
+        return NULL;
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shared/app-resolve.h"
+
+#include "shared/fd-util.h"
+#include "shared/path-util.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+#define HEAD_MAX 1024U
+#define PACKAGE_JSON_MAX (1024U * 1024U)
+#define VERSION_MAX 64U
+
+DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
+
+/* Reads the first max bytes. Never waits: what lies under an app's directory may be a FIFO. */
+static int read_regular_file(const char *path, size_t max, char **ret, size_t *ret_size, mode_t *ret_mode) {
+        _cleanup_close_ int fd = -EBADF;
+        _cleanup_free_ char *buf = NULL;
+        struct stat st;
+        size_t n = 0;
+
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return -EINVAL;
+
+        max = MIN(max, (size_t) st.st_size);
+        buf = new(char, max + 1);
+        if (!buf)
+                return -ENOMEM;
+
+        while (n < max) {
+                ssize_t k = read(fd, buf + n, max - n);
+
+                if (k < 0 && errno == EINTR)
+                        continue;
+                if (k < 0)
+                        return -errno;
+                if (k == 0)
+                        break;
+                n += (size_t) k;
+        }
+
+        buf[n] = 0;
+        *ret = TAKE_PTR(buf);
+        *ret_size = n;
+        if (ret_mode)
+                *ret_mode = st.st_mode;
+        return 0;
+}
+
+static const char *interpreter_by_extension(const char *path) {
+        static const struct {
+                const char *extension, *interpreter;
+        } table[] = {
+                { ".sh", "bash" },  { ".py", "python" },     { ".rb", "ruby" }, { ".php", "php" }, { ".pl", "perl" },
+                { ".js", "node" },  { ".mjs", "node" },      { ".cjs", "node" }, { ".ts", "bun" },  { ".tsx", "bun" },
+                { ".ls", "lsc" },   { ".coffee", "coffee" },
+        };
+        const char *name = path_basename(path), *dot = strrchr(name, '.');
+
+        if (!dot || dot == name)
+                return NULL;
+        for (size_t i = 0; i < ELEMENTSOF(table); i++)
+                if (streq(dot, table[i].extension))
+                        return table[i].interpreter;
+        return NULL;
+}
+
+static int interpreter_by_content(const char *path, const char **ret) {
+        _cleanup_free_ char *head = NULL;
+        mode_t mode;
+        size_t n;
+        int r;
+
+        r = read_regular_file(path, HEAD_MAX, &head, &n, &mode);
+        if (r == -EACCES && access(path, X_OK) >= 0) {
+                /* What may be executed but not read is no use to an interpreter. */
+                *ret = "none";
+                return 0;
+        }
+        if (r < 0)
+                return r;
+
+        if (memchr(head, 0, n))
+                *ret = "none";
+        else if (startswith(head, "#!") && (mode & 0111) != 0)
+                *ret = "none";
+        else
+                *ret = "node";
+        return 0;
+}
+
+int interpreter_for_script(const char *path, char **ret) {
+        const char *interpreter;
+        char *copy;
+        int r;
+
+        interpreter = interpreter_by_extension(path);
+        if (!interpreter) {
+                r = interpreter_by_content(path, &interpreter);
+                if (r < 0)
+                        return r;
+        }
+
+        copy = strdup(interpreter);
+        if (!copy)
+                return -ENOMEM;
+
+        *ret = copy;
+        return 0;
+}
+
+/* A string of a directory's package.json. -ENOENT if there is no such file, -ENODATA if there is, without (or with a useless) value. */
+static int package_json_string(const char *dir, const char *key, char **ret) {
+        _cleanup_(json_object_putp) json_object *package = NULL;
+        _cleanup_free_ char *path = NULL, *text = NULL;
+        json_object *value;
+        const char *s;
+        size_t n;
+        char *copy;
+        int r;
+
+        path = strjoin(dir, "/package.json");
+        if (!path)
+                return -ENOMEM;
+
+        r = read_regular_file(path, PACKAGE_JSON_MAX, &text, &n, NULL);
+        if (r < 0)
+                return r == -ENOTDIR ? -ENOENT : r;
+
+        package = json_tokener_parse(text);
+        if (!json_object_is_type(package, json_type_object) || !json_object_object_get_ex(package, key, &value) ||
+            !json_object_is_type(value, json_type_string))
+                return -ENODATA;
+
+        s = json_object_get_string(value);
+        n = (size_t) json_object_get_string_len(value);
+        if (n == 0 || strlen(s) != n || !utf8_is_valid(s, n) || string_has_cc(s))
+                return -ENODATA;
+
+        copy = strdup(s);
+        if (!copy)
+                return -ENOMEM;
+
+        *ret = copy;
+        return 0;
+}
+
+static int regular_file_exists(const char *path) {
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return -errno;
+        return S_ISREG(st.st_mode) ? 0 : S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+}
+
+/* As require() takes a module's "main": the file, the same with ".js", or index.js in that directory. */
+static int module_file(const char *path, char **ret) {
+        static const char *const suffixes[] = { "", ".js", "/index.js" };
+
+        for (size_t i = 0; i < ELEMENTSOF(suffixes); i++) {
+                _cleanup_free_ char *p = strjoin(path, suffixes[i]);
+
+                if (!p)
+                        return -ENOMEM;
+                if (regular_file_exists(p) >= 0) {
+                        *ret = TAKE_PTR(p);
+                        return 0;
+                }
+        }
+
+        return -ENOENT;
+}
+
+static int directory_script(const char *dir, char **ret) {
+        _cleanup_free_ char *entry = NULL, *path = NULL;
+        int r;
+
+        r = package_json_string(dir, "main", &entry);
+        if (r == -ENOMEM)
+                return r;
+        if (r >= 0) {
+                path = path_resolve(dir, entry);
+                if (!path)
+                        return -ENOMEM;
+                r = module_file(path, ret);
+                if (r != -ENOENT)
+                        return r;
+                path = mfree(path);
+        }
+
+        path = strjoin(dir, "/index.js");
+        if (!path)
+                return -ENOMEM;
+        r = regular_file_exists(path);
+        if (r < 0)
+                return -ENOENT;
+
+        *ret = TAKE_PTR(path);
+        return 0;
+}
+
+int script_file(const char *path, char **ret) {
+        char *copy;
+        int r;
+
+        r = regular_file_exists(path);
+        if (r == -EISDIR)
+                return directory_script(path, ret);
+        if (r < 0)
+                return r;
+
+        copy = strdup(path);
+        if (!copy)
+                return -ENOMEM;
+
+        *ret = copy;
+        return 0;
+}
+
+int version_of_script(const char *path, char **ret) {
+        _cleanup_free_ char *dir = NULL, *version = NULL;
+        int r = -ENOENT;
+
+        dir = strdup(path);
+        if (!dir)
+                return -ENOMEM;
+
+        for (char *slash; r == -ENOENT && (slash = strrchr(dir, '/'));) {
+                *slash = 0;
+                r = package_json_string(dir, "version", &version);
+        }
+        if (r == -ENOMEM)
+                return r;
+
+        if (!version || strlen(version) > VERSION_MAX) {
+                r = free_and_strdup(&version, "N/A");
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(version);
+        return 0;
+}
+
+/* Copies the piece of a word at s, with quotes and backslashes resolved, to *q. Returns what follows, or NULL for an open quote. */
+static const char *copy_quoted(const char *s, char **q) {
+        char quote = *s++;
+
+        for (; *s != quote; s++) {
+                if (!*s)
+                        return NULL;
+                if (quote == '"' && *s == '\\' && s[1] && strchr("\"\\$`", s[1]))
+                        s++;
+                *(*q)++ = *s;
+        }
+
+        return s + 1;
+}
+
+static const char *copy_word(const char *s, char *q) {
+        while (s && *s && !isspace((unsigned char) *s)) {
+                if (IN_SET(*s, '\'', '"')) {
+                        s = copy_quoted(s, &q);
+                        continue;
+                }
+                if (*s == '\\' && s[1])
+                        s++;
+                *q++ = *s++;
+        }
+
+        *q = 0;
+        return s;
+}
+
+int split_args(const char *s, char ***ret) {
+        _cleanup_strv_free_ char **l = new0(char *, 1);
+        _cleanup_free_ char *word = new(char, strlen(s) + 1);
+        size_t n = 0, allocated = 1;
+
+        if (!l || !word)
+                return -ENOMEM;
+
+        for (;;) {
+                while (isspace((unsigned char) *s))
+                        s++;
+                if (!*s)
+                        break;
+
+                s = copy_word(s, word);
+                if (!s)
+                        return -EINVAL;
+
+                if (!GREEDY_REALLOC(l, allocated, n + 2))
+                        return -ENOMEM;
+                l[n] = strdup(word);
+                if (!l[n])
+                        return -ENOMEM;
+                l[++n] = NULL;
+        }
+
+        *ret = TAKE_PTR(l);
+        return 0;
+}
