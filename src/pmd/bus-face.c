@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "pmd/app-bus.h"
+#include "pmd/bus-face.h"
+#include "pmd/manager-bus.h"
+#include "pmd/manager.h"
+#include "pmd/process-bus.h"
+#include "shared/fd-util.h"
+#include "shared/log.h"
+#include "shared/path-util.h"
+#include "shared/pmd-protocol.h"
+#include "shared/string-util.h"
+
+/* So many connections are taken in one turn of the loop. */
+#define ACCEPTS_PER_TURN 64U
+
+static int add_objects(BusFace *f, sd_bus *bus) {
+        Manager *m = f->manager;
+        int r;
+
+        r = sd_bus_add_object_manager(bus, NULL, PMD_PATH);
+        if (r < 0)
+                return r;
+        r = sd_bus_add_object_vtable(bus, NULL, PMD_PATH, PMD_INTERFACE_MANAGER, manager_bus_vtable, m);
+        if (r < 0)
+                return r;
+        r = sd_bus_add_fallback_vtable(bus, NULL, PMD_PATH_APP, PMD_INTERFACE_APP, app_bus_vtable, app_bus_find, m);
+        if (r < 0)
+                return r;
+        r = sd_bus_add_node_enumerator(bus, NULL, PMD_PATH_APP, app_bus_enumerate, m);
+        if (r < 0)
+                return r;
+        r = sd_bus_add_fallback_vtable(bus, NULL, PMD_PATH_PROCESS, PMD_INTERFACE_PROCESS, process_bus_vtable, process_bus_find, m);
+        if (r < 0)
+                return r;
+        return sd_bus_add_node_enumerator(bus, NULL, PMD_PATH_PROCESS, process_bus_enumerate, m);
+}
+
+static int match_disconnected(sd_bus *bus, sd_bus_message_handler_t handler, void *userdata) {
+        return sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
+                                         "org.freedesktop.DBus.Local", "Disconnected", handler, NULL, userdata);
+}
+
+/* ---- clients of the private socket ---- */
+
+static BusClient *client_free(BusClient *c) {
+        if (!c)
+                return NULL;
+        sd_bus_close_unref(c->bus);
+        return mfree(c);
+}
+DEFINE_CLEANUP_FUNC(BusClient *, client_free);
+
+static int on_cleanup(sd_event_source *source, void *userdata) {
+        BusFace *f = ASSERT_PTR(userdata);
+
+        LIST_FOREACH_SAFE(clients, c, f->clients) {
+                if (!c->dead)
+                        continue;
+                LIST_REMOVE(clients, f->clients, c);
+                f->n_clients--;
+                client_free(c);
+        }
+        return 0;
+}
+
+/* Not freed here: this may be called while sd-bus works on the connection. */
+static void client_bury(BusClient *c) {
+        int r;
+
+        c->dead = true;
+        r = sd_event_source_set_enabled(c->face->cleanup_source, SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_error_errno(r, "Failed to schedule the end of a connection: %m");
+}
+
+static int on_client_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        client_bury(ASSERT_PTR(userdata));
+        return 0;
+}
+
+static bool client_is_stuck(BusClient *c) {
+        uint64_t n;
+
+        return sd_bus_get_n_queued_write(c->bus, &n) >= 0 && n > BUS_CLIENT_QUEUE_MAX;
+}
+
+static void client_close_stuck(BusClient *c) {
+        if (c->dead)
+                return;
+        log_warning("A client of user %u does not read what it is sent, closing its connection.", c->uid);
+        client_bury(c);
+}
+
+/* A client may ask and ask and never read the answers. */
+static int on_client_message(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        BusClient *c = ASSERT_PTR(userdata);
+
+        if (!c->dead && !client_is_stuck(c))
+                return 0;
+        client_close_stuck(c);
+        return 1;
+}
+
+static int client_start(BusClient *c, int fd) {
+        sd_id128_t id;
+        int r;
+
+        r = sd_id128_randomize(&id);
+        if (r < 0)
+                goto fail;
+        r = sd_bus_new(&c->bus);
+        if (r < 0)
+                goto fail;
+        r = sd_bus_set_fd(c->bus, fd, fd);
+        if (r < 0)
+                goto fail;
+
+        /* From here on the fd is the connection's. */
+        (void) sd_bus_set_description(c->bus, "private");
+        r = sd_bus_set_server(c->bus, true, id);
+        if (r < 0)
+                return r;
+        r = sd_bus_negotiate_creds(c->bus, true, SD_BUS_CREDS_PID | SD_BUS_CREDS_EUID);
+        if (r < 0)
+                return r;
+        r = sd_bus_set_anonymous(c->bus, false);
+        if (r < 0)
+                return r;
+        r = match_disconnected(c->bus, on_client_disconnected, c);
+        if (r < 0)
+                return r;
+        r = sd_bus_add_filter(c->bus, NULL, on_client_message, c);
+        if (r < 0)
+                return r;
+        r = add_objects(c->face, c->bus);
+        if (r < 0)
+                return r;
+        r = sd_bus_start(c->bus);
+        if (r < 0)
+                return r;
+        return sd_bus_attach_event(c->bus, c->face->manager->event, SD_EVENT_PRIORITY_NORMAL);
+
+fail:
+        safe_close(fd);
+        return r;
+}
+
+/* Takes over fd. */
+static int client_new(BusFace *f, int fd, uid_t uid) {
+        _cleanup_(client_freep) BusClient *c = NULL;
+        int r;
+
+        c = new0(BusClient, 1);
+        if (!c) {
+                safe_close(fd);
+                return -ENOMEM;
+        }
+        c->face = f;
+        c->uid = uid;
+
+        r = client_start(c, fd);
+        if (r < 0)
+                return r;
+
+        LIST_PREPEND(clients, f->clients, c);
+        f->n_clients++;
+        TAKE_PTR(c);
+        return 0;
+}
+
+static bool peer_is_welcome(BusFace *f, int fd, uid_t *ret) {
+        struct ucred ucred;
+        socklen_t n = sizeof ucred;
+
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &ucred, &n) < 0) {
+                log_warning_errno(errno, "Failed to find out who connects to the private socket, refusing: %m");
+                return false;
+        }
+        if (ucred.uid != 0 && ucred.uid != f->manager->uid) {
+                log_warning("Refusing a connection of user %u (pid %d) to the private socket.", ucred.uid, (int) ucred.pid);
+                return false;
+        }
+        *ret = ucred.uid;
+        return true;
+}
+
+static bool is_full(BusFace *f) {
+        if (f->n_clients < f->clients_max) {
+                f->full_logged = false;
+                return false;
+        }
+        if (!f->full_logged)
+                log_warning("%u clients are connected to the private socket, refusing more.", f->n_clients);
+        f->full_logged = true;
+        return true;
+}
+
+/* Takes over fd. */
+static void serve(BusFace *f, int fd) {
+        uid_t uid;
+        int r;
+
+        if (is_full(f) || !peer_is_welcome(f, fd, &uid)) {
+                safe_close(fd);
+                return;
+        }
+        r = client_new(f, fd, uid);
+        if (r < 0)
+                log_warning_errno(r, "Failed to serve a connection to the private socket, ignoring: %m");
+}
+
+static int on_listen_again(sd_event_source *source, usec_t t, void *userdata) {
+        BusFace *f = ASSERT_PTR(userdata);
+
+        return sd_event_source_set_enabled(f->listen_source, SD_EVENT_ON);
+}
+
+/* Without descriptors or memory the socket stays readable, and the loop would spin. */
+static int pause_listening(BusFace *f, int error) {
+        int r;
+
+        log_warning_errno(error, "Failed to accept a connection, pausing for a second: %m");
+        r = sd_event_source_set_enabled(f->listen_source, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+        f->listen_again_source = sd_event_source_disable_unref(f->listen_again_source);
+        return sd_event_add_time_relative(f->manager->event, &f->listen_again_source, CLOCK_MONOTONIC, USEC_PER_SEC, 0, on_listen_again, f);
+}
+
+static int on_listen(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        BusFace *f = ASSERT_PTR(userdata);
+
+        for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
+                int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+                if (client >= 0)
+                        serve(f, client);
+                else if (errno == EAGAIN)
+                        return 0;
+                else if (!IN_SET(errno, EINTR, ECONNABORTED))
+                        return pause_listening(f, errno);
+        }
+        return 0;
+}
+
+/* Names the socket by way of its directory, since an address holds 107 bytes only. */
+static int bind_in_directory(int fd, int dir_fd, const char *name) {
+        struct sockaddr_un sa = { .sun_family = AF_UNIX };
+        int n;
+
+        n = snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
+        if (n < 0 || (size_t) n >= sizeof sa.sun_path)
+                return -ENAMETOOLONG;
+        return bind(fd, (struct sockaddr *) &sa, sizeof sa) < 0 ? -errno : 0;
+}
+
+static int bind_to_path(int fd, const char *path) {
+        struct sockaddr_un sa = { .sun_family = AF_UNIX };
+        _cleanup_free_ char *dir = NULL;
+        _cleanup_close_ int dir_fd = -EBADF;
+        const char *name = path_basename(path);
+
+        if (strlen(path) < sizeof sa.sun_path) {
+                memcpy(sa.sun_path, path, strlen(path) + 1);
+                return bind(fd, (struct sockaddr *) &sa, sizeof sa) < 0 ? -errno : 0;
+        }
+
+        dir = strndup(path, (size_t) (name - path));
+        if (!dir)
+                return -ENOMEM;
+        dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (dir_fd < 0)
+                return -errno;
+        return bind_in_directory(fd, dir_fd, name);
+}
+
+static int open_listen_fd(const char *path) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        /* The mode of the socket file, as bind() makes it. The umask is not ours alone to change: there is the log thread. */
+        if (fchmod(fd, 0600) < 0)
+                return -errno;
+        if (unlink(path) < 0 && errno != ENOENT)
+                return -errno;
+        r = bind_to_path(fd, path);
+        if (r < 0)
+                return r;
+        if (listen(fd, SOMAXCONN) < 0)
+                return -errno;
+        return TAKE_FD(fd);
+}
+
+/* Leaves half of the descriptors to the apps. */
+static unsigned find_clients_max(void) {
+        struct rlimit rl;
+
+        if (getrlimit(RLIMIT_NOFILE, &rl) < 0 || rl.rlim_cur == RLIM_INFINITY)
+                return BUS_CLIENTS_MAX;
+        return (unsigned) MIN((rlim_t) BUS_CLIENTS_MAX, rl.rlim_cur / 2);
+}
+
+static int start_listening(BusFace *f) {
+        const char *path = f->manager->instance->socket_path;
+        int r;
+
+        f->listen_fd = open_listen_fd(path);
+        if (f->listen_fd < 0)
+                return log_error_errno(f->listen_fd, "Failed to listen on %s: %m", path);
+        f->socket_path = strdup(path);
+        if (!f->socket_path)
+                return log_oom();
+        r = sd_event_add_io(f->manager->event, &f->listen_source, f->listen_fd, EPOLLIN, on_listen, f);
+        if (r < 0)
+                return log_error_errno(r, "Failed to watch %s: %m", path);
+        return 0;
+}
+
+/* ---- the bus ---- */
+
+static int on_bus_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        log_warning("The connection to the bus is lost, serving the private socket only.");
+        return 0;
+}
+
+static int open_bus(BusFace *f) {
+        InstanceScope scope = f->manager->instance->scope;
+        int r;
+
+        if (scope == INSTANCE_PRIVATE)
+                return 0;
+
+        r = scope == INSTANCE_SYSTEM ? sd_bus_open_system_with_description(&f->bus, "bus") : sd_bus_open_user_with_description(&f->bus, "bus");
+        if (r < 0) {
+                log_full_errno(scope == INSTANCE_SYSTEM ? LOG_WARNING : LOG_INFO, r,
+                               "Cannot reach the %s bus, serving the private socket only: %m", scope == INSTANCE_SYSTEM ? "system" : "session");
+                return 0;
+        }
+
+        r = match_disconnected(f->bus, on_bus_disconnected, f);
+        if (r < 0)
+                return r;
+        return sd_bus_attach_event(f->bus, f->manager->event, SD_EVENT_PRIORITY_NORMAL);
+}
+
+static int on_name_reply(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        BusFace *f = ASSERT_PTR(userdata);
+        uint32_t result = 0;
+        int r;
+
+        if (sd_bus_message_is_method_error(message, NULL)) {
+                log_warning("The bus refuses the name " PMD_BUS_NAME ", serving the private socket only: %s",
+                            strna(sd_bus_message_get_error(message)->message));
+                return 0;
+        }
+        r = sd_bus_message_read(message, "u", &result);
+        if (r < 0)
+                return log_error_errno(r, "Failed to read the answer of the bus: %m");
+
+        if (IN_SET(result, 1U, 4U)) /* is ours now; was ours before */
+                return 0;
+        log_error("The name " PMD_BUS_NAME " is taken: another pmd serves this bus.");
+        return sd_event_exit(f->manager->event, -EBUSY);
+}
+
+static int serve_bus(BusFace *f) {
+        int r;
+
+        r = add_objects(f, f->bus);
+        if (r < 0)
+                return log_error_errno(r, "Failed to register the objects on the bus: %m");
+        r = sd_bus_request_name_async(f->bus, NULL, PMD_BUS_NAME, 0, on_name_reply, f);
+        if (r < 0)
+                return log_error_errno(r, "Failed to ask for the name " PMD_BUS_NAME ": %m");
+        return 0;
+}
+
+sd_bus *bus_face_get_bus(BusFace *f) {
+        return f ? f->bus : NULL;
+}
+
+/* ---- all of it ---- */
+
+static void log_unsent(int r) {
+        if (r < 0)
+                log_debug_errno(r, "Failed to send a signal, ignoring: %m");
+}
+
+void bus_face_for_each(BusFace *f, bus_face_send_t send, void *userdata) {
+        int r;
+
+        if (!f)
+                return;
+        if (f->bus && sd_bus_is_ready(f->bus) > 0)
+                log_unsent(send(f->bus, userdata));
+
+        LIST_FOREACH(clients, c, f->clients) {
+                /* Who has not shown who it is gets no mail. */
+                if (c->dead || sd_bus_is_ready(c->bus) <= 0)
+                        continue;
+                r = send(c->bus, userdata);
+                log_unsent(r);
+                if (IN_SET(r, -ENOBUFS, -EXFULL) || client_is_stuck(c))
+                        client_close_stuck(c);
+        }
+}
+
+static char *name_of_user(uid_t uid) {
+        struct passwd *pw = getpwuid(uid);
+
+        return pw ? strdup(pw->pw_name) : strprintf("%u", uid);
+}
+
+int bus_face_new(Manager *m, BusFace **ret) {
+        _cleanup_(bus_face_freep) BusFace *f = NULL;
+        int r;
+
+        f = new0(BusFace, 1);
+        if (!f)
+                return -ENOMEM;
+        f->manager = m;
+        f->listen_fd = -EBADF;
+        f->clients_max = find_clients_max();
+        f->user_name = name_of_user(m->uid);
+        if (!f->user_name)
+                return -ENOMEM;
+
+        r = bus_polkit_new(m->instance->scope == INSTANCE_SYSTEM, &f->polkit);
+        if (r < 0)
+                return r;
+        r = bus_queue_init(f);
+        if (r < 0)
+                return r;
+        r = sd_event_add_defer(m->event, &f->cleanup_source, on_cleanup, f);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_enabled(f->cleanup_source, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+        r = open_bus(f);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(f);
+        return 0;
+}
+
+int bus_face_start(BusFace *f) {
+        int r;
+
+        if (f->bus) {
+                r = serve_bus(f);
+                if (r < 0)
+                        return r;
+        }
+        return start_listening(f);
+}
+
+BusFace *bus_face_free(BusFace *f) {
+        if (!f)
+                return NULL;
+
+        bus_polkit_free(f->polkit);
+        while (f->clients) {
+                BusClient *c = f->clients;
+
+                LIST_REMOVE(clients, f->clients, c);
+                client_free(c);
+        }
+        sd_event_source_disable_unref(f->listen_source);
+        sd_event_source_disable_unref(f->listen_again_source);
+        sd_event_source_disable_unref(f->cleanup_source);
+        safe_close(f->listen_fd);
+        if (f->socket_path)
+                (void) unlink(f->socket_path);
+        free(f->socket_path);
+        bus_queue_done(f);
+        free(f->user_name);
+        sd_bus_close_unref(f->bus);
+        return mfree(f);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+#include "pmd/app-bus.h"
+#include "pmd/app.h"
+#include "pmd/bus-face.h"
+#include "pmd/bus-queue.h"
+#include "pmd/manager.h"
+#include "pmd/process-bus.h"
+#include "shared/bus-util.h"
+#include "shared/log.h"
+#include "shared/pmd-protocol.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+typedef struct ObjectSignal {
+        const char *name, *path, *interface;
+        char type;         /* of key: 's' or 'u' */
+        const void *key;
+} ObjectSignal;
+
+static int send_object_signal(sd_bus *bus, void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        const ObjectSignal *s = ASSERT_PTR(userdata);
+        int r;
+
+        r = sd_bus_message_new_signal(bus, &m, PMD_PATH, PMD_INTERFACE_MANAGER, s->name);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_basic(m, s->type, s->key);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "o", s->path);
+        if (r < 0)
+                return r;
+        return sd_bus_send(bus, m, NULL);
+}
+
+static int send_object_new(sd_bus *bus, void *userdata) {
+        const ObjectSignal *s = ASSERT_PTR(userdata);
+        int r;
+
+        r = sd_bus_emit_interfaces_added(bus, s->path, s->interface, NULL);
+        return r < 0 ? r : send_object_signal(bus, userdata);
+}
+
+static int send_object_removed(sd_bus *bus, void *userdata) {
+        const ObjectSignal *s = ASSERT_PTR(userdata);
+        int r;
+
+        r = send_object_signal(bus, userdata);
+        return r < 0 ? r : sd_bus_emit_interfaces_removed(bus, s->path, s->interface, NULL);
+}
+
+typedef struct PropertiesSignal {
+        const char *path, *interface;
+        char **names;
+} PropertiesSignal;
+
+static int send_properties_changed(sd_bus *bus, void *userdata) {
+        const PropertiesSignal *s = ASSERT_PTR(userdata);
+
+        return sd_bus_emit_properties_changed_strv(bus, s->path, s->interface, s->names);
+}
+
+/* ---- apps ---- */
+
+static int on_dirty_apps(sd_event_source *source, void *userdata) {
+        static const char *const names[] = { "Namespace", "ExecMode", "Processes", NULL };
+        BusFace *f = ASSERT_PTR(userdata);
+
+        for (size_t i = 0; i < f->n_dirty_apps; i++) {
+                PropertiesSignal s = { f->dirty_apps[i]->object_path, PMD_INTERFACE_APP, (char **) names };
+
+                bus_face_for_each(f, send_properties_changed, &s);
+        }
+        f->n_dirty_apps = 0;
+        return 0;
+}
+
+static size_t dirty_app_index(const BusFace *f, const App *a) {
+        size_t i = 0;
+
+        while (i < f->n_dirty_apps && f->dirty_apps[i] != a)
+                i++;
+        return i;
+}
+
+static void app_changed(BusFace *f, App *a) {
+        int r;
+
+        if (dirty_app_index(f, a) < f->n_dirty_apps)
+                return;
+        if (!GREEDY_REALLOC(f->dirty_apps, f->n_dirty_apps_allocated, f->n_dirty_apps + 1)) {
+                log_oom();
+                return;
+        }
+        f->dirty_apps[f->n_dirty_apps++] = a;
+
+        r = sd_event_source_set_enabled(f->dirty_apps_source, SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_warning_errno(r, "Failed to schedule the signals of changed apps, ignoring: %m");
+}
+
+static void forget_dirty_app(BusFace *f, const App *a) {
+        size_t i = dirty_app_index(f, a);
+
+        if (i < f->n_dirty_apps)
+                f->dirty_apps[i] = f->dirty_apps[--f->n_dirty_apps];
+}
+
+void bus_face_app_new(BusFace *f, App *a) {
+        ObjectSignal s = { "AppNew", a->object_path, PMD_INTERFACE_APP, 's', a->name };
+
+        if (!f || a->announced)
+                return;
+        a->announced = true;
+        bus_face_for_each(f, send_object_new, &s);
+}
+
+void bus_face_app_removed(BusFace *f, App *a) {
+        ObjectSignal s = { "AppRemoved", a->object_path, PMD_INTERFACE_APP, 's', a->name };
+
+        if (!f)
+                return;
+        forget_dirty_app(f, a);
+        if (!TAKE_GENERIC(a->announced, false))
+                return;
+        bus_face_for_each(f, send_object_removed, &s);
+}
+
+/* ---- processes ---- */
+
+void bus_face_process_new(BusFace *f, Process *p) {
+        char path[PROCESS_PATH_MAX];
+        ObjectSignal s = { "ProcessNew", process_bus_path(p, path), PMD_INTERFACE_PROCESS, 'u', &p->id };
+
+        if (!f)
+                return;
+        bus_face_app_new(f, p->app);
+        bus_face_for_each(f, send_object_new, &s);
+        app_changed(f, p->app);
+}
+
+void bus_face_process_removed(BusFace *f, Process *p) {
+        char path[PROCESS_PATH_MAX];
+        ObjectSignal s = { "ProcessRemoved", process_bus_path(p, path), PMD_INTERFACE_PROCESS, 'u', &p->id };
+
+        if (!f)
+                return;
+        if (f->usage_process == p)
+                f->usage_process = NULL;
+        bus_face_for_each(f, send_object_removed, &s);
+        app_changed(f, p->app);
+}
+
+void bus_face_process_changed(BusFace *f, Process *p, ProcessField fields) {
+        const char *names[PROCESS_PROPERTIES_MAX + 1];
+        char path[PROCESS_PATH_MAX];
+        PropertiesSignal s = { process_bus_path(p, path), PMD_INTERFACE_PROCESS, (char **) names };
+
+        if (!f)
+                return;
+        process_bus_property_names(fields, names);
+        if (!strv_isempty((char **) names))
+                bus_face_for_each(f, send_properties_changed, &s);
+}
+
+/* ---- jobs ---- */
+
+static int send_job_new(sd_bus *bus, void *userdata) {
+        const Job *j = ASSERT_PTR(userdata);
+
+        return sd_bus_emit_signal(bus, PMD_PATH, PMD_INTERFACE_MANAGER, "JobNew", "uss", j->id, job_verb_to_string(j->verb), j->app->name);
+}
+
+void bus_face_job_new(BusFace *f, const Job *j) {
+        bus_face_for_each(f, send_job_new, (void *) j);
+}
+
+typedef struct JobRemovedSignal {
+        const Job *job;
+        JobResult result;
+} JobRemovedSignal;
+
+static int append_failure(sd_bus_message *m, const JobFailure *failure) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'r', "uss");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "us", failure->process_id, failure->error_name);
+        if (r < 0)
+                return r;
+        r = bus_message_append_text(m, failure->message);
+        if (r < 0)
+                return r;
+        return sd_bus_message_close_container(m);
+}
+
+static int send_job_removed(sd_bus *bus, void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        const JobRemovedSignal *s = ASSERT_PTR(userdata);
+        const Job *j = s->job;
+        int r;
+
+        r = sd_bus_message_new_signal(bus, &m, PMD_PATH, PMD_INTERFACE_MANAGER, "JobRemoved");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "usss", j->id, job_verb_to_string(j->verb), j->app->name, job_result_to_string(s->result));
+        if (r < 0)
+                return r;
+        r = sd_bus_message_open_container(m, 'a', "(uss)");
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < j->n_failures; i++) {
+                r = append_failure(m, j->failures + i);
+                if (r < 0)
+                        return r;
+        }
+        r = sd_bus_message_close_container(m);
+        if (r < 0)
+                return r;
+        return sd_bus_send(bus, m, NULL);
+}
+
+void bus_face_job_removed(BusFace *f, const Job *j, JobResult result) {
+        JobRemovedSignal s = { j, result };
+
+        bus_face_for_each(f, send_job_removed, &s);
+}
+
+/* ---- */
+
+int bus_queue_init(BusFace *f) {
+        int r;
+
+        r = sd_event_add_defer(f->manager->event, &f->dirty_apps_source, on_dirty_apps, f);
+        if (r < 0)
+                return r;
+        return sd_event_source_set_enabled(f->dirty_apps_source, SD_EVENT_OFF);
+}
+
+void bus_queue_done(BusFace *f) {
+        f->dirty_apps_source = sd_event_source_disable_unref(f->dirty_apps_source);
+        f->dirty_apps = mfree(f->dirty_apps);
+        f->n_dirty_apps = f->n_dirty_apps_allocated = 0;
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "pmd/app.h"
+#include "pmd/bus-face.h"
+#include "pmd/bus-polkit.h"
+#include "pmd/bus-request.h"
+#include "pmd/manager.h"
+#include "pmd/monitor.h"
+#include "pmd/process-bus.h"
+#include "pmd/runner.h"
+#include "shared/bus-util.h"
+#include "shared/parse-util.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+/* ---- objects ---- */
+
+const char *process_bus_path(const Process *p, char buf[static PROCESS_PATH_MAX]) {
+        (void) snprintf(buf, PROCESS_PATH_MAX, PMD_PATH_PROCESS "/%u", p->id);
+        return buf;
+}
+
+int process_bus_find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *reterr) {
+        const char *number = startswith(path, PMD_PATH_PROCESS "/");
+        Manager *m = ASSERT_PTR(userdata);
+        char buf[PROCESS_PATH_MAX];
+        Process *p;
+        unsigned id;
+
+        if (!number || safe_atou(number, &id) < 0)
+                return 0;
+        p = manager_get_process(m, id);
+        if (!p || !streq(process_bus_path(p, buf), path)) /* "007" is no second name of 7 */
+                return 0;
+        *ret_found = p;
+        return 1;
+}
+
+int process_bus_enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *reterr) {
+        Manager *m = ASSERT_PTR(userdata);
+        char **nodes;
+
+        nodes = new0(char *, m->n_processes + 1);
+        if (!nodes)
+                return -ENOMEM;
+        for (size_t i = 0; i < m->n_processes; i++) {
+                char buf[PROCESS_PATH_MAX];
+
+                nodes[i] = strdup(process_bus_path(m->processes[i], buf));
+                if (!nodes[i]) {
+                        strv_free(nodes);
+                        return -ENOMEM;
+                }
+        }
+        *ret_nodes = nodes;
+        return 1;
+}
+
+/* ---- properties: each getter serves Get(), PropertiesChanged and ListProcesses() ---- */
+
+#define GETTER_PARAMETERS                                                               \
+        sd_bus *bus, const char *path, const char *interface, const char *property,     \
+        sd_bus_message *reply, void *userdata, sd_bus_error *reterr
+
+#define DEFINE_GETTER(name, expression)                                                 \
+        static int get_##name(GETTER_PARAMETERS) {                                      \
+                Process *p = ASSERT_PTR(userdata);                                      \
+                                                                                        \
+                return (expression);                                                    \
+        }
+
+#define DEFINE_GETTER_TEXT(name, value) DEFINE_GETTER(name, bus_message_append_text(reply, (value)))
+#define DEFINE_GETTER_STRV(name, value) DEFINE_GETTER(name, bus_message_append_text_strv(reply, (value)))
+#define DEFINE_GETTER_NUMBER(name, type, value) DEFINE_GETTER(name, sd_bus_message_append(reply, type, (value)))
+
+/* What is read from the kernel is the same for a whole turn of the loop: GetAll() asks for four figures one by one. */
+static const BusFace *read_usage(Process *p) {
+        BusFace *f = p->manager->bus_face;
+        uint64_t iteration = 0;
+
+        (void) sd_event_get_iteration(p->manager->event, &iteration);
+        if (f->usage_process == p && f->usage_iteration == iteration)
+                return f;
+
+        monitor_read(p, &f->usage, &f->usage_cpu_percent);
+        f->usage_process = p;
+        f->usage_iteration = iteration;
+        return f;
+}
+
+/* The plain runner gives its units a name as the others do, but there is nothing of that name. */
+static const char *unit_name(const Process *p) {
+        return p->unit && !streq(p->unit->runner->vtable->name, "plain") ? p->unit->name : "";
+}
+
+static int append_log_path(sd_bus_message *reply, const Process *p, LogStreamKind kind) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = process_log_path(p, kind, &path);
+        if (r < 0)
+                return r;
+        return bus_message_append_text(reply, path ?: "/dev/null");
+}
+
+static int append_pid_file(sd_bus_message *reply, const Process *p) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = process_pid_file(p, &path);
+        if (r < 0)
+                return r;
+        return bus_message_append_text(reply, path);
+}
+
+static int append_app_path(sd_bus_message *reply, const Process *p) {
+        return sd_bus_message_append(reply, "o", p->app->object_path);
+}
+
+static int append_invocation_id(sd_bus_message *reply, const Process *p) {
+        sd_id128_t id;
+        bool known = p->unit && sd_id128_from_string(p->unit->invocation_id, &id) >= 0;
+
+        return sd_bus_message_append_array(reply, 'y', &id, known ? sizeof id : 0);
+}
+
+static int append_last_exit(sd_bus_message *reply, const Process *p) {
+        return sd_bus_message_append(reply, "(iis)", p->last_exit.code, p->last_exit.signal, exit_reason_to_string(p->last_exit.reason));
+}
+
+DEFINE_GETTER_NUMBER(id, "u", p->id)
+DEFINE_GETTER_TEXT(name, p->app->name)
+DEFINE_GETTER(app, append_app_path(reply, p))
+DEFINE_GETTER_TEXT(namespace, p->config->name_space)
+DEFINE_GETTER_NUMBER(instance, "u", p->instance)
+DEFINE_GETTER_TEXT(unique_id, p->unique_id)
+DEFINE_GETTER_TEXT(status, process_status(p))
+DEFINE_GETTER_TEXT(goal, process_goal_to_string(p->goal))
+DEFINE_GETTER_NUMBER(pid, "u", process_is_running(p) ? (uint32_t) p->main.pid : 0)
+DEFINE_GETTER_TEXT(exec_mode, exec_mode_to_string(p->config->exec_mode))
+DEFINE_GETTER_TEXT(unit, unit_name(p))
+DEFINE_GETTER_TEXT(control_group, p->unit ? p->unit->cgroup : "")
+DEFINE_GETTER(invocation_id, append_invocation_id(reply, p))
+DEFINE_GETTER_NUMBER(start_timestamp, "t", p->started_realtime)
+DEFINE_GETTER_NUMBER(start_timestamp_monotonic, "t", p->started_monotonic)
+DEFINE_GETTER_NUMBER(created_timestamp, "t", p->created_realtime)
+DEFINE_GETTER_NUMBER(n_restarts, "u", p->n_restarts)
+DEFINE_GETTER_NUMBER(unstable_restarts, "u", p->history.unstable_restarts)
+DEFINE_GETTER(last_exit, append_last_exit(reply, p))
+DEFINE_GETTER_TEXT(restart_reason, p->restart_reason)
+DEFINE_GETTER_NUMBER(memory_current, "t", read_usage(p)->usage.memory_current)
+DEFINE_GETTER_NUMBER(cpu_usage_nsec, "t", read_usage(p)->usage.cpu_usage_nsec)
+DEFINE_GETTER_NUMBER(cpu_percent, "d", read_usage(p)->usage_cpu_percent)
+DEFINE_GETTER_NUMBER(tasks_current, "t", read_usage(p)->usage.tasks_current)
+DEFINE_GETTER_TEXT(executable, p->config->exec_path)
+DEFINE_GETTER_TEXT(interpreter, p->config->interpreter ?: "none")
+DEFINE_GETTER_STRV(interpreter_args, p->config->interpreter_args)
+DEFINE_GETTER_STRV(args, p->config->args)
+DEFINE_GETTER_TEXT(cwd, p->config->cwd)
+DEFINE_GETTER_TEXT(log_target, log_target_to_string(process_log_target(p)))
+DEFINE_GETTER(out_log_path, append_log_path(reply, p, LOG_STREAM_OUT))
+DEFINE_GETTER(error_log_path, append_log_path(reply, p, LOG_STREAM_ERR))
+DEFINE_GETTER(pid_file, append_pid_file(reply, p))
+DEFINE_GETTER_TEXT(user, p->config->user ?: p->manager->bus_face->user_name)
+DEFINE_GETTER_NUMBER(watching, "b", (int) p->config->watch)
+DEFINE_GETTER_TEXT(version, p->config->version ?: "N/A")
+
+void process_bus_property_names(ProcessField fields, const char *ret[static PROCESS_PROPERTIES_MAX + 1]) {
+        static const struct {
+                ProcessField field;
+                const char *name;
+        } table[] = {
+                { PROCESS_FIELD_STATUS, "Status" },
+                { PROCESS_FIELD_STATUS, "Goal" },
+                { PROCESS_FIELD_PID, "PID" },
+                { PROCESS_FIELD_PID, "Unit" },
+                { PROCESS_FIELD_PID, "ControlGroup" },
+                { PROCESS_FIELD_PID, "InvocationID" },
+                { PROCESS_FIELD_START, "StartTimestamp" },
+                { PROCESS_FIELD_START, "StartTimestampMonotonic" },
+                { PROCESS_FIELD_START, "CreatedTimestamp" },
+                { PROCESS_FIELD_COUNTERS, "NRestarts" },
+                { PROCESS_FIELD_COUNTERS, "UnstableRestarts" },
+                { PROCESS_FIELD_EXIT, "LastExit" },
+                { PROCESS_FIELD_EXIT, "RestartReason" },
+                { PROCESS_FIELD_CONFIG, "Namespace" },
+                { PROCESS_FIELD_CONFIG, "ExecMode" },
+                { PROCESS_FIELD_CONFIG, "Executable" },
+                { PROCESS_FIELD_CONFIG, "Interpreter" },
+                { PROCESS_FIELD_CONFIG, "InterpreterArguments" },
+                { PROCESS_FIELD_CONFIG, "Arguments" },
+                { PROCESS_FIELD_CONFIG, "WorkingDirectory" },
+                { PROCESS_FIELD_CONFIG, "LogTarget" },
+                { PROCESS_FIELD_CONFIG, "OutLogPath" },
+                { PROCESS_FIELD_CONFIG, "ErrorLogPath" },
+                { PROCESS_FIELD_CONFIG, "PIDFile" },
+                { PROCESS_FIELD_CONFIG, "User" },
+                { PROCESS_FIELD_CONFIG, "Watching" },
+                { PROCESS_FIELD_CONFIG, "Version" },
+        };
+        size_t n = 0;
+
+        static_assert(ELEMENTSOF(table) <= PROCESS_PROPERTIES_MAX, "names overflow");
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++)
+                if (fields & table[i].field)
+                        ret[n++] = table[i].name;
+        ret[n] = NULL;
+}
+
+int process_bus_append_list_fields(sd_bus_message *m, sd_bus *bus, Process *p) {
+        /* The order is the interface: see PMD_LIST_ROW_SIGNATURE. */
+        static const sd_bus_property_get_t getters[] = {
+                get_id, get_name, get_namespace, get_instance, get_status, get_pid, get_exec_mode, get_start_timestamp,
+                get_created_timestamp, get_n_restarts, get_unstable_restarts, get_last_exit, get_memory_current, get_cpu_usage_nsec,
+                get_cpu_percent, get_tasks_current, get_user, get_watching, get_version, get_unit, get_executable, get_interpreter,
+                get_interpreter_args, get_args, get_cwd, get_out_log_path, get_error_log_path, get_pid_file, get_unique_id,
+        };
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(getters); i++) {
+                r = getters[i](bus, NULL, PMD_INTERFACE_PROCESS, NULL, m, p, NULL);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* ---- methods ---- */
+
+static int method_start(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        Process *p = ASSERT_PTR(userdata);
+
+        return bus_request_reply_job(p->manager, message, JOB_START, &p, 1, reterr);
+}
+
+static int method_stop(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        Process *p = ASSERT_PTR(userdata);
+
+        return bus_request_reply_job(p->manager, message, JOB_STOP, &p, 1, reterr);
+}
+
+static int method_restart(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        Process *p = ASSERT_PTR(userdata);
+
+        return bus_request_reply_job(p->manager, message, JOB_RESTART, &p, 1, reterr);
+}
+
+static int method_delete(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        Process *p = ASSERT_PTR(userdata);
+
+        return bus_request_reply_job(p->manager, message, JOB_DELETE, &p, 1, reterr);
+}
+
+static int method_reset(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        Process *p = ASSERT_PTR(userdata);
+        int r;
+
+        r = bus_request_authorize(p->manager, message, PMD_ACTION_MANAGE_APPS, NULL, reterr);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        process_reset_counters(p);
+        return sd_bus_reply_method_return(message, NULL);
+}
+
+static int method_send_signal(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        _cleanup_free_ uint32_t *ids = NULL;
+        Process *p = ASSERT_PTR(userdata);
+        bool whole_unit;
+        int r, signo;
+        size_t n;
+
+        r = bus_request_read_signal(message, &whole_unit, &signo, reterr);
+        if (r < 0)
+                return r;
+        r = bus_request_authorize(p->manager, message, PMD_ACTION_MANAGE_APPS, NULL, reterr);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+        r = bus_request_send_signal(&p, 1, whole_unit, signo, &ids, &n, reterr);
+        if (r < 0)
+                return r;
+        return sd_bus_reply_method_return(message, NULL);
+}
+
+int process_bus_append_environment(sd_bus_message *m, const Process *p) {
+        _cleanup_strv_free_ char **env = NULL;
+        int r;
+
+        r = process_build_environment(p, &env);
+        if (r < 0)
+                return r;
+        return bus_message_append_text_strv(m, env);
+}
+
+static int method_get_environment(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Process *p = ASSERT_PTR(userdata);
+        int r;
+
+        r = bus_request_authorize_owner(p->manager, message, p->app->owner, reterr);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r < 0)
+                return r;
+        r = process_bus_append_environment(reply, p);
+        if (r < 0)
+                return r;
+        return sd_bus_send(NULL, reply, NULL);
+}
+
+#define CONST SD_BUS_VTABLE_PROPERTY_CONST
+#define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+#define ANYONE SD_BUS_VTABLE_UNPRIVILEGED /* sd-bus leaves the check to the handler */
+
+const sd_bus_vtable process_bus_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+
+        SD_BUS_PROPERTY("Id", "u", get_id, 0, CONST),
+        SD_BUS_PROPERTY("Name", "s", get_name, 0, CONST),
+        SD_BUS_PROPERTY("App", "o", get_app, 0, CONST),
+        SD_BUS_PROPERTY("Namespace", "s", get_namespace, 0, CHANGES),
+        SD_BUS_PROPERTY("Instance", "u", get_instance, 0, CONST),
+        SD_BUS_PROPERTY("UniqueId", "s", get_unique_id, 0, CONST),
+        SD_BUS_PROPERTY("Status", "s", get_status, 0, CHANGES),
+        SD_BUS_PROPERTY("Goal", "s", get_goal, 0, CHANGES),
+        SD_BUS_PROPERTY("PID", "u", get_pid, 0, CHANGES),
+        SD_BUS_PROPERTY("ExecMode", "s", get_exec_mode, 0, CHANGES),
+        SD_BUS_PROPERTY("Unit", "s", get_unit, 0, CHANGES),
+        SD_BUS_PROPERTY("ControlGroup", "s", get_control_group, 0, CHANGES),
+        SD_BUS_PROPERTY("InvocationID", "ay", get_invocation_id, 0, CHANGES),
+        SD_BUS_PROPERTY("StartTimestamp", "t", get_start_timestamp, 0, CHANGES),
+        SD_BUS_PROPERTY("StartTimestampMonotonic", "t", get_start_timestamp_monotonic, 0, CHANGES),
+        SD_BUS_PROPERTY("CreatedTimestamp", "t", get_created_timestamp, 0, CHANGES),
+        SD_BUS_PROPERTY("NRestarts", "u", get_n_restarts, 0, CHANGES),
+        SD_BUS_PROPERTY("UnstableRestarts", "u", get_unstable_restarts, 0, CHANGES),
+        SD_BUS_PROPERTY("LastExit", "(iis)", get_last_exit, 0, CHANGES),
+        SD_BUS_PROPERTY("RestartReason", "s", get_restart_reason, 0, CHANGES),
+        SD_BUS_PROPERTY("MemoryCurrent", "t", get_memory_current, 0, 0),
+        SD_BUS_PROPERTY("CPUUsageNSec", "t", get_cpu_usage_nsec, 0, 0),
+        SD_BUS_PROPERTY("CPUPercent", "d", get_cpu_percent, 0, 0),
+        SD_BUS_PROPERTY("TasksCurrent", "t", get_tasks_current, 0, 0),
+        SD_BUS_PROPERTY("Executable", "s", get_executable, 0, CHANGES),
+        SD_BUS_PROPERTY("Interpreter", "s", get_interpreter, 0, CHANGES),
+        SD_BUS_PROPERTY("InterpreterArguments", "as", get_interpreter_args, 0, CHANGES),
+        SD_BUS_PROPERTY("Arguments", "as", get_args, 0, CHANGES),
+        SD_BUS_PROPERTY("WorkingDirectory", "s", get_cwd, 0, CHANGES),
+        SD_BUS_PROPERTY("LogTarget", "s", get_log_target, 0, CHANGES),
+        SD_BUS_PROPERTY("OutLogPath", "s", get_out_log_path, 0, CHANGES),
+        SD_BUS_PROPERTY("ErrorLogPath", "s", get_error_log_path, 0, CHANGES),
+        SD_BUS_PROPERTY("PIDFile", "s", get_pid_file, 0, CHANGES),
+        SD_BUS_PROPERTY("User", "s", get_user, 0, CHANGES),
+        SD_BUS_PROPERTY("Watching", "b", get_watching, 0, CHANGES),
+        SD_BUS_PROPERTY("Version", "s", get_version, 0, CHANGES),
+
+        SD_BUS_METHOD_WITH_ARGS("Start", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_start, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_stop, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Restart", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_restart, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Delete", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_delete, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Reset", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reset, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("SendSignal", SD_BUS_ARGS("s", whom, "i", signal), SD_BUS_NO_RESULT, method_send_signal, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("GetEnvironment", SD_BUS_NO_ARGS, SD_BUS_RESULT("as", environment), method_get_environment, ANYONE),
+
+        SD_BUS_VTABLE_END,
+};
