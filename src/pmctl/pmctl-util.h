@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "libpmd/pmd.h"
+#include "pmctl/json-out.h"
 #include "shared/app-config.h"
 
 /* What the verbs of pmctl share: the options, the connection, messages and exit codes. */
@@ -32,6 +33,7 @@ typedef struct Options {
         pmd_scope scope;
         const char *home;        /* of a private pmd, NULL: the default */
 
+        bool help, version;
         bool json;               /* machine-readable */
         bool silent;
         bool color;              /* of standard output: a terminal, and nobody said no */
@@ -39,7 +41,7 @@ typedef struct Options {
         bool force;
         bool update_env;
         bool mini_list;
-        const char *sort;        /* "field" or "field:desc", NULL: by id */
+        const char *sort;        /* "field" or "field:desc", NULL: by name */
 
         unsigned lines;          /* logs: 15 */
         bool raw, nostream;      /* logs */
@@ -68,6 +70,9 @@ int verb_id(int argc, char *argv[], const Options *o);
 int verb_env(int argc, char *argv[], const Options *o);
 int verb_describe(int argc, char *argv[], const Options *o);
 int verb_logs(int argc, char *argv[], const Options *o);
+
+/* Candidates for shell completion: the names, namespaces and numbers there are. */
+void complete_targets(const Options *o);
 
 /* Messages in pm2's form: "[PM2] …" on standard output, "[PM2][WARN] …" and "[PM2][ERROR] …" on standard error; nothing with --silent. What comes
  * from an app or a caller must have gone through string_escape_cc(). */
@@ -106,6 +111,9 @@ ExitCode exit_code_from_error(int r, const pmd_error *e);
 /* Prints what went wrong and returns its ExitCode. */
 int report_error(const Options *o, int r, const pmd_error *e);
 
+/* One operand as libpmd takes it. */
+#define TARGET(operand) ((char *const[]) { (char *) (operand), NULL })
+
 /* Processes, sorted by id. */
 typedef struct ProcessList {
         pmd_process *items;
@@ -115,8 +123,36 @@ typedef struct ProcessList {
 void process_list_done(ProcessList *l);
 #define _cleanup_process_list_ _cleanup_(process_list_done)
 
-/* pmd_list() that prints its error: 0 or an ExitCode. */
+/* For fetch_processes(): with the environments, or without any where one may not be read. */
+#define FETCH_ENVIRONMENT_IF_ALLOWED (1U << 31)
+
+/* pmd_list() that prints its error, but for the one of an operand that means nothing, which is the verb's to tell: 0 or an ExitCode. */
 int fetch_processes(const Options *o, pmd_connection *c, char *const *targets, unsigned flags, ProcessList *ret);
 
-/* What the list looks like after a change. 0 or an ExitCode. */
+/* Says that nothing answers to the operand; returns EXIT_CODE_NO_SUCH_APP. */
+int report_no_such_target(const Options *o, const char *target);
+
+const pmd_attribute *process_attribute(const pmd_process *p, const char *key);
+bool process_is_online(const pmd_process *p);
+
+/* "3m", by pm2's rule; new memory, NULL if memory ran out. */
+char *format_uptime(const pmd_process *p);
+char *format_bytes(uint64_t bytes);
+
+/* Whether the operand can only be the number of a process. */
+bool target_is_id(const char *target);
+
+/* The list as it looks after a change. 0 or an ExitCode. */
 int print_process_table(const Options *o, pmd_connection *c);
+
+/* Asks for a change of all operands at once and tells what became of it, as pm2 does, without the list. An ExitCode. */
+int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const *targets);
+
+/* Prints the failures of a request; returns EXIT_CODE_FAILED if there are any, else EXIT_CODE_OK. */
+int report_failures(const Options *o, const ProcessList *l, const pmd_result *result);
+
+/* "[ 0, 1 ]"; new memory, NULL if memory ran out. */
+char *format_ids(const ProcessList *l);
+
+/* The text and a newline on standard output; an ExitCode. */
+int print_json(const Options *o, JsonWriter *w);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "pmctl/json-out.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+void json_writer_done(JsonWriter *w) {
+        w->text = mfree(w->text);
+        w->size = w->allocated = 0;
+}
+
+/* Room for n more bytes and a NUL, or NULL once memory has run out. */
+static char *reserve(JsonWriter *w, size_t n) {
+        if (w->error < 0)
+                return NULL;
+        if (!GREEDY_REALLOC(w->text, w->allocated, MAX(w->size + n + 1, (size_t) 4096))) {
+                w->error = -ENOMEM;
+                return NULL;
+        }
+        return w->text + w->size;
+}
+
+static void put(JsonWriter *w, const char *s, size_t n) {
+        char *p = reserve(w, n);
+
+        if (!p)
+                return;
+        memcpy(p, s, n);
+        w->size += n;
+}
+
+static void put_char(JsonWriter *w, char c) {
+        put(w, &c, 1);
+}
+
+static size_t escape(char *p, unsigned char c) {
+        static const char short_forms[][2] = { { '\b', 'b' }, { '\t', 't' }, { '\n', 'n' }, { '\f', 'f' }, { '\r', 'r' },
+                                               { '"', '"' }, { '\\', '\\' } };
+
+        p[0] = '\\';
+        for (size_t i = 0; i < ELEMENTSOF(short_forms); i++)
+                if (c == (unsigned char) short_forms[i][0]) {
+                        p[1] = short_forms[i][1];
+                        return 2;
+                }
+        (void) memcpy(p + 1, "u00", 3);
+        p[4] = "0123456789abcdef"[c >> 4];
+        p[5] = "0123456789abcdef"[c & 15];
+        return 6;
+}
+
+static void put_quoted(JsonWriter *w, const char *s) {
+        char *start = reserve(w, strlen(s) * 6 + 2), *p = start;
+
+        if (!p)
+                return;
+        *p++ = '"';
+        for (; *s; s++)
+                if ((unsigned char) *s < 0x20 || *s == '"' || *s == '\\')
+                        p += escape(p, (unsigned char) *s);
+                else
+                        *p++ = *s;
+        *p++ = '"';
+        w->size += (size_t) (p - start);
+}
+
+static void put_key(JsonWriter *w, const char *key) {
+        if (w->comma)
+                put_char(w, ',');
+        w->comma = true;
+        if (!key)
+                return;
+        put_quoted(w, key);
+        put_char(w, ':');
+}
+
+void json_writer_begin(JsonWriter *w, const char *key, char bracket) {
+        assert(IN_SET(bracket, '{', '['));
+
+        put_key(w, key);
+        put_char(w, bracket);
+        w->comma = false;
+}
+
+void json_writer_end(JsonWriter *w, char bracket) {
+        assert(IN_SET(bracket, '}', ']'));
+
+        put_char(w, bracket);
+        w->comma = true;
+}
+
+void json_writer_string(JsonWriter *w, const char *key, const char *value) {
+        put_key(w, key);
+        if (value)
+                put_quoted(w, value);
+        else
+                put(w, "null", 4);
+}
+
+void json_writer_strv(JsonWriter *w, const char *key, char *const *value) {
+        json_writer_begin(w, key, '[');
+        STRV_FOREACH(s, value)
+                json_writer_string(w, NULL, *s);
+        json_writer_end(w, ']');
+}
+
+void json_writer_int(JsonWriter *w, const char *key, int64_t value) {
+        char buf[24];
+
+        put_key(w, key);
+        put(w, buf, (size_t) snprintf(buf, sizeof buf, "%" PRId64, value));
+}
+
+void json_writer_uint(JsonWriter *w, const char *key, uint64_t value) {
+        char buf[24];
+
+        put_key(w, key);
+        put(w, buf, (size_t) snprintf(buf, sizeof buf, "%" PRIu64, value));
+}
+
+void json_writer_bool(JsonWriter *w, const char *key, bool value) {
+        put_key(w, key);
+        put(w, value ? "true" : "false", value ? 4 : 5);
+}
+
+/* In integers: the decimal point of printf() would follow the locale. */
+void json_writer_tenths(JsonWriter *w, const char *key, double value) {
+        long long t = isfinite(value) && fabs(value) < 1e15 ? llround(value * 10) : 0;
+        char buf[32];
+        int n;
+
+        if (t % 10 == 0)
+                n = snprintf(buf, sizeof buf, "%lld", t / 10);
+        else
+                n = snprintf(buf, sizeof buf, "%s%lld.%lld", t < 0 ? "-" : "", llabs(t) / 10, llabs(t) % 10);
+        put_key(w, key);
+        put(w, buf, (size_t) n);
+}
+
+int json_writer_finish(JsonWriter *w, const char **ret) {
+        char *p = reserve(w, 0);
+
+        if (!p)
+                return w->error;
+        *p = '\0';
+        *ret = w->text;
+        return 0;
+}

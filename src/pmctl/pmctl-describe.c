@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <time.h>
+
+#include "pmctl/process-json.h"
+#include "pmctl/table.h"
+#include "shared/env-util.h"
+#include "shared/signal-util.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+#include "shared/time-util.h"
+
+static int add_row(Table *t, const char *key, const char *value) {
+        int r;
+
+        r = table_add(t, key, COLOR_HEADER);
+        if (r < 0)
+                return r;
+        return table_add(t, isempty(value) ? "N/A" : value, COLOR_NORMAL);
+}
+
+static int add_rowf(Table *t, const char *key, const char *format, ...) _printf_(3, 4);
+static int add_rowf(Table *t, const char *key, const char *format, ...) {
+        _cleanup_free_ char *s = NULL;
+        va_list ap;
+        int r;
+
+        va_start(ap, format);
+        r = vasprintf(&s, format, ap);
+        va_end(ap);
+        if (r < 0) {
+                s = NULL;
+                return -ENOMEM;
+        }
+        return add_row(t, key, s);
+}
+
+static int add_words(Table *t, const char *key, char *const *words) {
+        _cleanup_free_ char *joined = strv_isempty(words) ? NULL : strv_join(words, " ");
+
+        return add_row(t, key, joined);
+}
+
+static int add_time(Table *t, const char *key, uint64_t usec) {
+        time_t seconds = (time_t) (usec / USEC_PER_SEC);
+        char buf[32];
+        struct tm tm;
+
+        if (usec == 0 || !gmtime_r(&seconds, &tm) || strftime(buf, sizeof buf, "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+                return add_row(t, key, NULL);
+        return add_rowf(t, key, "%s.%03uZ", buf, (unsigned) (usec % USEC_PER_SEC / USEC_PER_MSEC));
+}
+
+static int add_exit(Table *t, const pmd_process *p) {
+        if (p->exit_signal > 0)
+                return add_rowf(t, "last exit", "signal %s (%s)", strna(signal_to_string(p->exit_signal)), strna(p->exit_reason));
+        if (p->exit_code >= 0)
+                return add_rowf(t, "last exit", "code %d (%s)", p->exit_code, strna(p->exit_reason));
+        if (p->exit_reason && !streq(p->exit_reason, "none"))
+                return add_row(t, "last exit", p->exit_reason);
+        return 0;
+}
+
+static int add_usage(Table *t, const pmd_process *p) {
+        _cleanup_free_ char *memory = p->memory == UINT64_MAX ? NULL : format_bytes(p->memory);
+        int r = 0;
+
+        if (!process_is_online(p))
+                return 0;
+        if (memory)
+                r = add_row(t, "memory", memory);
+        if (r >= 0)
+                r = add_rowf(t, "cpu", "%.1f%%", p->cpu_percent);
+        if (r >= 0 && p->tasks != UINT64_MAX)
+                r = add_rowf(t, "tasks", "%" PRIu64, p->tasks);
+        return r;
+}
+
+/* The rows that pm2 has, in its order. */
+static int add_pm2_rows(Table *t, const pmd_process *p) {
+        const pmd_attribute *log = process_attribute(p, "log_file");
+        _cleanup_free_ char *uptime = format_uptime(p);
+        int r = 0;
+
+        RET_GATHER(r, add_row(t, "status", p->status));
+        RET_GATHER(r, add_row(t, "name", p->name));
+        RET_GATHER(r, add_row(t, "namespace", p->name_space));
+        RET_GATHER(r, add_row(t, "version", p->version));
+        RET_GATHER(r, add_rowf(t, "restarts", "%" PRIu32, p->n_restarts));
+        RET_GATHER(r, add_row(t, "uptime", uptime));
+        if (log)
+                RET_GATHER(r, add_row(t, "entire log path", log->string));
+        RET_GATHER(r, add_row(t, "script path", p->executable));
+        RET_GATHER(r, add_words(t, "script args", p->args));
+        RET_GATHER(r, add_row(t, "error log path", p->error_log_path));
+        RET_GATHER(r, add_row(t, "out log path", p->out_log_path));
+        RET_GATHER(r, add_row(t, "pid path", p->pid_file));
+        RET_GATHER(r, add_row(t, "interpreter", p->interpreter));
+        RET_GATHER(r, add_words(t, "interpreter args", p->interpreter_args));
+        RET_GATHER(r, add_rowf(t, "script id", "%" PRIu32, p->id));
+        RET_GATHER(r, add_row(t, "exec cwd", p->cwd));
+        RET_GATHER(r, add_row(t, "exec mode", p->exec_mode));
+        RET_GATHER(r, add_row(t, "node.js version", NULL));
+        RET_GATHER(r, add_row(t, "node env", strv_env_get(p->environment, "NODE_ENV")));
+        RET_GATHER(r, add_row(t, "watch & reload", p->watching ? "✔" : "✘"));
+        RET_GATHER(r, add_rowf(t, "unstable restarts", "%" PRIu32, p->unstable_restarts));
+        RET_GATHER(r, add_time(t, "created at", p->created_usec));
+        return r;
+}
+
+static int add_own_rows(Table *t, const pmd_process *p) {
+        int r = 0;
+
+        RET_GATHER(r, add_time(t, "started at", p->start_usec));
+        if (p->pid > 0)
+                RET_GATHER(r, add_rowf(t, "process id", "%" PRIu32, p->pid));
+        RET_GATHER(r, add_row(t, "user", p->user));
+        RET_GATHER(r, add_exit(t, p));
+        if (!isempty(p->unit))
+                RET_GATHER(r, add_row(t, "unit", p->unit));
+        RET_GATHER(r, add_usage(t, p));
+        return r;
+}
+
+static int describe_process(const Options *o, const pmd_process *p) {
+        static const TableColumn columns[] = { { NULL, 19, 0 }, { NULL, 20, 0 } };
+        _cleanup_(table_freep) Table *t = NULL;
+        _cleanup_free_ char *name = string_escape_cc(strempty(p->name));
+        int r;
+
+        r = table_new(columns, ELEMENTSOF(columns), &t);
+        if (r >= 0)
+                r = add_pm2_rows(t, p);
+        if (r >= 0)
+                r = add_own_rows(t, p);
+        if (r < 0)
+                return r;
+
+        printf("%s Describing process with id %" PRIu32 " - name %s %s\n", color(o, COLOR_INVERSE), p->id, strempty(name),
+               color(o, COLOR_NORMAL));
+        return table_print(t, o, terminal_width());
+}
+
+static int describe_target(const Options *o, pmd_connection *c, const char *target) {
+        _cleanup_free_ char *escaped = string_escape_cc(target);
+        _cleanup_process_list_ ProcessList l = {};
+        int r;
+
+        r = fetch_processes(o, c, TARGET(target), FETCH_ENVIRONMENT_IF_ALLOWED, &l);
+        if (r == EXIT_CODE_NO_SUCH_APP || (r == EXIT_CODE_OK && l.n == 0)) {
+                message_warn(o, "%s doesn't exist", strempty(escaped));
+                return EXIT_CODE_NO_SUCH_APP;
+        }
+        if (r != EXIT_CODE_OK)
+                return r;
+
+        if (o->json) {
+                _cleanup_json_writer_ JsonWriter w = {};
+
+                write_processes(&w, &l);
+                return print_json(o, &w);
+        }
+        for (size_t i = 0; i < l.n && !o->silent; i++) {
+                r = describe_process(o, l.items + i);
+                if (r < 0)
+                        return report_error(o, r, NULL);
+        }
+        return EXIT_CODE_OK;
+}
+
+int verb_describe(int argc, char *argv[], const Options *o) {
+        _cleanup_connection_ pmd_connection *c = NULL;
+        int r;
+
+        r = acquire_connection(o, 0, &c);
+        for (char **t = argv + 1; r == EXIT_CODE_OK && *t; t++)
+                r = describe_target(o, c, *t);
+        return r;
+}

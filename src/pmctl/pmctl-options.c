@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+#include <pwd.h>
+#include <unistd.h>
+
+#include "pmctl/pmctl-options.h"
+#include "shared/parse-util.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+static const CliOption table[] = {
+        { OPTION_ID_SYSTEM,        "system",        0,   NULL,    "talk to the pmd of the system" },
+        { OPTION_ID_USER,          "user",          0,   NULL,    "talk to the pmd of the user (with a name: see pmctl(1))" },
+        { OPTION_ID_HOME,          "home",          0,   "DIR",   "talk to the private pmd that lives in DIR" },
+        { OPTION_ID_JSON,          "json",          0,   NULL,    "print JSON" },
+        { OPTION_ID_SILENT,        "silent",        's', NULL,    "print nothing but what was asked for" },
+        { OPTION_ID_NO_COLOR,      "no-color",      0,   NULL,    "print without colours" },
+        { OPTION_ID_NO_PAGER,      "no-pager",      0,   NULL,    "accepted; pmctl uses no pager" },
+        { OPTION_ID_MINI_LIST,     "mini-list",     'm', NULL,    "print the list as blocks of lines" },
+        { OPTION_ID_SORT,          "sort",          0,   "FIELD", "sort the list: name, namespace, pid, id, cpu, memory, uptime or status, with :desc downwards" },
+        { OPTION_ID_FORCE,         "force",         'f', NULL,    "start a script once more that is running" },
+        { OPTION_ID_UPDATE_ENV,    "update-env",    'a', NULL,    "accepted; a restart keeps the definition" },
+        { OPTION_ID_LINES,         "lines",         0,   "N",     "print the last N lines of the logs" },
+        { OPTION_ID_RAW,           "raw",           0,   NULL,    "print log lines as they were written" },
+        { OPTION_ID_NOSTREAM,      "nostream",      0,   NULL,    "print the logs there are and end" },
+        { OPTION_ID_OUT,           "out",           0,   NULL,    "only standard output" },
+        { OPTION_ID_ERR,           "err",           0,   NULL,    "only standard error" },
+        { OPTION_ID_NO_PMX,        "no-pmx",        0,   NULL,    "accepted; pmd puts nothing into apps" },
+        { OPTION_ID_NO_AUTOMATION, "no-automation", 0,   NULL,    "accepted; pmd puts nothing into apps" },
+        { OPTION_ID_VERSION,       "version",       'V', NULL,    "print the version" },
+        { OPTION_ID_VERSION,       "version",       'v', NULL,    NULL },
+        { OPTION_ID_HELP,          "help",          'h', NULL,    "print the help, of the verb if there is one" },
+};
+
+/* Where the parser stands. */
+typedef struct Parser {
+        Options *options;
+        char **argv;
+        int next; /* the word after the present one */
+        char **words;
+} Parser;
+
+const CliOption *cli_options(size_t *ret_n) {
+        *ret_n = ELEMENTSOF(table);
+        return table;
+}
+
+static bool name_is(const char *name, const char *s, size_t length) {
+        return strlen(name) == length && strncmp(name, s, length) == 0;
+}
+
+const CliOption *cli_option_find(const char *name, size_t length) {
+        for (size_t i = 0; i < ELEMENTSOF(table); i++)
+                if (name_is(table[i].name, name, length))
+                        return table + i;
+        return NULL;
+}
+
+static const CliOption *cli_option_by_letter(char letter) {
+        for (size_t i = 0; i < ELEMENTSOF(table); i++)
+                if (table[i].letter == letter)
+                        return table + i;
+        return NULL;
+}
+
+static bool is_app_flag(const AppOption *option) {
+        return option->cli && !cli_option_find(option->cli, strlen(option->cli));
+}
+
+const AppOption *app_flag_at(size_t n) {
+        const AppOption *options;
+        size_t n_options;
+
+        options = app_options(&n_options);
+        for (size_t i = 0; i < n_options; i++)
+                if (is_app_flag(options + i) && n-- == 0)
+                        return options + i;
+        return NULL;
+}
+
+bool app_flag_is_switch(const AppOption *option) {
+        return !option->metavar;
+}
+
+bool app_flag_switch_value(const AppOption *option) {
+        return !startswith(option->cli, "no-");
+}
+
+static bool word_in_list(const char *list, const char *s, size_t length) {
+        while (list && *list) {
+                size_t n = strcspn(list, " ");
+
+                if (n == length && strncmp(list, s, length) == 0)
+                        return true;
+                list += n;
+                list += strspn(list, " ");
+        }
+        return false;
+}
+
+static const AppOption *app_flag_find(const char *name, size_t length) {
+        const AppOption *options;
+        size_t n;
+
+        options = app_options(&n);
+        for (const AppOption *f = options; f < options + n; f++)
+                if (is_app_flag(f) && (name_is(f->cli, name, length) || word_in_list(f->cli_aliases, name, length)))
+                        return f;
+        return NULL;
+}
+
+static const AppOption *app_flag_by_letter(char letter) {
+        const AppOption *options;
+        size_t n;
+
+        options = app_options(&n);
+        for (const AppOption *f = options; f < options + n; f++)
+                if (is_app_flag(f) && f->cli_short == letter)
+                        return f;
+        return NULL;
+}
+
+static int usage(const Options *o, const char *message, const char *what) {
+        _cleanup_free_ char *escaped = string_escape_cc(what);
+
+        if (!o->silent)
+                (void) fprintf(stderr, "error: %s '%s'\n", message, strempty(escaped));
+        return EXIT_CODE_USAGE;
+}
+
+static int add_app_flag(Options *o, const AppOption *option, const char *value) {
+        AppFlag *flags;
+
+        flags = reallocarray(o->app_flags, o->n_app_flags + 1, sizeof *flags);
+        if (!flags)
+                return EXIT_CODE_FAILED;
+        o->app_flags = flags;
+        flags[o->n_app_flags++] = (AppFlag) { option, value };
+        return EXIT_CODE_OK;
+}
+
+static int apply(Options *o, const CliOption *option, const char *value) {
+        switch (option->id) {
+        case OPTION_ID_SYSTEM:
+                o->scope = PMD_SCOPE_SYSTEM;
+                break;
+        case OPTION_ID_USER:
+                o->scope = PMD_SCOPE_USER;
+                break;
+        case OPTION_ID_HOME:
+                if (isempty(value))
+                        return usage(o, "this is no directory", strempty(value));
+                o->scope = PMD_SCOPE_PRIVATE;
+                o->home = value;
+                break;
+        case OPTION_ID_JSON:
+                o->json = true;
+                break;
+        case OPTION_ID_SILENT:
+                o->silent = true;
+                break;
+        case OPTION_ID_NO_COLOR:
+                o->color = o->color_stderr = false;
+                break;
+        case OPTION_ID_MINI_LIST:
+                o->mini_list = true;
+                break;
+        case OPTION_ID_SORT:
+                o->sort = value;
+                break;
+        case OPTION_ID_FORCE:
+                o->force = true;
+                break;
+        case OPTION_ID_UPDATE_ENV:
+                o->update_env = true;
+                break;
+        case OPTION_ID_LINES:
+                if (safe_atou(value, &o->lines) < 0)
+                        return usage(o, "--lines needs a number, not", value);
+                break;
+        case OPTION_ID_RAW:
+                o->raw = true;
+                break;
+        case OPTION_ID_NOSTREAM:
+                o->nostream = true;
+                break;
+        case OPTION_ID_OUT:
+                o->out = true;
+                break;
+        case OPTION_ID_ERR:
+                o->err = true;
+                break;
+        case OPTION_ID_VERSION:
+                o->version = true;
+                break;
+        case OPTION_ID_HELP:
+                o->help = true;
+                break;
+        case OPTION_ID_NO_PAGER:
+        case OPTION_ID_NO_PMX:
+        case OPTION_ID_NO_AUTOMATION:
+                break;
+        }
+        return EXIT_CODE_OK;
+}
+
+/* "start --user www-data" is pm2's way to name the user of an app; anywhere else the word after --user is none of its business. */
+static bool user_option_has_name(const Parser *p) {
+        const char *name = p->argv[p->next];
+
+        return p->words && streq(p->words[0], "start") && name && name[0] != '-' && getpwnam(name);
+}
+
+static int parse_long(Parser *p, const char *arg) {
+        const char *name = arg + 2, *equals = strchr(name, '='), *value = equals ? equals + 1 : NULL;
+        size_t length = equals ? (size_t) (equals - name) : strlen(name);
+        const AppOption *flag = NULL;
+        const CliOption *option;
+        bool takes_value;
+
+        option = cli_option_find(name, length);
+        if (option && option->id == OPTION_ID_USER && (value || user_option_has_name(p))) {
+                flag = app_flag_by_letter('u');
+                option = flag ? NULL : option;
+        }
+        if (!option && !flag)
+                flag = app_flag_find(name, length);
+        if (!option && !flag)
+                return usage(p->options, "unknown option", arg);
+
+        takes_value = option ? option->metavar : !app_flag_is_switch(flag);
+        if (!takes_value && value)
+                return usage(p->options, "this option takes no value:", arg);
+        if (takes_value && !value)
+                value = p->argv[p->next] ? p->argv[p->next++] : NULL;
+        if (takes_value && !value)
+                return usage(p->options, "missing value of option", arg);
+
+        return option ? apply(p->options, option, value) : add_app_flag(p->options, flag, value);
+}
+
+/* Letters that take no value may be put together; what follows the letter of one that does is its value. */
+static int parse_letters(Parser *p, const char *arg) {
+        for (const char *c = arg + 1; *c; c++) {
+                const CliOption *option = cli_option_by_letter(*c);
+                const AppOption *flag = option ? NULL : app_flag_by_letter(*c);
+                const char *value = NULL;
+                int r;
+
+                if (!option && !flag)
+                        return usage(p->options, "unknown option", arg);
+
+                if (option ? (bool) option->metavar : !app_flag_is_switch(flag)) {
+                        value = c[1] ? c + 1 : p->argv[p->next] ? p->argv[p->next++] : NULL;
+                        if (!value)
+                                return usage(p->options, "missing value of option", arg);
+                }
+
+                r = option ? apply(p->options, option, value) : add_app_flag(p->options, flag, value);
+                if (r != EXIT_CODE_OK || value)
+                        return r;
+        }
+        return EXIT_CODE_OK;
+}
+
+static int add_word(Parser *p, char *word) {
+        size_t n = strv_length(p->words);
+        char **words;
+
+        words = reallocarray(p->words, n + 2, sizeof *words);
+        if (!words)
+                return EXIT_CODE_FAILED;
+        words[n] = word;
+        words[n + 1] = NULL;
+        p->words = words;
+        return EXIT_CODE_OK;
+}
+
+static bool colors_wanted(int fd) {
+        const char *term = getenv("TERM"), *force = getenv("CLICOLOR_FORCE");
+
+        if (!isempty(getenv("NO_COLOR")))
+                return false;
+        if (!isempty(force) && !streq(force, "0"))
+                return true;
+        return isatty(fd) && !streq_ptr(term, "dumb");
+}
+
+int parse_command_line(int argc, char *argv[], Options *o, char ***ret_words) {
+        Parser p = { .options = o, .argv = argv, .next = 1 };
+        int r = EXIT_CODE_OK;
+
+        *o = (Options) {
+                .scope = PMD_SCOPE_AUTO,
+                .silent = streq_ptr(getenv("PM2_SILENT"), "true"),
+                .color = colors_wanted(STDOUT_FILENO),
+                .color_stderr = colors_wanted(STDERR_FILENO),
+                .lines = 15,
+        };
+
+        while (r == EXIT_CODE_OK && p.next < argc) {
+                char *arg = argv[p.next++];
+
+                if (streq(arg, "--")) {
+                        o->script_args = argv + p.next;
+                        break;
+                }
+                if (startswith(arg, "--"))
+                        r = parse_long(&p, arg);
+                else if (arg[0] == '-' && arg[1])
+                        r = parse_letters(&p, arg);
+                else
+                        r = add_word(&p, arg);
+        }
+        if (r != EXIT_CODE_OK) {
+                free(p.words);
+                return r;
+        }
+
+        *ret_words = p.words;
+        return EXIT_CODE_OK;
+}
+
+void options_done(Options *o) {
+        o->app_flags = mfree(o->app_flags);
+        o->n_app_flags = 0;
+}

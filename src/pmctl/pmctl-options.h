@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "pmctl/pmctl-util.h"
+
+typedef enum OptionId {
+        OPTION_ID_SYSTEM,
+        OPTION_ID_USER,
+        OPTION_ID_HOME,
+        OPTION_ID_JSON,
+        OPTION_ID_SILENT,
+        OPTION_ID_NO_COLOR,
+        OPTION_ID_NO_PAGER,
+        OPTION_ID_MINI_LIST,
+        OPTION_ID_SORT,
+        OPTION_ID_FORCE,
+        OPTION_ID_UPDATE_ENV,
+        OPTION_ID_LINES,
+        OPTION_ID_RAW,
+        OPTION_ID_NOSTREAM,
+        OPTION_ID_OUT,
+        OPTION_ID_ERR,
+        OPTION_ID_NO_PMX,
+        OPTION_ID_NO_AUTOMATION,
+        OPTION_ID_VERSION,
+        OPTION_ID_HELP,
+} OptionId;
+
+/* An option of pmctl itself; those of definitions are in app_options(). */
+typedef struct CliOption {
+        OptionId id;
+        const char *name;
+        char letter;          /* 0: none */
+        const char *metavar;  /* NULL: takes no value */
+        const char *help;     /* NULL: accepted, but not worth a word */
+} CliOption;
+
+const CliOption *cli_options(size_t *ret_n);
+const CliOption *cli_option_find(const char *name, size_t length);
+
+/* The n-th option of definitions that the command line has and that is not one of pmctl's own; NULL behind the last. */
+const AppOption *app_flag_at(size_t n);
+
+/* Whether an option of definitions takes no value; turning it on means "false" where its flag is called "no-…". */
+bool app_flag_is_switch(const AppOption *option);
+bool app_flag_switch_value(const AppOption *option);
+
+/* Sorts the command line into options and words; the words are the verb and its operands, the strings are argv's. 0 or an ExitCode, the
+ * message printed. */
+int parse_command_line(int argc, char *argv[], Options *o, char ***ret_words);
+void options_done(Options *o);

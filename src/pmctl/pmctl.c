@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "config.h"
+#include "pmctl/json-out.h"
+#include "pmctl/pmctl-options.h"
+#include "pmctl/pmctl-util.h"
+#include "shared/fd-util.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+#define ANY UINT_MAX
+
+typedef enum VerbFlags {
+        VERB_DEFINES = 1 << 0, /* takes the options of definitions, and arguments of the script behind "--" */
+        VERB_HIDDEN = 1 << 1,
+} VerbFlags;
+
+typedef struct Verb {
+        const char *name;
+        const char *aliases;  /* space-separated, NULL */
+        const char *operands; /* as help shows them, NULL: none */
+        unsigned min, max;    /* operands */
+        VerbFlags flags;
+        verb_func_t run;
+        const char *options;  /* those of pmctl's own that matter to it, space-separated, NULL */
+        const char *help;
+} Verb;
+
+static int verb_help(int argc, char *argv[], const Options *o);
+static int verb_version(int argc, char *argv[], const Options *o);
+static int verb_complete(int argc, char *argv[], const Options *o);
+
+static const Verb verbs[] = {
+        { "start", NULL, "SCRIPT|NAME|NAMESPACE|ID|all…", 0, ANY, VERB_DEFINES, verb_start, "force",
+          "Start a script, a binary or a command, or what is known already" },
+        { "stop", NULL, "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, 0, verb_act, NULL, "Stop processes" },
+        { "restart", NULL, "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, VERB_DEFINES, verb_act, "update-env",
+          "Stop and start processes" },
+        { "delete", "del", "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, 0, verb_act, NULL, "Stop processes and forget them" },
+        { "reset", NULL, "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, 0, verb_reset, NULL, "Set the counters of restarts to 0" },
+        { "sendSignal", NULL, "SIGNAL NAME|NAMESPACE|ID|/REGEX/|all…", 2, ANY, 0, verb_send_signal, NULL,
+          "Send a signal to processes" },
+        { "list", "ls l ps status", "[NAME|NAMESPACE|ID|/REGEX/…]", 0, ANY, 0, verb_list, "json mini-list sort",
+          "Show processes as a table" },
+        { "jlist", NULL, NULL, 0, 0, 0, verb_jlist, NULL, "Print all about all processes as JSON, in pm2's form" },
+        { "prettylist", NULL, NULL, 0, 0, 0, verb_prettylist, "json", "Print the same for people" },
+        { "describe", "show info desc", "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, 0, verb_describe, "json",
+          "Show all about processes" },
+        { "pid", NULL, "[NAME|NAMESPACE|ID|/REGEX/]", 0, 1, 0, verb_pid, "json", "Print the ids of main processes" },
+        { "id", NULL, "NAME|NAMESPACE|/REGEX/", 1, 1, 0, verb_id, "json", "Print the numbers of processes" },
+        { "env", NULL, "ID|NAME", 1, 1, 0, verb_env, "json", "Print the environment of a process" },
+        { "logs", "log", "[NAME|NAMESPACE|ID|/REGEX/…]", 0, ANY, 0, verb_logs, "lines raw json nostream out err",
+          "Show the logs, and what comes" },
+        { "ping", NULL, NULL, 0, 0, 0, verb_ping, "json", "Ask pmd for a sign of life" },
+        { "kill", NULL, NULL, 0, 0, 0, verb_kill, NULL, "Stop all apps and pmd itself" },
+        { "version", NULL, NULL, 0, 0, 0, verb_version, "json", "Print the version" },
+        { "help", NULL, "[VERB]", 0, 1, 0, verb_help, NULL, "Print the help, of the verb if one is named" },
+        { "__complete", NULL, "WHAT", 1, 1, VERB_HIDDEN, verb_complete, NULL, "For shell completion" },
+};
+
+static bool word_is_in(const char *list, const char *word) {
+        _cleanup_strv_free_ char **words = list ? strv_split(list, " ") : NULL;
+
+        return strv_contains(words, word);
+}
+
+static const Verb *verb_find(const char *name) {
+        for (const Verb *v = verbs; v < verbs + ELEMENTSOF(verbs); v++)
+                if (streq(v->name, name) || word_is_in(v->aliases, name))
+                        return v;
+        return NULL;
+}
+
+static void print_option(char letter, const char *name, const char *metavar, const char *help) {
+        char head[64];
+        int n;
+
+        n = snprintf(head, sizeof head, "%c%c%s --%s%s%s", letter ? '-' : ' ', letter ?: ' ', letter ? "," : " ", name,
+                     metavar ? " " : "", strempty(metavar));
+        if (n > 33)
+                printf("  %s\n%38s%s\n", head, "", help);
+        else
+                printf("  %-34s  %s\n", head, help);
+}
+
+static void print_own_options(const char *only) {
+        const CliOption *options;
+        size_t n;
+
+        options = cli_options(&n);
+        for (size_t i = 0; i < n; i++)
+                if (options[i].help && (!only || word_is_in(only, options[i].name)))
+                        print_option(options[i].letter, options[i].name, options[i].metavar, options[i].help);
+}
+
+static void print_app_flags(void) {
+        const AppOption *f;
+
+        for (size_t i = 0; (f = app_flag_at(i)); i++)
+                print_option(f->cli_short, f->cli, app_flag_is_switch(f) ? NULL : f->metavar ?: "VALUE", strempty(f->help));
+}
+
+static void print_usage(FILE *f) {
+        (void) fprintf(f, "Usage: pmctl [OPTION…] VERB [OPERAND…] [-- ARGUMENT…]\n");
+}
+
+static void print_help(void) {
+        print_usage(stdout);
+        printf("\nManage processes with pmd.\n\nVerbs:\n");
+        for (const Verb *v = verbs; v < verbs + ELEMENTSOF(verbs); v++) {
+                char head[128];
+
+                if (v->flags & VERB_HIDDEN)
+                        continue;
+                (void) snprintf(head, sizeof head, "%s%s%s%s", v->name, v->aliases ? " (" : "", strempty(v->aliases),
+                                v->aliases ? ")" : "");
+                printf("  %-34s  %s\n", head, v->help);
+        }
+        printf("\nOptions:\n");
+        print_own_options(NULL);
+        printf("\nOptions of start:\n");
+        print_app_flags();
+        printf("\nOptions stand anywhere before \"--\". pmctl VERB --help tells more, pmctl(1) all.\n");
+}
+
+static void print_verb_help(const Verb *v) {
+        printf("Usage: pmctl %s%s%s%s\n\n%s.\n", v->name, v->operands ? " " : "", strempty(v->operands),
+               v->flags & VERB_DEFINES ? " [-- ARGUMENT…]" : "", v->help);
+        if (v->aliases)
+                printf("\nAlso called: %s\n", v->aliases);
+        if (v->options) {
+                printf("\nOptions:\n");
+                print_own_options(v->options);
+        }
+        if (v->run == verb_start) {
+                printf("\nOptions of the app:\n");
+                print_app_flags();
+        }
+}
+
+static int unknown_verb(const Options *o, const char *name) {
+        _cleanup_free_ char *escaped = string_escape_cc(name);
+
+        message_error(o, "Command not found: %s", strempty(escaped));
+        if (!o->silent)
+                print_usage(stderr);
+        return EXIT_CODE_USAGE;
+}
+
+static int verb_help(int argc, char *argv[], const Options *o) {
+        const Verb *v = argc > 1 ? verb_find(argv[1]) : NULL;
+
+        if (argc > 1 && !v)
+                return unknown_verb(o, argv[1]);
+        if (v)
+                print_verb_help(v);
+        else
+                print_help();
+        return EXIT_CODE_OK;
+}
+
+/* With --json, pmd's version too, null if none answers: asking for a version is no reason to start one. */
+static int verb_version(int argc, char *argv[], const Options *o) {
+        _cleanup_connection_ pmd_connection *c = NULL;
+        _cleanup_json_writer_ JsonWriter w = {};
+        _cleanup_free_ char *pmd_version = NULL;
+        _cleanup_(pmd_error_free) pmd_error e = {};
+
+        if (!o->json) {
+                puts(PMD_VERSION);
+                return EXIT_CODE_OK;
+        }
+
+        if (pmd_open(o->scope, o->home, PMD_OPEN_NO_START, &c, &e) >= 0)
+                (void) pmd_get_version(c, &pmd_version, &e);
+
+        json_writer_begin(&w, NULL, '{');
+        json_writer_string(&w, "pmctl", PMD_VERSION);
+        json_writer_string(&w, "pmd", pmd_version);
+        json_writer_end(&w, '}');
+        return print_json(o, &w);
+}
+
+static void complete_verbs(void) {
+        for (const Verb *v = verbs; v < verbs + ELEMENTSOF(verbs); v++) {
+                _cleanup_strv_free_ char **aliases = v->aliases ? strv_split(v->aliases, " ") : NULL;
+
+                if (v->flags & VERB_HIDDEN)
+                        continue;
+                printf("%s\t%s\n", v->name, v->help);
+                STRV_FOREACH(alias, aliases)
+                        printf("%s\t%s\n", *alias, v->help);
+        }
+}
+
+static void complete_option(char letter, const char *name, const char *help) {
+        printf("--%s\t%s\n", name, help);
+        if (letter)
+                printf("-%c\t%s\n", letter, help);
+}
+
+static void complete_options(void) {
+        const CliOption *options;
+        const AppOption *f;
+        size_t n;
+
+        options = cli_options(&n);
+        for (size_t i = 0; i < n; i++)
+                if (options[i].help)
+                        complete_option(options[i].letter, options[i].name, options[i].help);
+        for (size_t i = 0; (f = app_flag_at(i)); i++)
+                complete_option(f->cli_short, f->cli, strempty(f->help));
+}
+
+/* What can be typed, a line each: the word, a tab, what it means. Nothing is printed that a shell would trip over. */
+static int verb_complete(int argc, char *argv[], const Options *o) {
+        if (streq(argv[1], "verbs"))
+                complete_verbs();
+        else if (streq(argv[1], "options"))
+                complete_options();
+        else if (streq(argv[1], "targets"))
+                complete_targets(o);
+        else
+                return EXIT_CODE_USAGE;
+        return EXIT_CODE_OK;
+}
+
+static int check_operands(const Options *o, const Verb *v, size_t n) {
+        if (n < v->min) {
+                if (!o->silent)
+                        (void) fprintf(stderr, "error: missing required argument: pmctl %s %s\n", v->name, strempty(v->operands));
+                return EXIT_CODE_USAGE;
+        }
+        if (n > v->max) {
+                if (!o->silent)
+                        (void) fprintf(stderr, "error: too many arguments: pmctl %s %s\n", v->name, strempty(v->operands));
+                return EXIT_CODE_USAGE;
+        }
+        return EXIT_CODE_OK;
+}
+
+/* Only start and restart hand on what follows "--"; to the other verbs it is operands. */
+static char **append_operands(char **words, char *const *more) {
+        size_t n = strv_length(words), m = strv_length(more);
+        char **p;
+
+        p = reallocarray(words, n + m + 1, sizeof *p);
+        if (!p)
+                return NULL;
+        if (m > 0)
+                memcpy(p + n, more, m * sizeof *p);
+        p[n + m] = NULL;
+        return p;
+}
+
+static int run_verb(Options *o, char ***words) {
+        const Verb *v;
+        char **joined;
+        int r;
+
+        v = verb_find((*words)[0]);
+        if (!v)
+                return unknown_verb(o, (*words)[0]);
+        if (o->help) {
+                print_verb_help(v);
+                return EXIT_CODE_OK;
+        }
+
+        if (!(v->flags & VERB_DEFINES)) {
+                joined = append_operands(*words, o->script_args);
+                if (!joined)
+                        return EXIT_CODE_FAILED;
+                *words = joined;
+        }
+
+        r = check_operands(o, v, strv_length(*words) - 1);
+        if (r != EXIT_CODE_OK)
+                return r;
+        return v->run((int) strv_length(*words), *words, o);
+}
+
+static int run(int argc, char *argv[]) {
+        _cleanup_(options_done) Options o = {};
+        _cleanup_free_ char **words = NULL;
+        int r;
+
+        r = parse_command_line(argc, argv, &o, &words);
+        if (r != EXIT_CODE_OK)
+                return r;
+
+        if (o.version)
+                return verb_version(0, NULL, &o);
+        if (words)
+                return run_verb(&o, &words);
+        if (o.help) {
+                print_help();
+                return EXIT_CODE_OK;
+        }
+        print_usage(stderr);
+        return EXIT_CODE_USAGE;
+}
+
+int main(int argc, char *argv[]) {
+        int r;
+
+        (void) stdio_ensure();
+        r = run(argc, argv);
+
+        /* A full disk or a closed pipe must not look like success. */
+        if (fflush(stdout) != 0 && r == EXIT_CODE_OK)
+                r = EXIT_CODE_FAILED;
+        return r;
+}
