@@ -37,27 +37,36 @@ struct RunnerUnit {
         void (*on_attached)(RunnerUnit *u, int error);
         void (*on_empty)(RunnerUnit *u);
         void *userdata;
+
+        sd_event_source *attached_source; /* of runner_unit_report_attached() */
 };
 
 typedef struct RunnerVTable {
         const char *name; /* "scope", "cgroup", "plain" */
         size_t unit_size; /* of the runner's own struct, whose first member is RunnerUnit */
 
+        int (*runner_init)(Runner *r); /* sets backend; -EOPNOTSUPP: does not work here. NULL: nothing to set up */
         int (*prepare)(RunnerUnit *u);
         int (*attach)(RunnerUnit *u);
         int (*signal)(RunnerUnit *u, int signo); /* to every process of the unit; -ESRCH if there is none */
         int (*kill)(RunnerUnit *u);              /* SIGKILL to every process of the unit */
         int (*drain)(RunnerUnit *u);
-        int (*read_usage)(RunnerUnit *u, ResourceUsage *ret); /* what it can tell at once, without blocking */
+        int (*read_usage)(RunnerUnit *u, ResourceUsage *ret); /* what it can tell at once, without blocking; NULL: nothing */
         void (*unit_done)(RunnerUnit *u);        /* frees what the runner's own struct holds */
         void (*runner_done)(Runner *r);
 } RunnerVTable;
+
+typedef bool (*runner_is_main_t)(pid_t pid, void *userdata);
 
 struct Runner {
         const RunnerVTable *vtable;
         sd_event *event;
         bool user;            /* names begin with "app-pm" */
         void *backend;        /* SystemdClient, or the cgroup below which the units go */
+
+        sd_event_source *reaper_source;
+        runner_is_main_t is_main;
+        void *is_main_userdata;
 };
 
 /* The first that works of scope (needs a SystemdClient), cgroup, plain; name NULL means that, else just the one named.
@@ -65,6 +74,11 @@ struct Runner {
 int runner_new(sd_event *event, SystemdClient *client, InstanceScope scope, const char *name, Runner **ret);
 Runner *runner_free(Runner *r);
 DEFINE_CLEANUP_FUNC(Runner *, runner_free);
+
+/* Processes whose parents have ended become children of pmd's, which has to wait for them: on SIGCHLD (to be blocked in all threads
+ * by the caller) every zombie is reaped that is_main() does not claim. Those are left to pidref_wait(). */
+int runner_set_reaper(Runner *r, runner_is_main_t is_main, void *userdata);
+bool runner_is_main(const Runner *r, pid_t pid);
 
 int runner_unit_new(Runner *r, const char *app, unsigned id, unsigned incarnation, const AppConfig *config, const PidRef *main_ref, RunnerUnit **ret);
 RunnerUnit *runner_unit_free(RunnerUnit *u);
@@ -87,5 +101,8 @@ static inline int runner_unit_drain(RunnerUnit *u) {
 }
 /* cgroup files → what the runner knows → the sum over its processes; the first that has a figure. */
 int runner_unit_read_usage(RunnerUnit *u, ResourceUsage *ret);
+
+/* For runners that have nothing to wait for: on_attached(u, 0) from the event loop. */
+int runner_unit_report_attached(RunnerUnit *u);
 
 extern const RunnerVTable runner_scope_vtable, runner_cgroup_vtable, runner_plain_vtable;

@@ -29,7 +29,7 @@ int cgroup_open(const char *path);
 /* 1 if a live process is in the cgroup or below, 0 if none (or if it was removed), or a negative errno. */
 int cgroup_is_populated(int cgroup_fd);
 
-/* SIGKILL to all by cgroup.kill, else one by one until nobody is left. */
+/* SIGKILL to all by cgroup.kill, else one by one until there is nobody who did not get it. */
 int cgroup_kill_all(int cgroup_fd);
 
 /* Sends signo to every process of the cgroup, by pidfd. The number signalled or a negative errno. */
@@ -38,10 +38,13 @@ int cgroup_signal_all(int cgroup_fd, int signo);
 /* All pids in the cgroup and below. New memory. The number or a negative errno. */
 int cgroup_get_pids(int cgroup_fd, pid_t **ret);
 
+/* Removes the directory and the ones below it, as far as no process is in them. 0, or the errno of the first that stays. */
+int cgroup_remove(int dir_fd, const char *path);
+
 /* What the controllers say; fields they lack stay UINT64_MAX. */
 int cgroup_read_usage(int cgroup_fd, ResourceUsage *ret);
 
-/* Adds memory (PSS is dear: resident minus shared, as statm tells), CPU time and threads of these processes: the figure of last resort. */
+/* Adds up resident memory, CPU time and threads of these processes: the figure of last resort. -ESRCH if none of them lives. */
 int procs_read_usage(const pid_t *pids, size_t n, ResourceUsage *ret);
 
 /* Fills the fields of a that are UINT64_MAX from b. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <dirent.h>
+
 #include "shared/macro.h"
 
 /* Closes fd unless it is negative, keeps errno, returns -EBADF so that "fd = safe_close(fd)" forgets it. */
@@ -17,6 +19,12 @@ static inline void close_pairp(int (*p)[2]) {
 }
 #define _cleanup_close_pair_ _cleanup_(close_pairp)
 #define EBADF_PAIR { -EBADF, -EBADF }
+
+static inline void closedirp(DIR **d) {
+        if (*d)
+                (void) closedir(*d);
+}
+#define _cleanup_closedir_ _cleanup_(closedirp)
 
 /* 0 or a negative errno. */
 int fd_nonblock(int fd, bool nonblock);

@@ -37,3 +37,6 @@ int pidref_kill(const PidRef *p, int signo);
 /* The wait status in the siginfo of waitid(), reaping the child. 1 if it was had, 0 if the process still runs,
  * -ECHILD if it is not our child, or a negative errno. */
 int pidref_wait(const PidRef *p, siginfo_t *ret);
+
+/* Whether it has not exited; a zombie has. */
+bool pidref_is_alive(const PidRef *p);

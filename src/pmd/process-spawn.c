@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pmd/process-spawn.h"
+#include "shared/fd-util.h"
+#include "shared/fileio.h"
+#include "shared/log.h"
+#include "shared/string-table.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+static const char *const spawn_step_table[_SPAWN_STEP_MAX] = {
+        [SPAWN_STEP_NONE] = "none",
+        [SPAWN_STEP_SETUP] = "setup",
+        [SPAWN_STEP_GROUP] = "group",
+        [SPAWN_STEP_USER] = "user",
+        [SPAWN_STEP_CHDIR] = "chdir",
+        [SPAWN_STEP_EXEC] = "exec",
+};
+DEFINE_STRING_TABLE(SpawnStep, spawn_step);
+
+#define INVOCATION_ID_LENGTH 32
+#define INVOCATION_ID_PLACE "INVOCATION_ID=00000000000000000000000000000000"
+
+/* What opens the gate. The end of the stream without it means that there is nobody any more who would. */
+typedef struct GateMessage {
+        char invocation_id[INVOCATION_ID_LENGTH]; /* all NUL: none */
+} GateMessage;
+
+/* All that the child needs, made before the fork. */
+typedef struct Child {
+        const SpawnParameters *parameters;
+        const char *path;
+        char **envp;
+        char **invocation_id_slot; /* in envp, NULL: no place for it */
+        char invocation_id[sizeof(INVOCATION_ID_PLACE)];
+        int stdio[3];
+        int gate_fd, error_fd;
+        int gate_peer_fd;
+} Child;
+
+/* ---- in the child: nothing but system calls ---- */
+
+_noreturn_ static void child_fail(const Child *c, SpawnStep step, int error) {
+        SpawnError e = { .step = step, .error = error };
+        ssize_t n _unused_;
+
+        n = write(c->error_fd, &e, sizeof(e));
+        _exit(step == SPAWN_STEP_EXEC && error == ENOENT ? 127 : 126); /* as shells tell these apart */
+}
+
+static int child_reset_signals(void) {
+        struct sigaction sa = { .sa_handler = SIG_DFL };
+        sigset_t none;
+
+        /* Before the mask, so that no handler of ours runs here. EINVAL is the answer for those libc keeps to itself. */
+        for (int s = 1; s < _NSIG; s++)
+                if (!IN_SET(s, SIGKILL, SIGSTOP) && sigaction(s, &sa, NULL) < 0 && errno != EINVAL)
+                        return -errno;
+
+        (void) sigemptyset(&none);
+        return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
+}
+
+/* Makes room at 0, 1 and 2: a descriptor that is there by chance goes elsewhere. */
+static int child_move_up(int *fd) {
+        if (*fd > STDERR_FILENO)
+                return 0;
+        *fd = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        return *fd < 0 ? -errno : 0;
+}
+
+static int close_between(int first, int last) {
+        if (first > last)
+                return 0;
+        return close_range((unsigned) first, (unsigned) last, 0) < 0 ? -errno : 0;
+}
+
+/* What pmd has open is closed at once, not by execve(): a child may wait at its gate for long, and must hold neither a
+ * socket of pmd's nor the other end of a gate. */
+static int child_arrange_fds(Child *c) {
+        int low, high, r;
+
+        for (int i = 0; i < 3; i++) {
+                r = child_move_up(&c->stdio[i]);
+                if (r < 0)
+                        return r;
+        }
+        r = child_move_up(&c->error_fd);
+        if (r < 0)
+                return r;
+        r = child_move_up(&c->gate_fd);
+        if (r < 0)
+                return r;
+
+        for (int i = 0; i < 3; i++)
+                if (dup2(c->stdio[i], i) < 0)
+                        return -errno;
+
+        low = MIN(c->gate_fd, c->error_fd);
+        high = MAX(c->gate_fd, c->error_fd);
+        r = close_between(STDERR_FILENO + 1, low - 1);
+        if (r < 0)
+                return r;
+        r = close_between(low + 1, high - 1);
+        if (r < 0)
+                return r;
+        return close_between(high + 1, INT32_MAX);
+}
+
+static void child_wait_at_gate(Child *c) {
+        GateMessage m;
+        ssize_t n;
+
+        do
+                n = read(c->gate_fd, &m, sizeof(m));
+        while (n < 0 && errno == EINTR);
+        if (n != sizeof(m))
+                _exit(EXIT_FAILURE);
+
+        if (!c->invocation_id_slot)
+                return;
+        if (m.invocation_id[0] != 0) {
+                memcpy(c->invocation_id + STRLEN("INVOCATION_ID="), m.invocation_id, sizeof(m.invocation_id));
+                *c->invocation_id_slot = c->invocation_id;
+                return;
+        }
+        for (char **p = c->invocation_id_slot; *p; p++)
+                p[0] = p[1];
+}
+
+#ifdef SYS_setresuid32 /* the plain ones are of 16 bits there */
+#define RAW_SETGROUPS SYS_setgroups32
+#define RAW_SETRESGID SYS_setresgid32
+#define RAW_SETRESUID SYS_setresuid32
+#else
+#define RAW_SETGROUPS SYS_setgroups
+#define RAW_SETRESGID SYS_setresgid
+#define RAW_SETRESUID SYS_setresuid
+#endif
+
+/* libc's functions would wait for all threads to change with us, and of those of pmd none is here. */
+static void child_change_user(const Child *c) {
+        const SpawnParameters *p = c->parameters;
+
+        if (syscall(RAW_SETGROUPS, p->n_groups, p->groups) < 0 || syscall(RAW_SETRESGID, p->gid, p->gid, p->gid) < 0)
+                child_fail(c, SPAWN_STEP_GROUP, errno);
+        if (syscall(RAW_SETRESUID, p->uid, p->uid, p->uid) < 0)
+                child_fail(c, SPAWN_STEP_USER, errno);
+}
+
+_noreturn_ static void child_run(Child *c) {
+        const SpawnParameters *p = c->parameters;
+        int r;
+
+        (void) close(c->gate_peer_fd);
+        (void) umask(0022);
+
+        if (setsid() < 0)
+                child_fail(c, SPAWN_STEP_SETUP, errno);
+        r = child_reset_signals();
+        if (r < 0)
+                child_fail(c, SPAWN_STEP_SETUP, -r);
+        r = child_arrange_fds(c);
+        if (r < 0)
+                child_fail(c, SPAWN_STEP_SETUP, -r);
+
+        child_wait_at_gate(c);
+
+        if (p->set_user)
+                child_change_user(c);
+        /* Only now: it needs the rights of that user. */
+        if (p->cwd && chdir(p->cwd) < 0)
+                child_fail(c, SPAWN_STEP_CHDIR, errno);
+
+        (void) execve(c->path, p->argv, c->envp);
+        child_fail(c, SPAWN_STEP_EXEC, errno);
+}
+
+/* ---- in pmd ---- */
+
+/* Where a container's seccomp filter refuses clone3(), which it cannot look into, fork() does if no cgroup is asked for: as long as
+ * nobody has waited for the child, its pid is its own. */
+static pid_t fork_with_pidfd(int *ret_pidfd) {
+        pid_t pid;
+
+        pid = _Fork();
+        if (pid <= 0)
+                return pid < 0 ? -errno : 0;
+
+        *ret_pidfd = pidfd_open(pid, 0);
+        if (*ret_pidfd < 0) {
+                int r = -errno;
+
+                (void) kill(pid, SIGKILL);
+                (void) waitpid(pid, NULL, 0);
+                return r;
+        }
+        return pid;
+}
+
+/* As fork(): 0 in the child; in the parent its pid or a negative errno. */
+static pid_t clone_child(int cgroup_fd, int *ret_pidfd) {
+        int pidfd = -EBADF;
+        struct clone_args args = {
+                .flags = CLONE_PIDFD,
+                .pidfd = (uintptr_t) &pidfd,
+                .exit_signal = SIGCHLD,
+        };
+        long pid;
+
+        if (cgroup_fd >= 0) {
+                args.flags |= CLONE_INTO_CGROUP;
+                args.cgroup = (uint64_t) cgroup_fd;
+        }
+
+        pid = syscall(SYS_clone3, &args, sizeof(args));
+        if (pid < 0 && cgroup_fd < 0 && IN_SET(errno, ENOSYS, EPERM))
+                return fork_with_pidfd(ret_pidfd);
+        if (pid < 0)
+                return -errno;
+        if (pid > 0)
+                *ret_pidfd = pidfd;
+        return (pid_t) pid;
+}
+
+/* A copy of the array alone: the child puts another pointer into it, or takes one out. */
+static int copy_environment(Child *c, char *const *envp) {
+        static char *const none[] = { NULL };
+        size_t n = strv_length(envp) + 1;
+
+        c->envp = new(char *, n);
+        if (!c->envp)
+                return -ENOMEM;
+        memcpy(c->envp, envp ?: none, n * sizeof(char *));
+
+        STRV_FOREACH(e, c->envp)
+                if (streq(*e, INVOCATION_ID_PLACE)) {
+                        c->invocation_id_slot = e;
+                        memcpy(c->invocation_id, *e, sizeof(c->invocation_id));
+                        break;
+                }
+        return 0;
+}
+
+static int choose_stdio(Child *c, const SpawnParameters *p, int *ret_null_fd) {
+        const int fds[] = { p->stdin_fd, p->stdout_fd, p->stderr_fd };
+        int null_fd = -EBADF;
+
+        for (size_t i = 0; i < ELEMENTSOF(fds); i++) {
+                if (fds[i] < 0 && null_fd < 0) {
+                        null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+                        if (null_fd < 0)
+                                return -errno;
+                }
+                c->stdio[i] = fds[i] < 0 ? null_fd : fds[i];
+        }
+
+        *ret_null_fd = null_fd;
+        return 0;
+}
+
+static int take_child(pid_t pid, int pidfd, PidRef *ret) {
+        int r;
+
+        r = pidref_set_consume(ret, pid, pidfd);
+        if (r < 0) {
+                /* Its pid stays its own until it has been waited for, which happens here. */
+                (void) kill(pid, SIGKILL);
+                (void) waitpid(pid, NULL, 0);
+        }
+        return r;
+}
+
+int spawn_process(const SpawnParameters *p, SpawnResult *ret) {
+        _cleanup_close_pair_ int gate[2] = EBADF_PAIR, error[2] = EBADF_PAIR;
+        _cleanup_free_ char **envp = NULL;
+        _cleanup_close_ int null_fd = -EBADF;
+        PidRef pidref = PIDREF_NULL;
+        int pidfd = -EBADF, r;
+        pid_t pid;
+
+        Child c = {
+                .parameters = p,
+                .path = p->path ?: p->argv[0],
+        };
+
+        r = copy_environment(&c, p->envp);
+        if (r < 0)
+                return r;
+        envp = c.envp;
+
+        r = choose_stdio(&c, p, &null_fd);
+        if (r < 0)
+                return r;
+        if (pipe2(error, O_CLOEXEC) < 0)
+                return -errno;
+        r = fd_nonblock(error[0], true);
+        if (r < 0)
+                return r;
+        /* Not a pipe: a message for a child that is gone must not raise SIGPIPE. */
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, gate) < 0)
+                return -errno;
+
+        c.gate_fd = gate[0];
+        c.gate_peer_fd = gate[1];
+        c.error_fd = error[1];
+
+        pid = clone_child(p->cgroup_fd, &pidfd);
+        if (pid < 0)
+                return pid;
+        if (pid == 0)
+                child_run(&c);
+
+        r = take_child(pid, pidfd, &pidref);
+        if (r < 0)
+                return r;
+
+        *ret = (SpawnResult) {
+                .pidref = pidref,
+                .gate_fd = TAKE_FD(gate[1]),
+                .error_fd = TAKE_FD(error[0]),
+        };
+        return 0;
+}
+
+int spawn_open_gate(int gate_fd, const char *invocation_id) {
+        GateMessage m = {};
+
+        if (strlen(invocation_id) == sizeof(m.invocation_id))
+                memcpy(m.invocation_id, invocation_id, sizeof(m.invocation_id));
+
+        if (send(gate_fd, &m, sizeof(m), MSG_NOSIGNAL) < 0)
+                log_debug_errno(errno, "Failed to open the gate of a child, which has probably ended, ignoring: %m");
+        return safe_close(gate_fd);
+}
+
+int spawn_read_error(int error_fd, SpawnStep *ret_step) {
+        SpawnError e;
+        ssize_t n;
+
+        *ret_step = SPAWN_STEP_NONE; /* where reading itself fails */
+
+        n = read(error_fd, &e, sizeof(e));
+        if (n == 0)
+                return 1;
+        if (n < 0)
+                return IN_SET(errno, EAGAIN, EINTR) ? 0 : -errno;
+        if (n != sizeof(e) || e.step <= SPAWN_STEP_NONE || e.step >= _SPAWN_STEP_MAX || e.error <= 0)
+                return -EBADMSG;
+
+        *ret_step = (SpawnStep) e.step;
+        return -e.error;
+}
+
+/* ---- what to say about it ---- */
+
+typedef struct Advice {
+        SpawnStep step;
+        int error;
+        const char *text;
+} Advice;
+
+static const Advice advice_table[] = {
+        { SPAWN_STEP_NONE, EAGAIN, "No more processes are allowed here; see pids.max, TasksMax= or 'ulimit -u'." },
+        { SPAWN_STEP_NONE, ENOMEM, "Memory is short." },
+        { SPAWN_STEP_NONE, EMFILE, "pmd has too many files open; raise its LimitNOFILE=." },
+        { SPAWN_STEP_GROUP, EPERM, "Only a pmd that runs as root can start apps as somebody else." },
+        { SPAWN_STEP_USER, EPERM, "Only a pmd that runs as root can start apps as somebody else." },
+        { SPAWN_STEP_USER, EAGAIN, "That user has as many processes as it may have (ulimit -u)." },
+        { SPAWN_STEP_CHDIR, ENOENT, "Make the directory, or set 'cwd' to one that exists." },
+        { SPAWN_STEP_CHDIR, ENOTDIR, "Set 'cwd' to a directory." },
+        { SPAWN_STEP_EXEC, EAGAIN, "That user has as many processes as it may have (ulimit -u)." },
+        { SPAWN_STEP_EXEC, E2BIG, "Its arguments and environment are larger than the kernel takes; shorten them." },
+        { SPAWN_STEP_EXEC, ENOEXEC, "It is neither a program for this machine nor a script that begins with '#!'; "
+                                    "set 'interpreter', or add such a line." },
+        { SPAWN_STEP_EXEC, ENOTDIR, "A part of the path is a file, not a directory." },
+        { SPAWN_STEP_EXEC, ETXTBSY, "Somebody is still writing to it; start it again when that has ended." },
+        { SPAWN_STEP_EXEC, EPERM, "A security policy of this system forbids it." },
+        { SPAWN_STEP_EXEC, ELOOP, "Its symbolic links, or the interpreters of its '#!' line, go round in circles." },
+};
+
+static const char *find_advice(SpawnStep step, int error) {
+        for (size_t i = 0; i < ELEMENTSOF(advice_table); i++)
+                if (advice_table[i].step == step && advice_table[i].error == error)
+                        return advice_table[i].text;
+        return "";
+}
+
+/* ENOENT of a file that exists is about what it needs to run. */
+static char *advise_missing(const char *executable) {
+        char line[256];
+        size_t n;
+
+        if (access(executable, F_OK) < 0)
+                return strdup("There is no such file; check the path.");
+        if (read_virtual_file_at(AT_FDCWD, executable, line, sizeof(line)) < 2 || !startswith(line, "#!"))
+                return strdup("The file is there, but the loader that it was linked for is not: it was built for another system.");
+
+        line[strcspn(line, "\n")] = 0;
+        char *interpreter = line + STRLEN("#!") + strspn(line + STRLEN("#!"), " \t");
+        interpreter[strcspn(interpreter, " \t")] = 0;
+
+        n = strlen(interpreter);
+        if (n > 0 && interpreter[n - 1] == '\r') {
+                interpreter[n - 1] = 0;
+                return strprintf("The file is there, but its lines end in CR LF, so that the interpreter '%s' in the first is not found; "
+                                 "convert them.", interpreter);
+        }
+        return strprintf("The file is there, but the interpreter that its first line names, '%s', is not.", interpreter);
+}
+
+static char *advise_denied(const char *executable, const char *user) {
+        struct stat st;
+
+        if (stat(executable, &st) >= 0 && S_ISDIR(st.st_mode))
+                return strdup("It is a directory.");
+        if (stat(executable, &st) >= 0 && (st.st_mode & 0111) == 0)
+                return strprintf("Make it executable: chmod +x '%s'.", executable);
+        return strprintf("The file, every directory of its path and the file system (noexec) must allow it to %s.", user);
+}
+
+static char *make_advice(SpawnStep step, int error, const char *executable, const char *user) {
+        if (step == SPAWN_STEP_EXEC && error == ENOENT)
+                return advise_missing(executable);
+        if (step == SPAWN_STEP_EXEC && error == EACCES)
+                return advise_denied(executable, user);
+        if (step == SPAWN_STEP_CHDIR && error == EACCES)
+                return strprintf("It and every directory above it must be open to %s.", user);
+        return strdup(find_advice(step, error));
+}
+
+static char *describe_failure(SpawnStep step, const char *executable, const char *cwd, const char *user) {
+        switch (step) {
+        case SPAWN_STEP_EXEC:
+                return strprintf("Cannot execute '%s'", executable);
+        case SPAWN_STEP_CHDIR:
+                return strprintf("Cannot change to the working directory '%s'", strempty(cwd));
+        case SPAWN_STEP_GROUP:
+                return strprintf("Cannot take on the groups of %s", user);
+        case SPAWN_STEP_USER:
+                return strprintf("Cannot become %s", user);
+        default:
+                return strprintf("Cannot make a process for '%s'", executable);
+        }
+}
+
+char *spawn_error_message(SpawnStep step, int error, const char *executable, const char *cwd, const char *user) {
+        _cleanup_free_ char *who = NULL, *what = NULL, *advice = NULL, *message = NULL;
+        const char *name = strerrorname_np(abs(error));
+
+        who = user ? strprintf("user '%s'", user) : strdup("the user that pmd runs as");
+        if (!who)
+                return NULL;
+        what = describe_failure(step, executable, cwd, who);
+        advice = make_advice(step, abs(error), executable, who);
+        if (!what || !advice)
+                return NULL;
+
+        message = strprintf("%s: %s (%s).%s%s", what, strerror(abs(error)), name ?: "?", isempty(advice) ? "" : " ", advice);
+        return message ? string_escape_cc(message) : NULL; /* paths may hold anything */
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pmd/runner.h"
+#include "shared/fd-util.h"
+#include "shared/fileio.h"
+#include "shared/log.h"
+#include "shared/string-util.h"
+
+/* Where pmd may write to its own cgroup: a directory of this pmd's in it, in there one for each incarnation, into which the child is born.
+ * What a pmd that was killed has left stays as it is, for processes may still be in it. */
+
+typedef struct CgroupRoot {
+        char *path;      /* in the v2 tree */
+        char *directory; /* in the file system */
+        int fd;
+} CgroupRoot;
+
+typedef struct CgroupUnit {
+        RunnerUnit base;
+        bool made;
+        sd_event_source *events_source; /* cgroup.events, while draining */
+} CgroupUnit;
+
+static CgroupUnit *CGROUP_UNIT(RunnerUnit *u) {
+        return CONTAINER_OF(u, CgroupUnit, base);
+}
+
+/* ---- the directory of this pmd ---- */
+
+static CgroupRoot *cgroup_root_free(CgroupRoot *root) {
+        int r;
+
+        if (!root)
+                return NULL;
+
+        if (root->fd >= 0) {
+                r = cgroup_remove(AT_FDCWD, root->directory);
+                if (r < 0)
+                        log_debug_errno(r, "Failed to remove cgroup %s, ignoring: %m", root->path);
+        }
+        safe_close(root->fd);
+        free(root->path);
+        free(root->directory);
+        return mfree(root);
+}
+DEFINE_CLEANUP_FUNC(CgroupRoot *, cgroup_root_free);
+
+/* Who may not move processes out of our own cgroup cannot have them born in one below it either. */
+static int find_own_cgroup(char **ret_path, char **ret_directory) {
+        _cleanup_free_ char *mount = NULL, *path = NULL, *procs = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        char *directory;
+        int r;
+
+        r = cgroup_find_mount(&mount);
+        if (r < 0)
+                return r;
+        r = cgroup_path_of_pid(0, &path);
+        if (r < 0)
+                return r;
+        fd = cgroup_open(path);
+        if (fd < 0)
+                return fd;
+        if (faccessat(fd, "cgroup.procs", W_OK, AT_EACCESS) < 0)
+                return -errno;
+
+        if (streq(path, "/"))
+                path[0] = 0;
+        directory = strjoin(mount, path);
+        if (!directory)
+                return -ENOMEM;
+
+        *ret_path = TAKE_PTR(path);
+        *ret_directory = directory;
+        return 0;
+}
+
+static int make_root(CgroupRoot *root, const char *own_path, const char *own_directory) {
+        root->directory = strprintf("%s/pmd-%d-XXXXXX", own_directory, (int) getpid());
+        if (!root->directory)
+                return -ENOMEM;
+        if (!mkdtemp(root->directory))
+                return -errno;
+
+        root->fd = open(root->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (root->fd < 0) {
+                int r = -errno;
+
+                (void) rmdir(root->directory);
+                return r;
+        }
+        if (fchmod(root->fd, 0755) < 0) /* apps look up their own limits */
+                return -errno;
+
+        root->path = strjoin(own_path, root->directory + strlen(own_directory));
+        return root->path ? 0 : -ENOMEM;
+}
+
+/* Each by itself, for one that is missing would let all fail. */
+static void enable_controllers(int fd) {
+        static const char *const controllers[] = { "+cpu", "+memory", "+pids" };
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(controllers); i++) {
+                r = write_virtual_file_at(fd, "cgroup.subtree_control", controllers[i]);
+                if (r < 0)
+                        log_debug_errno(r, "Failed to enable controller %s for apps, ignoring: %m", controllers[i]);
+        }
+}
+
+static int cgroup_root_new(CgroupRoot **ret) {
+        _cleanup_(cgroup_root_freep) CgroupRoot *root = NULL;
+        _cleanup_free_ char *own_path = NULL, *own_directory = NULL;
+        int r;
+
+        r = find_own_cgroup(&own_path, &own_directory);
+        if (r < 0)
+                return r;
+
+        root = new(CgroupRoot, 1);
+        if (!root)
+                return -ENOMEM;
+        *root = (CgroupRoot) { .fd = -EBADF };
+
+        r = make_root(root, own_path, own_directory);
+        if (r < 0)
+                return r;
+        if (faccessat(root->fd, "cgroup.kill", W_OK, AT_EACCESS) < 0 || faccessat(root->fd, "cgroup.events", R_OK, AT_EACCESS) < 0)
+                return -errno;
+
+        enable_controllers(root->fd);
+        *ret = TAKE_PTR(root);
+        return 0;
+}
+
+static int cgroup_runner_init(Runner *runner) {
+        CgroupRoot *root;
+        int r;
+
+        r = cgroup_root_new(&root);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0) {
+                log_debug_errno(r, "No cgroups for apps can be made here: %m");
+                return -EOPNOTSUPP;
+        }
+
+        /* Orphans must come to us, not to a PID 1 that may not know how to wait. */
+        if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+                log_debug_errno(errno, "Failed to become a subreaper, ignoring: %m");
+
+        runner->backend = root;
+        return 0;
+}
+
+static void cgroup_runner_done(Runner *runner) {
+        runner->backend = cgroup_root_free(runner->backend);
+}
+
+/* ---- the life of a unit ---- */
+
+static int cgroup_prepare(RunnerUnit *u) {
+        const CgroupRoot *root = u->runner->backend;
+
+        u->cgroup = strprintf("%s/%s", root->path, u->name);
+        if (!u->cgroup)
+                return -ENOMEM;
+
+        if (mkdirat(root->fd, u->name, 0755) < 0)
+                return -errno;
+        CGROUP_UNIT(u)->made = true;
+
+        u->cgroup_fd = openat(root->fd, u->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return u->cgroup_fd < 0 ? -errno : 0;
+}
+
+static int cgroup_signal(RunnerUnit *u, int signo) {
+        int n;
+
+        n = cgroup_signal_all(u->cgroup_fd, signo);
+        if (n == 0)
+                return -ESRCH;
+        return n < 0 ? n : 0;
+}
+
+static int cgroup_kill(RunnerUnit *u) {
+        return cgroup_kill_all(u->cgroup_fd);
+}
+
+static void report_empty(RunnerUnit *u) {
+        CgroupUnit *c = CGROUP_UNIT(u);
+
+        c->events_source = sd_event_source_disable_unref(c->events_source);
+        u->on_empty(u);
+}
+
+static bool unit_is_empty(const RunnerUnit *u) {
+        int r;
+
+        r = cgroup_is_populated(u->cgroup_fd);
+        if (r < 0)
+                log_warning_errno(r, "Failed to read whether %s is empty, assuming that it is: %m", u->cgroup);
+        return r <= 0;
+}
+
+static int on_cgroup_events(sd_event_source *s, const struct inotify_event *event, void *userdata) {
+        RunnerUnit *u = ASSERT_PTR(userdata);
+
+        if (unit_is_empty(u))
+                report_empty(u);
+        return 0;
+}
+
+static int watch_cgroup_events(RunnerUnit *u) {
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = openat(u->cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        return sd_event_add_inotify_fd(u->runner->event, &CGROUP_UNIT(u)->events_source, fd, IN_MODIFY, on_cgroup_events, u);
+}
+
+static int cgroup_drain(RunnerUnit *u) {
+        int r;
+
+        if (!unit_is_empty(u)) {
+                r = watch_cgroup_events(u);
+                if (r < 0)
+                        return r;
+                if (!unit_is_empty(u)) /* now that a change cannot be missed */
+                        return 0;
+        }
+
+        report_empty(u);
+        return 0;
+}
+
+static void cgroup_unit_done(RunnerUnit *u) {
+        const CgroupRoot *root = u->runner->backend;
+        CgroupUnit *c = CGROUP_UNIT(u);
+        int r;
+
+        c->events_source = sd_event_source_disable_unref(c->events_source);
+        if (!c->made)
+                return;
+
+        /* What stays, because somebody is still in it, is tried again with the whole directory at the end. */
+        r = cgroup_remove(root->fd, u->name);
+        if (r < 0)
+                log_debug_errno(r, "Failed to remove cgroup %s, ignoring: %m", u->cgroup);
+}
+
+const RunnerVTable runner_cgroup_vtable = {
+        .name = "cgroup",
+        .unit_size = sizeof(CgroupUnit),
+        .runner_init = cgroup_runner_init,
+        .prepare = cgroup_prepare,
+        .attach = runner_unit_report_attached,
+        .signal = cgroup_signal,
+        .kill = cgroup_kill,
+        .drain = cgroup_drain,
+        .unit_done = cgroup_unit_done,
+        .runner_done = cgroup_runner_done,
+};

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pmd/runner.h"
+#include "shared/fd-util.h"
+#include "shared/log.h"
+#include "shared/proc-util.h"
+#include "shared/string-util.h"
+#include "shared/unit-name.h"
+
+/* ---- which runner ---- */
+
+static const RunnerVTable *const vtables[] = {
+        &runner_scope_vtable,
+        &runner_cgroup_vtable,
+        &runner_plain_vtable,
+};
+
+static const RunnerVTable *find_vtable(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(vtables); i++)
+                if (streq(vtables[i]->name, name))
+                        return vtables[i];
+        return NULL;
+}
+
+static int try_runner(const RunnerVTable *vtable, sd_event *event, SystemdClient *client, InstanceScope scope, Runner **ret) {
+        Runner *runner;
+        int r;
+
+        if (vtable == &runner_scope_vtable && !client)
+                return -EOPNOTSUPP;
+
+        runner = new(Runner, 1);
+        if (!runner)
+                return -ENOMEM;
+
+        *runner = (Runner) {
+                .vtable = vtable,
+                .event = sd_event_ref(event),
+                .user = scope == INSTANCE_USER,
+                .backend = vtable == &runner_scope_vtable ? client : NULL,
+        };
+
+        r = vtable->runner_init ? vtable->runner_init(runner) : 0;
+        if (r < 0) {
+                sd_event_unref(runner->event);
+                free(runner);
+                return r;
+        }
+
+        *ret = runner;
+        return 0;
+}
+
+int runner_new(sd_event *event, SystemdClient *client, InstanceScope scope, const char *name, Runner **ret) {
+        const RunnerVTable *vtable;
+        int r = -EOPNOTSUPP;
+
+        if (name) {
+                vtable = find_vtable(name);
+                return vtable ? try_runner(vtable, event, client, scope, ret) : -EINVAL;
+        }
+
+        for (size_t i = 0; i < ELEMENTSOF(vtables) && r == -EOPNOTSUPP; i++) {
+                if (vtables[i] == &runner_scope_vtable && scope == INSTANCE_PRIVATE)
+                        continue;
+                r = try_runner(vtables[i], event, client, scope, ret);
+        }
+        return r;
+}
+
+Runner *runner_free(Runner *r) {
+        if (!r)
+                return NULL;
+
+        sd_event_source_disable_unref(r->reaper_source);
+        r->vtable->runner_done(r);
+        sd_event_unref(r->event);
+        return mfree(r);
+}
+
+/* ---- orphans ---- */
+
+bool runner_is_main(const Runner *r, pid_t pid) {
+        return r->is_main && r->is_main(pid, r->is_main_userdata);
+}
+
+static void reap(pid_t pid) {
+        siginfo_t si = {};
+
+        if (waitid(P_PID, (id_t) pid, &si, WEXITED | WNOHANG) >= 0 && si.si_pid > 0)
+                log_debug("Reaped the orphan %d.", (int) pid);
+}
+
+static int reap_among_children(Runner *r) {
+        _cleanup_free_ pid_t *children = NULL;
+        int n;
+
+        n = proc_get_children(getpid(), &children);
+        if (n < 0)
+                return n;
+
+        for (int i = 0; i < n; i++)
+                if (!runner_is_main(r, children[i]))
+                        reap(children[i]);
+        return 0;
+}
+
+static int reap_orphans(Runner *r) {
+        for (;;) {
+                siginfo_t si = {};
+
+                if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0)
+                        return errno == ECHILD ? 0 : -errno;
+                if (si.si_pid == 0)
+                        return 0;
+                /* It would be shown to us again and again, and hides who is behind it. */
+                if (runner_is_main(r, si.si_pid))
+                        return reap_among_children(r);
+                reap(si.si_pid);
+        }
+}
+
+static int on_sigchld(sd_event_source *s, const struct signalfd_siginfo *ssi, void *userdata) {
+        Runner *runner = ASSERT_PTR(userdata);
+        int r;
+
+        r = reap_orphans(runner);
+        if (r < 0)
+                log_warning_errno(r, "Failed to reap orphans, ignoring: %m");
+        return 0;
+}
+
+int runner_set_reaper(Runner *r, runner_is_main_t is_main, void *userdata) {
+        int k;
+
+        r->is_main = is_main;
+        r->is_main_userdata = userdata;
+
+        if (!r->reaper_source) {
+                k = sd_event_add_signal(r->event, &r->reaper_source, SIGCHLD, on_sigchld, r);
+                if (k < 0)
+                        return k;
+                /* After the pidfds of main processes, which are reaped then and no longer in the way. */
+                k = sd_event_source_set_priority(r->reaper_source, SD_EVENT_PRIORITY_NORMAL + 1);
+                if (k < 0)
+                        return k;
+        }
+
+        return reap_orphans(r); /* whose SIGCHLD came earlier */
+}
+
+/* ---- units ---- */
+
+int runner_unit_new(Runner *runner, const char *app, unsigned id, unsigned incarnation, const AppConfig *config, const PidRef *main_ref, RunnerUnit **ret) {
+        _cleanup_(runner_unit_freep) RunnerUnit *u = NULL;
+        int r;
+
+        u = calloc(1, runner->vtable->unit_size);
+        if (!u)
+                return -ENOMEM;
+
+        u->runner = runner;
+        u->cgroup_fd = -EBADF;
+        u->main = main_ref;
+        u->config = config;
+        u->incarnation = incarnation;
+
+        r = unit_name_scope(app, id, incarnation, runner->user, &u->name);
+        if (r < 0)
+                return r;
+        r = unit_name_slice(app, runner->user, &u->slice);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(u);
+        return 0;
+}
+
+RunnerUnit *runner_unit_free(RunnerUnit *u) {
+        if (!u)
+                return NULL;
+
+        u->runner->vtable->unit_done(u);
+        sd_event_source_disable_unref(u->attached_source);
+        safe_close(u->cgroup_fd);
+        free(u->name);
+        free(u->slice);
+        free(u->cgroup);
+        free(u->mark);
+        return mfree(u);
+}
+
+static int on_report_attached(sd_event_source *s, void *userdata) {
+        RunnerUnit *u = ASSERT_PTR(userdata);
+
+        u->attached_source = sd_event_source_unref(u->attached_source);
+        u->on_attached(u, 0);
+        return 0;
+}
+
+int runner_unit_report_attached(RunnerUnit *u) {
+        return sd_event_add_defer(u->runner->event, &u->attached_source, on_report_attached, u);
+}
+
+/* ---- usage ---- */
+
+static bool usage_is_complete(const ResourceUsage *u) {
+        return u->memory_current != UINT64_MAX && u->cpu_usage_nsec != UINT64_MAX && u->tasks_current != UINT64_MAX;
+}
+
+static int sum_up_cgroup(int cgroup_fd, ResourceUsage *ret) {
+        _cleanup_free_ pid_t *pids = NULL;
+        int n;
+
+        n = cgroup_get_pids(cgroup_fd, &pids);
+        return n < 0 ? n : procs_read_usage(pids, (size_t) n, ret);
+}
+
+int runner_unit_read_usage(RunnerUnit *u, ResourceUsage *ret) {
+        const RunnerVTable *vtable = u->runner->vtable;
+        ResourceUsage usage = RESOURCE_USAGE_UNSET, more;
+
+        if (u->cgroup_fd >= 0 && cgroup_read_usage(u->cgroup_fd, &more) >= 0)
+                resource_usage_fill(&usage, &more);
+        if (!usage_is_complete(&usage) && vtable->read_usage && vtable->read_usage(u, &more) >= 0)
+                resource_usage_fill(&usage, &more);
+        if (!usage_is_complete(&usage) && u->cgroup_fd >= 0 && sum_up_cgroup(u->cgroup_fd, &more) >= 0)
+                resource_usage_fill(&usage, &more);
+
+        *ret = usage;
+        return 0;
+}

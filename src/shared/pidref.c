@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include <poll.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+
+#include "shared/fd-util.h"
+#include "shared/pidref.h"
+#include "shared/proc-util.h"
+
+#ifndef PID_FS_MAGIC
+#define PID_FS_MAGIC 0x50494446 /* linux/magic.h since 6.9 */
+#endif
+
+/* Before pidfs all pidfds shared one inode. */
+static uint64_t pidfd_get_id(int fd) {
+        struct statfs sfs;
+        struct stat st;
+
+        if (fstatfs(fd, &sfs) < 0 || sfs.f_type != PID_FS_MAGIC || fstat(fd, &st) < 0)
+                return 0;
+        return st.st_ino;
+}
+
+int pidref_set_consume(PidRef *p, pid_t pid, int fd) {
+        _cleanup_close_ int owned = fd;
+        ProcStat st = {};
+        int r;
+
+        r = proc_read_stat(pid, &st);
+        if (r < 0 && r != -ESRCH)
+                return r;
+
+        /* If the pidfd's process has not been reaped by now, what was just read by pid was its own. */
+        if (pidfd_send_signal(fd, 0, NULL, 0) < 0 && errno != EPERM)
+                return -errno;
+
+        *p = (PidRef) {
+                .pid = pid,
+                .fd = TAKE_FD(owned),
+                .start_time = st.start_time,
+                .fd_id = pidfd_get_id(fd),
+        };
+        return 0;
+}
+
+int pidref_open(PidRef *p, pid_t pid) {
+        int fd;
+
+        if (pid <= 0)
+                return -ESRCH;
+
+        fd = pidfd_open(pid, 0);
+        if (fd < 0)
+                return -errno;
+        return pidref_set_consume(p, pid, fd);
+}
+
+/* What is known of both must agree, and something must be known. */
+static bool pidref_matches(const PidRef *p, uint64_t start_time, uint64_t fd_id) {
+        bool compared = false;
+
+        if (p->fd_id != 0 && fd_id != 0) {
+                if (p->fd_id != fd_id)
+                        return false;
+                compared = true;
+        }
+        if (p->start_time != 0 && start_time != 0) {
+                if (p->start_time != start_time)
+                        return false;
+                compared = true;
+        }
+        return compared;
+}
+
+int pidref_reopen(PidRef *p, pid_t pid, uint64_t start_time, uint64_t fd_id) {
+        PidRef q;
+        int r;
+
+        r = pidref_open(&q, pid);
+        if (r < 0)
+                return r;
+
+        if (!pidref_matches(&q, start_time, fd_id)) {
+                pidref_done(&q);
+                return -ESRCH;
+        }
+
+        *p = q;
+        return 0;
+}
+
+void pidref_done(PidRef *p) {
+        safe_close(p->fd);
+        *p = PIDREF_NULL;
+}
+
+int pidref_kill(const PidRef *p, int signo) {
+        if (p->fd < 0)
+                return -ESRCH;
+        if (pidfd_send_signal(p->fd, signo, NULL, 0) < 0)
+                return -errno;
+        return 0;
+}
+
+int pidref_wait(const PidRef *p, siginfo_t *ret) {
+        siginfo_t si = {};
+
+        if (p->fd < 0)
+                return -ECHILD;
+        if (waitid(P_PIDFD, (id_t) p->fd, &si, WEXITED | WNOHANG) < 0)
+                return -errno;
+        if (si.si_pid == 0)
+                return 0;
+
+        *ret = si;
+        return 1;
+}
+
+bool pidref_is_alive(const PidRef *p) {
+        struct pollfd pollfd = { .fd = p->fd, .events = POLLIN };
+
+        return p->fd >= 0 && poll(&pollfd, 1, 0) == 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "shared/macro.h"
+
+/* What /proc tells about a pid at this moment. Nothing here is proof of identity: who acts on a process holds a PidRef too. */
+
+typedef struct ProcStat {
+        pid_t ppid, session;
+        unsigned n_threads;
+        uint64_t cpu_nsec;   /* user and system, without waited-for children */
+        uint64_t start_time; /* in clock ticks since boot */
+} ProcStat;
+
+/* -ESRCH if there is no such process, or no /proc. */
+int proc_read_stat(pid_t pid, ProcStat *ret);
+
+/* The children of all its threads. New memory. The number or a negative errno. Exact only for ourselves: another process may
+ * reap its children meanwhile, and then one of their neighbours can be missed. */
+int proc_get_children(pid_t pid, pid_t **ret);
+
+/* 1 if "NAME=value" stands in the environment it was executed with, 0 if not, or a negative errno. */
+int proc_has_environment(pid_t pid, const char *assignment);
+
+/* Appends the pids of a text, which white space separates. 0 or -ENOMEM. */
+int pids_parse(const char *text, pid_t **pids, size_t *n, size_t *allocated);
