@@ -8,7 +8,7 @@
 
 #define BREAK_LENGTH 80    /* columns that are aimed at */
 #define COMPACT 3          /* levels of nesting that may share a line */
-#define COLUMNS_MAX 15
+#define COLUMNS_MAX (COMPACT * 4)
 #define GROUP_MIN 6        /* arrays with more entries are set in columns */
 #define LINE_WIDTH_MIN 16  /* strings longer than this may be broken after their newlines */
 
@@ -126,7 +126,7 @@ static char *pad(const char *s, size_t width, bool left) {
 
 /* How many columns an array is best set in, so that it looks about square; 1: in none. */
 static size_t choose_columns(const Inspector *c, char *const *entries, size_t n) {
-        size_t longest = 0, total = 0, width;
+        size_t longest = 0, total = 0, width, square, room;
         double bias, cell;
 
         for (size_t i = 0; i < n; i++) {
@@ -141,8 +141,9 @@ static size_t choose_columns(const Inspector *c, char *const *entries, size_t n)
 
         bias = sqrt((double) width - (double) total / (double) n);
         cell = fmax((double) width - 3 - bias, 1);
-        return MIN(MIN((size_t) lround(sqrt(2.5 * cell * (double) n) / cell), (BREAK_LENGTH - c->indentation) / width),
-                   MIN((size_t) COMPACT * 4, (size_t) COLUMNS_MAX));
+        square = (size_t) lround(sqrt(2.5 * cell * (double) n) / cell); /* a character is 2.5 times as high as wide */
+        room = MIN((BREAK_LENGTH - c->indentation) / width, (size_t) COLUMNS_MAX);
+        return MIN(square, room);
 }
 
 static char *join_row(char *const *entries, size_t n, const size_t *widths, bool numbers) {

@@ -227,7 +227,7 @@ static int parse_long(Parser *p, const char *arg) {
         if (!option && !flag)
                 return usage(p->options, "unknown option", arg);
 
-        takes_value = option ? option->metavar : !app_flag_is_switch(flag);
+        takes_value = option ? option->metavar != NULL : !app_flag_is_switch(flag);
         if (!takes_value && value)
                 return usage(p->options, "this option takes no value:", arg);
         if (takes_value && !value)
@@ -249,7 +249,7 @@ static int parse_letters(Parser *p, const char *arg) {
                 if (!option && !flag)
                         return usage(p->options, "unknown option", arg);
 
-                if (option ? (bool) option->metavar : !app_flag_is_switch(flag)) {
+                if (option ? option->metavar != NULL : !app_flag_is_switch(flag)) {
                         value = c[1] ? c + 1 : p->argv[p->next] ? p->argv[p->next++] : NULL;
                         if (!value)
                                 return usage(p->options, "missing value of option", arg);

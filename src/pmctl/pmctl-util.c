@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -6,6 +7,7 @@
 #include "pmctl/pmctl-util.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
+#include "shared/time-util.h"
 
 static const char *const color_table[_COLOR_MAX] = {
         [COLOR_NORMAL] = "\x1b[0m",
@@ -151,7 +153,7 @@ int fetch_processes(const Options *o, pmd_connection *c, char *const *targets, u
                 code = exit_code_from_error(r, &e);
                 if (code != EXIT_CODE_NO_SUCH_APP)
                         (void) report_error(o, r, &e);
-                        return code;
+                return code;
         }
 
         if (l.n > 1)
