@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+# fish completion for pmctl(1); pmctl itself knows what can be typed.
+
+function __pmctl_words
+        set -l words (commandline -opc)
+        set -e words[1]
+        string match -v -- '-*' $words
+end
+
+function __pmctl_offer
+        set -l instance (string match -r -- '^--(?:system|user)$' (commandline -opc))
+        pmctl $instance __complete $argv[1] 2>/dev/null
+end
+
+function __pmctl_wants_targets
+        set -l words (__pmctl_words)
+        test (count $words) -gt 0; and not contains -- $words[1] ping kill version jlist prettylist help
+end
+
+complete -c pmctl -n 'string match -qv -- start (__pmctl_words)[1]' -f
+complete -c pmctl -n 'test (count (__pmctl_words)) -eq 0' -f -a '(__pmctl_offer verbs)'
+complete -c pmctl -n 'test "$(__pmctl_words)" = help' -f -a '(__pmctl_offer verbs)'
+complete -c pmctl -n __pmctl_wants_targets -a '(__pmctl_offer targets)'
+complete -c pmctl -n 'string match -q -- "-*" (commandline -ct)' -f -a '(__pmctl_offer options)'
