@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include <json-c/linkhash.h>
+
+#include "pmd/log-relay.h"
+#include "pmd/log-thread.h"
+#include "shared/fd-util.h"
+#include "shared/log.h"
+#include "shared/string-util.h"
+#include "shared/time-util.h"
+
+/* closed() of a stream that is given up does not wait longer for a log thread that hangs in a write. */
+#define GIVE_UP_USEC USEC_PER_SEC
+
+struct LogRelay {
+        sd_event *event;
+        sd_event_source *closed_source;
+        LogThread *thread;
+        struct lh_table *subscriptions; /* stream → Subscription */
+        uint64_t last_stream;
+};
+
+/* Who wants to know of a stream's end. The log thread never sees it, so that forgetting it needs no answer. */
+typedef struct Subscription {
+        LogRelay *relay;
+        uint64_t stream;
+        log_stream_closed_t closed;
+        void *userdata;
+        sd_event_source *deadline;
+} Subscription;
+
+static Subscription *subscription_free(Subscription *u) {
+        if (!u)
+                return NULL;
+
+        if (u->relay)
+                (void) lh_table_delete(u->relay->subscriptions, &u->stream);
+        sd_event_source_disable_unref(u->deadline);
+        return mfree(u);
+}
+DEFINE_CLEANUP_FUNC(Subscription *, subscription_free);
+
+static int subscription_new(LogRelay *l, uint64_t stream, log_stream_closed_t closed, void *userdata, Subscription **ret) {
+        _cleanup_(subscription_freep) Subscription *u = new(Subscription, 1);
+
+        if (!u)
+                return -ENOMEM;
+
+        *u = (Subscription) { .stream = stream, .closed = closed, .userdata = userdata };
+        if (lh_table_insert(l->subscriptions, &u->stream, u) < 0)
+                return -ENOMEM;
+        u->relay = l;
+
+        *ret = TAKE_PTR(u);
+        return 0;
+}
+
+static Subscription *get_subscription(LogRelay *l, uint64_t stream) {
+        void *u;
+
+        return lh_table_lookup_ex(l->subscriptions, &stream, &u) ? u : NULL;
+}
+
+static void subscription_tell(Subscription *u) {
+        log_stream_closed_t closed = u->closed;
+        void *userdata = u->userdata;
+        uint64_t stream = u->stream;
+
+        subscription_free(u);
+        if (closed)
+                closed(stream, userdata);
+}
+
+static int on_closed(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        LogRelay *l = ASSERT_PTR(userdata);
+
+        for (LogStream *s = log_thread_take_closed(l->thread), *next; s; s = next) {
+                Subscription *u = get_subscription(l, s->id);
+
+                next = s->next;
+                log_stream_free(s);
+                if (u)
+                        subscription_tell(u);
+        }
+        return 0;
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+        log_warning("The log thread hangs, going on without the last lines of an app for now.");
+        subscription_tell(ASSERT_PTR(userdata));
+        return 0;
+}
+
+int log_relay_new(sd_event *event, LogRelay **ret) {
+        _cleanup_(log_relay_freep) LogRelay *l = new0(LogRelay, 1);
+        int r;
+
+        if (!l)
+                return -ENOMEM;
+
+        l->event = sd_event_ref(event);
+        l->subscriptions = log_id_table_new();
+        if (!l->subscriptions)
+                return -ENOMEM;
+        r = log_thread_new(&l->thread);
+        if (r < 0)
+                return r;
+        r = sd_event_add_io(event, &l->closed_source, log_thread_get_fd(l->thread), EPOLLIN, on_closed, l);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(l->closed_source, "log-relay-closed");
+
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+LogRelay *log_relay_free(LogRelay *l) {
+        if (!l)
+                return NULL;
+
+        sd_event_source_disable_unref(l->closed_source);
+        log_thread_stop(l->thread);
+
+        if (l->subscriptions) {
+                struct lh_entry *e, *next;
+
+                lh_foreach_safe(l->subscriptions, e, next)
+                        subscription_free((Subscription *) lh_entry_v(e));
+                lh_table_free(l->subscriptions);
+        }
+        sd_event_unref(l->event);
+        return mfree(l);
+}
+
+static int send_command(LogRelay *l, log_command_run_t run, uint64_t stream, pid_t pid, const char *unit) {
+        _cleanup_(log_command_freep) LogCommand *c = new(LogCommand, 1);
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+
+        *c = (LogCommand) { .run = run, .id = stream, .pid = pid };
+        r = free_and_strdup(&c->unit, unit);
+        if (r < 0)
+                return r;
+        return log_thread_send(l->thread, TAKE_PTR(c));
+}
+
+int log_relay_add_stream(LogRelay *l, int fd, const LogStreamSpec *spec, log_stream_closed_t closed, void *userdata, uint64_t *ret_stream) {
+        _cleanup_(subscription_freep) Subscription *u = NULL;
+        _cleanup_(log_command_freep) LogCommand *c = NULL;
+        _cleanup_close_ int owned_fd = fd;
+        int r;
+
+        c = new(LogCommand, 1);
+        if (!c)
+                return -ENOMEM;
+        *c = (LogCommand) { .run = log_command_add };
+
+        r = log_stream_new(++l->last_stream, TAKE_FD(owned_fd), spec, &c->stream);
+        if (r < 0)
+                return r;
+        r = subscription_new(l, l->last_stream, closed, userdata, &u);
+        if (r < 0)
+                return r;
+        r = log_thread_send(l->thread, TAKE_PTR(c));
+        if (r < 0)
+                return r;
+
+        *ret_stream = TAKE_PTR(u)->stream;
+        return 0;
+}
+
+int log_relay_set_pid(LogRelay *l, uint64_t stream, pid_t pid, const char *unit) {
+        return send_command(l, log_command_set_pid, stream, pid, unit);
+}
+
+int log_relay_give_up(LogRelay *l, uint64_t stream) {
+        Subscription *u = get_subscription(l, stream);
+        int r;
+
+        r = send_command(l, log_command_give_up, stream, 0, NULL);
+        if (!u || u->deadline)
+                return r;
+
+        if (r < 0)
+                log_warning_errno(r, "Failed to tell the log thread to close a pipe, ignoring: %m");
+        return sd_event_add_time_relative(l->event, &u->deadline, CLOCK_MONOTONIC, GIVE_UP_USEC, 0, on_deadline, u);
+}
+
+int log_relay_forget(LogRelay *l, uint64_t stream) {
+        subscription_free(get_subscription(l, stream));
+        return 0;
+}
+
+int log_relay_reopen_files(LogRelay *l) {
+        return send_command(l, log_command_reopen, 0, 0, NULL);
+}

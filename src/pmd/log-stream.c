@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "pmd/log-stream.h"
+#include "shared/fd-util.h"
+#include "shared/log.h"
+#include "shared/string-table.h"
+#include "shared/string-util.h"
+
+static const char *const log_stream_kind_table[_LOG_STREAM_KIND_MAX] = {
+        [LOG_STREAM_OUT] = "out",
+        [LOG_STREAM_ERR] = "err",
+};
+
+DEFINE_STRING_TABLE(LogStreamKind, log_stream_kind);
+
+int log_stream_new(uint64_t id, int fd, const LogStreamSpec *spec, LogStream **ret) {
+        _cleanup_(log_stream_freep) LogStream *s = NULL;
+        _cleanup_close_ int owned_fd = fd;
+        int r;
+
+        s = new(LogStream, 1);
+        if (!s)
+                return -ENOMEM;
+
+        *s = (LogStream) {
+                .id = id,
+                .fd = TAKE_FD(owned_fd),
+                .uid = spec->uid,
+                .gid = spec->gid,
+        };
+        log_splitter_init(&s->splitter, LOG_LINE_MAX);
+
+        r = fd_nonblock(s->fd, true);
+        if (r < 0)
+                return r;
+        r = free_and_strdup(&s->path, spec->path);
+        if (r < 0)
+                return r;
+        if (!streq_ptr(spec->path, spec->combined_path)) {
+                r = free_and_strdup(&s->combined_path, spec->combined_path);
+                if (r < 0)
+                        return r;
+        }
+        if (spec->journal) {
+                r = log_sink_journal_new(spec, &s->journal);
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+LogStream *log_stream_free(LogStream *s) {
+        if (!s)
+                return NULL;
+
+        assert(!s->context);
+        log_sink_journal_free(s->journal);
+        log_splitter_done(&s->splitter);
+        safe_close(s->fd);
+        free(s->path);
+        free(s->combined_path);
+        return mfree(s);
+}
+
+static void write_block(const LogBlock *block, void *userdata) {
+        LogStream *s = ASSERT_PTR(userdata);
+
+        if (s->file)
+                log_file_write(s->file, s, block);
+        if (s->combined)
+                log_file_write(s->combined, s, block);
+        if (s->journal)
+                log_sink_journal_write(s->journal, s->context->journal, block);
+}
+
+static void stream_close(LogStream *s) {
+        LogThreadContext *context = TAKE_PTR(s->context);
+
+        s->source = sd_event_source_disable_unref(s->source);
+        s->file = log_file_unref(s->file);
+        s->combined = log_file_unref(s->combined);
+        s->fd = safe_close(s->fd);
+        context->closed(s, context->userdata);
+}
+
+static void stream_finish(LogStream *s) {
+        log_splitter_finish(&s->splitter, write_block, s);
+        stream_close(s);
+}
+
+/* One read. The number of bytes, 0 at EOF, or a negative errno. */
+static ssize_t stream_read(LogStream *s) {
+        ssize_t n;
+
+        n = read(s->fd, s->context->buffer, LOG_READ_SIZE);
+        if (n < 0)
+                return -errno;
+
+        log_splitter_feed(&s->splitter, s->context->buffer, (size_t) n, write_block, s);
+        return n;
+}
+
+/* Room costs the kernel something, so that only a writer who has filled the pipe gets more. Where a user has had his share, the pipe stays as it is. */
+static void enlarge_pipe(LogStream *s) {
+        if (s->pipe_enlarged)
+                return;
+
+        (void) fcntl(s->fd, F_SETPIPE_SZ, (int) LOG_READ_SIZE);
+        s->pipe_enlarged = true;
+}
+
+#define DEFAULT_PIPE_SIZE (64 * 1024)
+
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        LogStream *s = ASSERT_PTR(userdata);
+        ssize_t n;
+
+        n = stream_read(s);
+        if (n > 0) {
+                if (n >= DEFAULT_PIPE_SIZE)
+                        enlarge_pipe(s);
+                return 0;
+        }
+        if (n == -EAGAIN || n == -EINTR)
+                return 0;
+        if (n < 0)
+                log_warning_errno((int) n, "Failed to read the output of an app, closing the pipe: %m");
+
+        stream_finish(s);
+        return 0;
+}
+
+static LogFile *get_file(LogStream *s, const char *path) {
+        LogFile *f = NULL;
+        int r;
+
+        if (!path)
+                return NULL;
+
+        r = log_file_set_get(s->context->files, path, s->uid, s->gid, &f);
+        if (r < 0)
+                log_warning_errno(r, "Failed to set up log file %s, dropping its lines: %m", path);
+        return f;
+}
+
+void log_stream_attach(LogStream *s, LogThreadContext *context) {
+        int r;
+
+        s->context = context;
+        s->file = get_file(s, s->path);
+        s->combined = get_file(s, s->combined_path);
+
+        r = sd_event_add_io(context->event, &s->source, s->fd, EPOLLIN, on_readable, s);
+        if (r >= 0)
+                return;
+
+        log_error_errno(r, "Failed to watch the output of an app, closing the pipe: %m");
+        stream_finish(s);
+}
+
+void log_stream_give_up(LogStream *s) {
+        int left;
+
+        /* Somebody may write faster than we read: what comes from now on is no longer waited for. */
+        if (ioctl(s->fd, FIONREAD, &left) < 0)
+                left = 0;
+        while (left > 0) {
+                ssize_t n = stream_read(s);
+
+                if (n == -EINTR)
+                        continue;
+                if (n <= 0)
+                        break;
+                left -= (int) MIN(n, (ssize_t) left);
+        }
+
+        stream_finish(s);
+}

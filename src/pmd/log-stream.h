@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "pmd/log-relay.h"
+#include "pmd/log-sink-file.h"
+#include "pmd/log-sink-journal.h"
+#include "shared/log-line.h"
+
+/* One pipe with what cuts its bytes into lines, and the targets of these. Made by the main thread, then handed over to the log thread. */
+
+typedef struct LogStream LogStream;
+
+/* What the streams of one log thread share. */
+typedef struct LogThreadContext {
+        sd_event *event;
+        LogFileSet *files;
+        LogJournal *journal;
+        char *buffer; /* LOG_READ_SIZE bytes, in use during one read only */
+        void (*closed)(LogStream *s, void *userdata); /* gets the stream back, detached */
+        void *userdata;
+} LogThreadContext;
+
+/* As much as a full pipe holds after it was enlarged; also what bounds the time one stream keeps others waiting. */
+#define LOG_READ_SIZE ((size_t) 256 * 1024)
+
+struct LogStream {
+        uint64_t id;
+        int fd;
+        LogStream *next; /* of whoever owns it */
+
+        char *path, *combined_path;
+        uid_t uid;
+        gid_t gid;
+        bool pipe_enlarged;
+
+        LogThreadContext *context; /* from attach to detach */
+        sd_event_source *source;
+        LogSplitter splitter;
+        LogFile *file, *combined;
+        LogSinkJournal *journal;
+};
+
+int log_stream_new(uint64_t id, int fd, const LogStreamSpec *spec, LogStream **ret); /* takes fd, also on failure */
+LogStream *log_stream_free(LogStream *s);
+DEFINE_CLEANUP_FUNC(LogStream *, log_stream_free);
+
+/* On the log thread: opens the files and begins to read. Ends, sooner or later, in context->closed(), also if this fails. */
+void log_stream_attach(LogStream *s, LogThreadContext *context);
+
+/* Reads what is in the pipe now, writes it out, and closes. */
+void log_stream_give_up(LogStream *s);
