@@ -384,7 +384,8 @@ int scope_send_start(ScopeRef *s) {
         r = sd_bus_message_new_method_call(c->bus, &m, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, "StartTransientUnit");
         if (r < 0)
                 return r;
-        r = sd_bus_message_append(m, "ss", s->unit, "fail");
+        /* Not "fail": the slice, which nobody needed a moment ago, may be about to stop. */
+        r = sd_bus_message_append(m, "ss", s->unit, "replace");
         if (r < 0)
                 return r;
         r = append_properties(m, s, c->pid_passing != PID_PASSING_PID);
