@@ -195,7 +195,7 @@ static int fault_unknown(const char *key, char **reterr) {
         if (strlen(key) < KEY_MAX)
                 (void) foreach_key(match_nearest, &nearest);
         /* One that has hardly a letter in common is no help. */
-        if (nearest.distance > MAX(strlen(key) / 3, (size_t) 2))
+        if (nearest.distance > MAX(strlen(key) / 3, (size_t) 1))
                 return config_fault(reterr, -ENOENT, "%.64s: there is no such option", key);
         return config_fault(reterr, -ENOENT, "%s: there is no such option, did you mean '%s'?", key, nearest.key);
 }

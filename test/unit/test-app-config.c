@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT */
+#include <signal.h>
+
+#include "test.h"
+
+#include "shared/app-config.h"
+#include "shared/env-util.h"
+#include "shared/strv.h"
+
+DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
+#define _cleanup_json_ _cleanup_(json_object_putp)
+
+static AppConfig *config_new(void) {
+        AppConfig *c;
+
+        if (app_config_new(&c) < 0)
+                abort();
+        return c;
+}
+
+static int set_json(AppConfig *c, const char *key, const char *json, char **reterr) {
+        _cleanup_json_ json_object *value = json_tokener_parse(json);
+
+        if (!value && !streq(json, "null"))
+                abort();
+        return app_config_set(c, key, value, reterr);
+}
+
+/* A key, what it is set to, and what comes back under the canonical name. */
+static const struct {
+        const char *key, *json, *canonical, *back;
+} accepted[] = {
+        { "name", "\"web\"", "name", "\"web\"" },
+        { "name", "12", "name", "\"12\"" },
+        { "namespace", "\"a\"", "namespace", "\"a\"" },
+        { "exec", "\"a.js\"", "script", "\"a.js\"" },
+        { "cmd", "\"a.js\"", "script", "\"a.js\"" },
+        { "command", "\"a.js\"", "script", "\"a.js\"" },
+        { "args", "\"-a 'b c'\"", "args", "[\"-a\",\"b c\"]" },
+        { "args", "[\"-a\",1,true,\"\"]", "args", "[\"-a\",\"1\",\"true\",\"\"]" },
+        { "args", "[]", "args", "[]" },
+        { "args", "8", "args", "[\"8\"]" },
+        { "exec_interpreter", "\"none\"", "interpreter", "\"none\"" },
+        { "execInterpreter", "\"none\"", "interpreter", "\"none\"" },
+        { "node_args", "\"-r x\"", "interpreter_args", "[\"-r\",\"x\"]" },
+        { "nodeArgs", "\"-r\"", "interpreter_args", "[\"-r\"]" },
+        { "interpreterArgs", "[\"-r\"]", "interpreter_args", "[\"-r\"]" },
+        { "exec_mode", "\"fork\"", "exec_mode", "\"fork_mode\"" },
+        { "execMode", "\"cluster_mode\"", "exec_mode", "\"cluster_mode\"" },
+        { "execute_command", "true", "exec_mode", "\"fork_mode\"" },
+        { "execute_command", "\"false\"", "exec_mode", "\"auto\"" },
+        { "instances", "4", "instances", "4" },
+        { "instances", "\"4\"", "instances", "4" },
+        { "instances", "\"max\"", "instances", "0" },
+        { "instances", "\"-2\"", "instances", "-2" },
+        { "instances", "-4096", "instances", "-4096" },
+        { "uid", "1000", "user", "\"1000\"" },
+        { "user", "\"daemon\"", "user", "\"daemon\"" },
+        { "gid", "\"daemon\"", "group", "\"daemon\"" },
+        { "autorestart", "false", "autorestart", "false" },
+        { "autorestart", "\"false\"", "autorestart", "false" },
+        { "autostart", "\"no\"", "autostart", "false" },
+        { "treekill", "0", "treekill", "false" },
+        { "waitReady", "1", "wait_ready", "true" },
+        { "min_uptime", "100", "min_uptime", "100" },
+        { "min_uptime", "\"10s\"", "min_uptime", "10000" },
+        { "min_uptime", "\"2m\"", "min_uptime", "120000" },
+        { "minUptime", "\"1h\"", "min_uptime", "3600000" },
+        { "min_uptime", "31536000000", "min_uptime", "31536000000" },
+        { "kill_timeout", "\"250ms\"", "kill_timeout", "250" },
+        { "kill_timeout", "1e3", "kill_timeout", "1000" },
+        { "kill_timeout", "0", "kill_timeout", "0" },
+        { "listenTimeout", "\"3s\"", "listen_timeout", "3000" },
+        { "restart_delay", "\"5000\"", "restart_delay", "5000" },
+        { "expBackoffRestartDelay", "100", "exp_backoff_restart_delay", "100" },
+        { "max_restarts", "0", "max_restarts", "0" },
+        { "max_restarts", "\"4294967295\"", "max_restarts", "4294967295" },
+        { "stop_exit_codes", "3", "stop_exit_codes", "[3]" },
+        { "stop_exit_codes", "[0,\"255\"]", "stop_exit_codes", "[0,255]" },
+        { "stopExitCodes", "\"1, 2 3\"", "stop_exit_codes", "[1,2,3]" },
+        { "stop_exit_codes", "[]", "stop_exit_codes", "[]" },
+        { "kill_signal", "\"term\"", "kill_signal", "\"SIGTERM\"" },
+        { "stop_signal", "\"SIGRTMIN+3\"", "kill_signal", "\"SIGRTMIN+3\"" },
+        { "stopSignal", "15", "kill_signal", "\"SIGTERM\"" },
+        { "out", "\"a\"", "out_file", "\"a\"" },
+        { "output", "\"a\"", "out_file", "\"a\"" },
+        { "outLog", "\"a\"", "out_file", "\"a\"" },
+        { "error", "\"a\"", "error_file", "\"a\"" },
+        { "err", "\"a\"", "error_file", "\"a\"" },
+        { "errFile", "\"a\"", "error_file", "\"a\"" },
+        { "err_log", "\"a\"", "error_file", "\"a\"" },
+        { "log", "\"a\"", "log_file", "\"a\"" },
+        { "pid", "\"a\"", "pid_file", "\"a\"" },
+        { "log_target", "\"both\"", "log_target", "\"both\"" },
+        { "combine_logs", "true", "merge_logs", "true" },
+        { "disableLogs", "true", "disable_logs", "true" },
+        { "instance_var", "\"N\"", "instance_var", "\"N\"" },
+};
+
+TEST(accepted) {
+        for (size_t i = 0; i < ELEMENTSOF(accepted); i++) {
+                _cleanup_app_config_unref_ AppConfig *c = config_new();
+                _cleanup_json_ json_object *object = NULL;
+                _cleanup_free_ char *err = NULL;
+                json_object *value;
+
+                printf("# %s: %s\n", accepted[i].key, accepted[i].json);
+                ASSERT_OK(set_json(c, accepted[i].key, accepted[i].json, &err));
+                ASSERT_TRUE(app_config_has(c, accepted[i].canonical));
+                ASSERT_TRUE(!err);
+                ASSERT_OK(app_config_to_json(c, &object));
+                ASSERT_EQ(json_object_object_length(object), 1);
+                ASSERT_TRUE(json_object_object_get_ex(object, accepted[i].canonical, &value));
+                ASSERT_STREQ(json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN), accepted[i].back);
+        }
+}
+
+static const struct {
+        const char *key, *json;
+        int r;
+        const char *err;
+} refused[] = {
+        { "frobnicate", "1", -ENOENT, "frobnicate: there is no such option" },
+        { "", "1", -ENOENT, ": there is no such option" },
+        { "kil_timeout", "1", -ENOENT, "kil_timeout: there is no such option, did you mean 'kill_timeout'?" },
+        { "autoRestarts", "1", -ENOENT, "autoRestarts: there is no such option, did you mean 'autorestart'?" },
+        { "inst", "1", -ENOENT, "inst: there is no such option" },
+        { "comand", "1", -ENOENT, "comand: there is no such option, did you mean 'command'?" },
+        { "Name", "1", -ENOENT, "Name: there is no such option, did you mean 'name'?" },
+        { "kill_Timeout", "1", -ENOENT, "kill_Timeout: there is no such option, did you mean 'kill_timeout'?" },
+        { "x\033[2J", "1", -ENOENT, "x\\x1b[2J: there is no such option" },
+        { "0123456789012345678901234567890123456789012345678901234567890123456789", "1", -ENOENT,
+          "0123456789012345678901234567890123456789012345678901234567890123: there is no such option" },
+        { "name", "true", -EINVAL, "name: 'true' is no string" },
+        { "name", "[]", -EINVAL, "name: '[ ]' is no string" },
+        { "name", "\"a\\u0000b\"", -EINVAL, "name: 'a' contains a NUL byte" },
+        { "name", "\"a\377\"", -EINVAL, "name: 'a\\xff' is not valid UTF-8" },
+        { "args", "\"'a\"", -EINVAL, "args: ''a' has a quote that is not closed" },
+        { "args", "[[]]", -EINVAL, "args: '[ ]' is no string" },
+        { "args", "{}", -EINVAL, "args: '{ }' is no string" },
+        { "args", "[null]", -EINVAL, "args: '' is no string" },
+        { "exec_mode", "\"fork_\"", -EINVAL, "exec_mode: 'fork_' is no mode: it should be cluster(cluster_mode) or fork(fork_mode) only" },
+        { "instances", "\"many\"", -EINVAL, "instances: 'many' is no whole number" },
+        { "instances", "4097", -ERANGE, "instances: '4097' is out of range, -4096 to 4096" },
+        { "instances", "1.5", -EINVAL, "instances: '1.5' is no whole number" },
+        { "autorestart", "\"maybe\"", -EINVAL, "autorestart: 'maybe' is neither true nor false" },
+        { "watch", "[\"src\"]", -EINVAL, "watch: '[ \"src\" ]' is neither true nor false" },
+        { "min_uptime", "99", -ERANGE, "min_uptime: '99' is out of range, 100 to 31536000000 ms" },
+        { "min_uptime", "\"10d\"", -EINVAL, "min_uptime: '10d' is no duration: give milliseconds, or a number with ms, s, m or h" },
+        { "kill_timeout", "\"12Q\"", -EINVAL, "kill_timeout: '12Q' is no duration: give milliseconds, or a number with ms, s, m or h" },
+        { "kill_timeout", "\"s\"", -EINVAL, "kill_timeout: 's' is no duration: give milliseconds, or a number with ms, s, m or h" },
+        { "kill_timeout", "true", -EINVAL, "kill_timeout: 'true' is no duration: give milliseconds, or a number with ms, s, m or h" },
+        { "kill_timeout", "-1", -ERANGE, "kill_timeout: '-1' is out of range, 0 to 31536000000 ms" },
+        { "kill_timeout", "\"-1\"", -ERANGE, "kill_timeout: '-1' is out of range, 0 to 31536000000 ms" },
+        { "kill_timeout", "\"9999999999999h\"", -ERANGE, "kill_timeout: '9999999999999h' is out of range, 0 to 31536000000 ms" },
+        { "kill_timeout", "1e300", -ERANGE, "kill_timeout: '1e300' is out of range, 0 to 31536000000 ms" },
+        { "max_restarts", "-1", -ERANGE, "max_restarts: '-1' is out of range, 0 to 4294967295" },
+        { "max_restarts", "4294967296", -ERANGE, "max_restarts: '4294967296' is out of range, 0 to 4294967295" },
+        { "max_restarts", "18446744073709551615", -ERANGE, "max_restarts: '18446744073709551615' is out of range, 0 to 4294967295" },
+        { "stop_exit_codes", "256", -ERANGE, "stop_exit_codes: '256' is out of range, 0 to 255" },
+        { "stop_exit_codes", "[1,\"x\"]", -EINVAL, "stop_exit_codes: 'x' is no whole number" },
+        { "stop_exit_codes", "{}", -EINVAL, "stop_exit_codes: '{ }' is no string" },
+        { "kill_signal", "\"SIGFOO\"", -EINVAL, "kill_signal: 'SIGFOO' is no signal: give a name such as SIGTERM, or a number" },
+        { "kill_signal", "0", -ERANGE, "kill_signal: '0' is no signal: give a name such as SIGTERM, or a number" },
+        { "log_target", "\"syslog\"", -EINVAL, "log_target: 'syslog' is none of auto, journal, file, both and none" },
+        { "env", "\"A=1\"", -EINVAL, "env: 'A=1' is neither an object nor an array of NAME=value" },
+        { "env", "[\"A\"]", -EINVAL, "env: 'A' is not of the form NAME=value" },
+        { "env", "[\"=1\"]", -EINVAL, "env: '=1' is not of the form NAME=value" },
+        { "env", "[1]", -EINVAL, "env: '1' is not of the form NAME=value" },
+        { "env", "{\"A=B\":\"1\"}", -EINVAL, "env: 'A=B' cannot be the name of a variable" },
+        { "env", "{\"A\":\"1\\u0000\"}", -EINVAL, "env: the value of A contains a NUL byte" },
+        { "script", "\"01234567890123456789012345678901234567890123456789012345678901234567\\u0000\"", -EINVAL,
+          "script: '0123456789012345678901234567890123456789012345678901234567890123\xe2\x80\xa6' contains a NUL byte" },
+};
+
+TEST(refused) {
+        for (size_t i = 0; i < ELEMENTSOF(refused); i++) {
+                _cleanup_app_config_unref_ AppConfig *c = config_new();
+                _cleanup_json_ json_object *object = NULL;
+                _cleanup_free_ char *err = NULL;
+
+                printf("# %zu\n", i);
+                ASSERT_EQ(set_json(c, refused[i].key, refused[i].json, &err), refused[i].r);
+                ASSERT_STREQ(err, refused[i].err);
+                ASSERT_EQ(set_json(c, refused[i].key, refused[i].json, NULL), refused[i].r);
+                ASSERT_EQ(c->set, 0);
+                ASSERT_OK(app_config_to_json(c, &object));
+                ASSERT_EQ(json_object_object_length(object), 0);
+        }
+}
+
+TEST(refused_leaves_the_old_value) {
+        _cleanup_app_config_unref_ AppConfig *c = config_new();
+
+        ASSERT_OK(set_json(c, "stop_exit_codes", "[4,5]", NULL));
+        ASSERT_EQ(set_json(c, "stop_exit_codes", "[6,\"x\"]", NULL), -EINVAL);
+        ASSERT_EQ(c->n_stop_exit_codes, 2);
+        ASSERT_EQ(c->stop_exit_codes[0], 4);
+
+        ASSERT_OK(set_json(c, "args", "[\"a\"]", NULL));
+        ASSERT_EQ(set_json(c, "args", "[\"b\",[]]", NULL), -EINVAL);
+        ASSERT_EQ(strv_length(c->args), 1);
+        ASSERT_STREQ(c->args[0], "a");
+}
+
+TEST(defaults) {
+        _cleanup_app_config_unref_ AppConfig *c = config_new();
+
+        ASSERT_STREQ(c->name_space, "default");
+        ASSERT_STREQ(c->instance_var, "NODE_APP_INSTANCE");
+        ASSERT_EQ(c->exec_mode, EXEC_MODE_AUTO);
+        ASSERT_EQ(c->log_target, LOG_TARGET_AUTO);
+        ASSERT_EQ(c->instances, 1);
+        ASSERT_EQ(c->instances_given, 1);
+        ASSERT_EQ(c->min_uptime, USEC_PER_SEC);
+        ASSERT_EQ(c->max_restarts, 16);
+        ASSERT_EQ(c->kill_signal, SIGINT);
+        ASSERT_EQ(c->kill_timeout, 1600 * USEC_PER_MSEC);
+        ASSERT_EQ(c->listen_timeout, 3000 * USEC_PER_MSEC);
+        ASSERT_EQ(c->restart_delay, 0);
+        ASSERT_EQ(c->exp_backoff_restart_delay, 0);
+        ASSERT_TRUE(c->autostart && c->autorestart && c->treekill && c->vizion);
+        ASSERT_TRUE(!c->watch && !c->wait_ready && !c->disable_logs && !c->force && !c->shutdown_with_message);
+        ASSERT_TRUE(!c->name && !c->script && !c->cwd && !c->user && !c->args && !c->env && !c->out_file);
+        ASSERT_EQ(c->set, 0);
+}
+
+/* null, "null" and "" take back what was given, for every option. */
+TEST(reset) {
+        static const char *const nulls[] = { "null", "\"null\"", "\"\"" };
+        size_t n;
+        const AppOption *options = app_options(&n);
+
+        for (size_t i = 0; i < n; i++)
+                for (size_t k = 0; k < ELEMENTSOF(nulls); k++) {
+                        _cleanup_app_config_unref_ AppConfig *c = config_new();
+
+                        printf("# %s: %s\n", options[i].key, nulls[k]);
+                        ASSERT_OK(set_json(c, options[i].key, nulls[k], NULL));
+                        ASSERT_TRUE(!app_config_has(c, options[i].key));
+                }
+
+        for (size_t k = 0; k < ELEMENTSOF(nulls); k++) {
+                _cleanup_app_config_unref_ AppConfig *c = config_new();
+
+                ASSERT_OK(set_json(c, "kill_timeout", "5", NULL));
+                ASSERT_OK(set_json(c, "args", "\"a b\"", NULL));
+                ASSERT_OK(set_json(c, "autorestart", "false", NULL));
+                ASSERT_OK(set_json(c, "namespace", "\"x\"", NULL));
+                ASSERT_OK(set_json(c, "instances", "7", NULL));
+                ASSERT_OK(set_json(c, "stop_exit_codes", "7", NULL));
+                ASSERT_OK(set_json(c, "merge_logs", "true", NULL));
+                ASSERT_TRUE(c->instances_set && c->merge_logs_set);
+
+                ASSERT_OK(set_json(c, "killTimeout", nulls[k], NULL));
+                ASSERT_OK(set_json(c, "args", nulls[k], NULL));
+                ASSERT_OK(set_json(c, "autorestart", nulls[k], NULL));
+                ASSERT_OK(set_json(c, "namespace", nulls[k], NULL));
+                ASSERT_OK(set_json(c, "instances", nulls[k], NULL));
+                ASSERT_OK(set_json(c, "stop_exit_codes", nulls[k], NULL));
+                ASSERT_OK(set_json(c, "merge_logs", nulls[k], NULL));
+
+                ASSERT_EQ(c->kill_timeout, 1600 * USEC_PER_MSEC);
+                ASSERT_TRUE(strv_isempty(c->args));
+                ASSERT_TRUE(c->autorestart);
+                ASSERT_STREQ(c->name_space, "default");
+                ASSERT_EQ(c->instances_given, 1);
+                ASSERT_EQ(c->n_stop_exit_codes, 0);
+                ASSERT_TRUE(!c->instances_set && !c->merge_logs_set && !c->merge_logs);
+                ASSERT_EQ(c->set, 0);
+        }
+}
+
+TEST(env_of_object) {
+        _cleanup_app_config_unref_ AppConfig *c = config_new();
+        _cleanup_json_ json_object *object = NULL;
+
+        ASSERT_OK(set_json(c, "env",
+                           "{\"S\":\"a=b\",\"N\":1,\"D\":1.5,\"B\":true,\"NULL\":null,\"O\":{\"a\":[1,\"/\"]},\"E\":\"\"}", NULL));
+        ASSERT_EQ(strv_length(c->env), 7);
+        ASSERT_STREQ(strv_env_get(c->env, "S"), "a=b");
+        ASSERT_STREQ(strv_env_get(c->env, "N"), "1");
+        ASSERT_STREQ(strv_env_get(c->env, "D"), "1.5");
+        ASSERT_STREQ(strv_env_get(c->env, "B"), "true");
+        ASSERT_STREQ(strv_env_get(c->env, "NULL"), "null");
+        ASSERT_STREQ(strv_env_get(c->env, "O"), "{\"a\":[1,\"/\"]}");
+        ASSERT_STREQ(strv_env_get(c->env, "E"), "");
+
+        /* Environments are secrets. */
+        ASSERT_OK(app_config_to_json(c, &object));
+        ASSERT_EQ(json_object_object_length(object), 0);
+}
+
+TEST(env_of_array) {
+        _cleanup_app_config_unref_ AppConfig *c = config_new();
+
+        ASSERT_OK(set_json(c, "env", "[\"A=1\",\"B==\",\"A=2\"]", NULL));
+        ASSERT_EQ(strv_length(c->env), 2);
+        ASSERT_STREQ(strv_env_get(c->env, "A"), "2");
+        ASSERT_STREQ(strv_env_get(c->env, "B"), "=");
+}
+
+TEST(set_all) {
+        _cleanup_json_ json_object *good = json_tokener_parse("{\"name\":\"a\",\"maxRestarts\":3}"),
+                                   *bad = json_tokener_parse("{\"name\":[],\"kill_timeout\":7,\"foo\":1,\"min_uptime\":1}"),
+                                   *array = json_tokener_parse("[]"), *many = json_object_new_object();
+        _cleanup_app_config_unref_ AppConfig *c = config_new();
+        _cleanup_free_ char *err = NULL;
+        unsigned n_lines = 1;
+
+        ASSERT_OK(app_config_set_all(c, good, &err));
+        ASSERT_STREQ(c->name, "a");
+        ASSERT_EQ(c->max_restarts, 3);
+        ASSERT_TRUE(!err);
+
+        ASSERT_EQ(app_config_set_all(c, bad, &err), -EINVAL);
+        ASSERT_STREQ(err, "name: '[ ]' is no string\n"
+                          "foo: there is no such option\n"
+                          "min_uptime: '1' is out of range, 100 to 31536000000 ms");
+        ASSERT_EQ(c->kill_timeout, 7 * USEC_PER_MSEC);
+        ASSERT_EQ(app_config_set_all(c, bad, NULL), -EINVAL);
+
+        err = mfree(err);
+        ASSERT_EQ(app_config_set_all(c, array, &err), -EINVAL);
+        ASSERT_STREQ(err, "the definition of an app is no JSON object");
+
+        for (unsigned i = 0; i < 1000; i++) {
+                _cleanup_free_ char *key = strprintf("%u", i);
+
+                ASSERT_OK(json_object_object_add(many, key, NULL));
+        }
+        err = mfree(err);
+        ASSERT_EQ(app_config_set_all(c, many, &err), -ENOENT);
+        for (const char *s = err; (s = strchr(s, '\n')); s++)
+                n_lines++;
+        ASSERT_EQ(n_lines, 20);
+        ASSERT_TRUE(endswith(err, "\nand more"));
+}
+
+TEST(copy) {
+        _cleanup_json_ json_object *object = json_tokener_parse(
+                "{\"name\":\"a\",\"args\":[\"x\",\"y\"],\"env\":{\"A\":\"1\"},\"stop_exit_codes\":[1,2],\"kill_timeout\":5,\"instances\":3,"
+                "\"merge_logs\":true,\"kill_signal\":\"SIGHUP\",\"exec_mode\":\"fork\",\"log_target\":\"file\",\"out_file\":\"o\",\"user\":\"0\"}");
+        _cleanup_app_config_unref_ AppConfig *a = config_new(), *b = NULL;
+        _cleanup_json_ json_object *x = NULL, *y = NULL;
+
+        ASSERT_OK(app_config_set_all(a, object, NULL));
+        ASSERT_OK(app_config_copy(a, &b));
+        ASSERT_OK(app_config_to_json(a, &x));
+        ASSERT_OK(app_config_to_json(b, &y));
+        ASSERT_EQ(json_object_object_length(x), 11);
+        ASSERT_TRUE(json_object_equal(x, y));
+        ASSERT_TRUE(strv_equal(a->env, b->env));
+        ASSERT_TRUE(b->instances_set && b->merge_logs_set);
+        ASSERT_EQ(b->set, a->set);
+
+        ASSERT_OK(set_json(b, "args", "[\"z\"]", NULL));
+        ASSERT_EQ(strv_length(a->args), 2);
+}
+
+TEST(reference_counting) {
+        AppConfig *c = config_new();
+
+        ASSERT_TRUE(app_config_ref(c) == c);
+        ASSERT_TRUE(!app_config_unref(c));
+        ASSERT_EQ(c->n_ref, 1);
+        ASSERT_TRUE(!app_config_unref(c));
+        ASSERT_TRUE(!app_config_unref(NULL));
+}
+
+TEST(name_fault) {
+        static const char *const good[] = { "a", "web 1", "a.b", "...", "1a", "all2", "\xc3\xa4", "a-" },
+                                 *const bad[] = { "", ".", "..", "all", "0", "42", "-a", "a/b", "/", "a\nb", "a\177", "\xff" };
+        char longest[257];
+
+        for (size_t i = 0; i < ELEMENTSOF(good); i++)
+                ASSERT_STREQ(app_name_fault(good[i]), NULL);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                ASSERT_TRUE(app_name_fault(bad[i]));
+
+        memset(longest, 'a', sizeof longest);
+        longest[256] = 0;
+        ASSERT_TRUE(app_name_fault(longest));
+        longest[255] = 0;
+        ASSERT_STREQ(app_name_fault(longest), NULL);
+}
+
+/* What the table promises to those who read it. */
+TEST(option_table) {
+        size_t n;
+        const AppOption *options = app_options(&n);
+
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_strv_free_ char **aliases = strv_split(strempty(options[i].aliases), " ");
+
+                printf("# %s\n", options[i].key);
+                ASSERT_TRUE(app_option_find(options[i].key) == options + i);
+                ASSERT_TRUE(!isempty(options[i].help));
+                ASSERT_TRUE(options[i].type != OPTION_BOOL || !options[i].metavar);
+                STRV_FOREACH(a, aliases)
+                        ASSERT_TRUE(app_option_find(*a) == options + i);
+                for (size_t k = 0; k < i; k++) {
+                        ASSERT_TRUE(!options[i].cli || !streq_ptr(options[i].cli, options[k].cli));
+                        ASSERT_TRUE(!options[i].cli_short || options[i].cli_short != options[k].cli_short);
+                }
+        }
+
+        ASSERT_TRUE(!app_option_find(""));
+        ASSERT_TRUE(!app_option_find("out output"));
+        ASSERT_TRUE(!app_option_find("max_"));
+        ASSERT_TRUE(!app_option_find("MaxRestarts"));
+}
+
+TEST(string_tables) {
+        ASSERT_STRING_TABLE(exec_mode, _EXEC_MODE_MAX);
+        ASSERT_STRING_TABLE(log_target, _LOG_TARGET_MAX);
+        ASSERT_EQ(exec_mode_from_string("fork"), EXEC_MODE_FORK);
+        ASSERT_EQ(exec_mode_from_string("cluster"), EXEC_MODE_CLUSTER);
+        ASSERT_EQ(exec_mode_from_string(""), -EINVAL);
+        ASSERT_EQ(exec_mode_from_string(NULL), -EINVAL);
+}
