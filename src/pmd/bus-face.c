@@ -44,9 +44,27 @@ static int add_objects(BusFace *f, sd_bus *bus) {
         return sd_bus_add_node_enumerator(bus, NULL, PMD_PATH_PROCESS, process_bus_enumerate, m);
 }
 
-static int match_disconnected(sd_bus *bus, sd_bus_message_handler_t handler, void *userdata) {
+static int match_local(sd_bus *bus, const char *member, sd_bus_message_handler_t handler, void *userdata) {
         return sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
-                                         "org.freedesktop.DBus.Local", "Disconnected", handler, NULL, userdata);
+                                         "org.freedesktop.DBus.Local", member, handler, NULL, userdata);
+}
+
+/* For the end of this turn of the loop; -ESTALE after the last one, when nobody is left to be served. */
+static void wake_source(sd_event_source *source) {
+        int r;
+
+        r = sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        if (r < 0 && r != -ESTALE)
+                log_error_errno(r, "Failed to schedule the care of a connection: %m");
+}
+
+static int add_deferred(BusFace *f, sd_event_source **ret, sd_event_handler_t handler) {
+        int r;
+
+        r = sd_event_add_defer(f->manager->event, ret, handler, f);
+        if (r < 0)
+                return r;
+        return sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
 }
 
 /* ---- clients of the private socket ---- */
@@ -74,16 +92,39 @@ static int on_cleanup(sd_event_source *source, void *userdata) {
 
 /* Not freed here: this may be called while sd-bus works on the connection. */
 static void client_bury(BusClient *c) {
-        int r;
-
         c->dead = true;
-        r = sd_event_source_set_enabled(c->face->cleanup_source, SD_EVENT_ONESHOT);
-        if (r < 0)
-                log_error_errno(r, "Failed to schedule the end of a connection: %m");
+        wake_source(c->face->cleanup_source);
 }
 
 static int on_client_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
         client_bury(ASSERT_PTR(userdata));
+        return 0;
+}
+
+static int on_greet(sd_event_source *source, void *userdata) {
+        BusFace *f = ASSERT_PTR(userdata);
+        int r;
+
+        LIST_FOREACH(clients, c, f->clients) {
+                if (!c->fresh || c->dead)
+                        continue;
+                r = sd_bus_process(c->bus, NULL);
+                if (r < 0)
+                        client_bury(c);
+                else if (r == 0)
+                        c->fresh = false;
+                else
+                        wake_source(f->greet_source);
+        }
+        return 0;
+}
+
+/* sd-bus has read what came along with the end of the authentication, but only looks at it when more comes. */
+static int on_client_connected(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        BusClient *c = ASSERT_PTR(userdata);
+
+        c->fresh = true;
+        wake_source(c->face->greet_source);
         return 0;
 }
 
@@ -135,7 +176,13 @@ static int client_start(BusClient *c, int fd) {
         r = sd_bus_set_anonymous(c->bus, false);
         if (r < 0)
                 return r;
-        r = match_disconnected(c->bus, on_client_disconnected, c);
+        r = sd_bus_set_connected_signal(c->bus, true);
+        if (r < 0)
+                return r;
+        r = match_local(c->bus, "Connected", on_client_connected, c);
+        if (r < 0)
+                return r;
+        r = match_local(c->bus, "Disconnected", on_client_disconnected, c);
         if (r < 0)
                 return r;
         r = sd_bus_add_filter(c->bus, NULL, on_client_message, c);
@@ -349,7 +396,7 @@ static int open_bus(BusFace *f) {
                 return 0;
         }
 
-        r = match_disconnected(f->bus, on_bus_disconnected, f);
+        r = match_local(f->bus, "Disconnected", on_bus_disconnected, f);
         if (r < 0)
                 return r;
         return sd_bus_attach_event(f->bus, f->manager->event, SD_EVENT_PRIORITY_NORMAL);
@@ -443,10 +490,10 @@ int bus_face_new(Manager *m, BusFace **ret) {
         r = bus_queue_init(f);
         if (r < 0)
                 return r;
-        r = sd_event_add_defer(m->event, &f->cleanup_source, on_cleanup, f);
+        r = add_deferred(f, &f->greet_source, on_greet);
         if (r < 0)
                 return r;
-        r = sd_event_source_set_enabled(f->cleanup_source, SD_EVENT_OFF);
+        r = add_deferred(f, &f->cleanup_source, on_cleanup);
         if (r < 0)
                 return r;
         r = open_bus(f);
@@ -481,6 +528,7 @@ BusFace *bus_face_free(BusFace *f) {
         }
         sd_event_source_disable_unref(f->listen_source);
         sd_event_source_disable_unref(f->listen_again_source);
+        sd_event_source_disable_unref(f->greet_source);
         sd_event_source_disable_unref(f->cleanup_source);
         safe_close(f->listen_fd);
         if (f->socket_path)

@@ -39,6 +39,7 @@ typedef struct BusClient {
         BusFace *face;
         sd_bus *bus;
         uid_t uid;     /* by SO_PEERCRED */
+        bool fresh;    /* just authenticated: waits for greet_source */
         bool dead;     /* waits for cleanup_source */
         LIST_FIELDS(struct BusClient, clients);
 } BusClient;
@@ -55,7 +56,7 @@ struct BusFace {
         LIST_HEAD(BusClient, clients);
         unsigned n_clients, clients_max;
         bool full_logged;
-        sd_event_source *cleanup_source;
+        sd_event_source *greet_source, *cleanup_source;
 
         /* Apps whose properties changed in this turn of the loop. */
         App **dirty_apps;

@@ -96,7 +96,7 @@ static void app_changed(BusFace *f, App *a) {
         f->dirty_apps[f->n_dirty_apps++] = a;
 
         r = sd_event_source_set_enabled(f->dirty_apps_source, SD_EVENT_ONESHOT);
-        if (r < 0)
+        if (r < 0 && r != -ESTALE) /* after the last turn of the loop nobody is to be told */
                 log_warning_errno(r, "Failed to schedule the signals of changed apps, ignoring: %m");
 }
 

@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Calls that are wrong, and clients that misbehave, get an error or are closed, and pmd lives. Argument: the build directory."""
+
+import os
+import socket
+import stat
+import sys
+
+from pmdtest import PATIENCE, Pmd, Tap, connect, is_closed_by_peer, method_call, own_interfaces, receives
+
+WRONG_BODIES = [[], ["s", "x"], ["u", "1"], ["as", "0"], ["a{sv}", "0"], ["(iis)", "1", "2", "x"], ["asu", "0", "1"]]
+
+
+def signature_in(args):
+    return "".join(t for _, t, direction in args if direction == "in")
+
+
+def check_wrong_signatures(tap, pmd, objects):
+    for interface, members in own_interfaces().items():
+        for (kind, member), args in members.items():
+            if kind != "method":
+                continue
+            for body in WRONG_BODIES:
+                sent = body[0] if body else ""
+                if sent == signature_in(args):
+                    continue
+                answer, error = pmd.call(objects[interface], interface, member, *body)
+                if answer is not None or "Invalid arguments" not in error:
+                    tap.check(False, f"{interface}.{member}({sent}) is refused", answer or error)
+                    break
+            else:
+                tap.check(not pmd.ended(), f"{interface}.{member}: wrong signatures are refused")
+
+
+def check_properties(tap, pmd, objects):
+    for interface, members in own_interfaces().items():
+        path = objects[interface]
+        names = {name for kind, name in members if kind == "property"}
+        answer, error = pmd.call(path, "org.freedesktop.DBus.Properties", "GetAll", "s", interface)
+        tap.equal(set(answer[0]) if answer else error, names, f"GetAll of {interface}")
+        for name in sorted(names):
+            answer, error = pmd.call(path, "org.freedesktop.DBus.Properties", "Get", "ss", interface, name)
+            tap.check(answer and answer[0]["type"] == members["property", name][0], f"{interface}.{name} can be read", answer or error)
+        answer, error = pmd.call(path, "org.freedesktop.DBus.Properties", "Get", "ss", interface, "NoSuchThing")
+        tap.check(answer is None, f"{interface} has no property it does not have")
+
+
+def check_values(tap, pmd, name, process):
+    answer, error = pmd.manager("ListProcesses", "as", "0")
+    tap.check(answer and len(answer[0]) == 1, "ListProcesses gives one row", answer or error)
+    row = answer[0][0]
+    answer, error = pmd.call(process, "org.freedesktop.DBus.Properties", "GetAll", "s", "org.pmd1.Process")
+    properties = {k: v["data"] for k, v in answer[0].items()}
+    order = [
+        "Id", "Name", "Namespace", "Instance", "Status", "PID", "ExecMode", "StartTimestamp", "CreatedTimestamp", "NRestarts",
+        "UnstableRestarts", "LastExit", None, None, None, None, "User", "Watching", "Version", "Unit", "Executable", "Interpreter",
+        "InterpreterArguments", "Arguments", "WorkingDirectory", "OutLogPath", "ErrorLogPath", "PIDFile", "UniqueId",
+    ]
+    for i, field in enumerate(order):
+        if field:
+            tap.equal(row[i], properties[field], f"ListProcesses and {field} agree")
+    tap.equal(row[1], name, "the name comes back")
+    tap.equal(row[29]["script"]["data"], "/bin/sleep", "the row ends with the definition")
+    tap.check("env" not in row[29], "without the environment")
+
+    single, error = pmd.call(process, "org.pmd1.Process", "GetEnvironment")
+    several, _ = pmd.manager("GetEnvironments", "au", "1", "0")
+    tap.check(single and any(e.startswith("name=") for e in single[0]), "the owner may read the environment", single or error)
+    tap.equal(several, [[[0, single[0]]]] if single else None, "GetEnvironments gives the same")
+
+
+def check_targets(tap, pmd):
+    bad = [
+        ("nothing of that name", "answers to"), ("99", "answers to"), ("-1", "answers to"), ("99999999999999999999", "answers to"),
+        ("/(/", "regular expression"), ("", "answers to"), ("x" * 4097, "longer than"), ("/" + "a" * 300 + "/", "answers to"),
+    ]
+    for method, before, after in (
+        ("Start", [], ["0"]), ("Stop", [], ["0"]), ("Restart", [], ["0"]), ("Delete", [], ["0"]), ("Reset", [], []),
+        ("SendSignal", [], ["main", "15"]), ("ResolveTargets", [], []), ("ListProcesses", [], []),
+    ):
+        signature = {"SendSignal": "assi", "Reset": "as", "ResolveTargets": "as", "ListProcesses": "as"}.get(method, "asa{sv}")
+        failures = []
+        for target, text in bad:
+            answer, error = pmd.manager(method, signature, *before, "1", target, *after)
+            if answer is not None or text not in error:
+                failures.append((target[:40], answer or error))
+        tap.equal(failures, [], f"{method}: bad targets are refused")
+        if method != "ListProcesses":
+            answer, error = pmd.manager(method, signature, "0", *after)
+            tap.check("No targets" in error, f"{method}: no targets are refused", answer or error)
+
+    answer, error = pmd.manager("ResolveTargets", "as", "4097", *["all"] * 4097)
+    tap.check("More than" in error, "too many targets are refused", answer or error)
+    answer, error = pmd.manager("Stop", "asa{sv}", "1", "all", "1", "speed", "s", "high")
+    tap.check("Unknown option" in error, "unknown options are refused", answer or error)
+
+
+def check_definitions(tap, pmd):
+    def start(*entries, options=("0",)):
+        n = sum(1 for e in entries if isinstance(e, tuple))
+        flat = [x for e in entries for x in e]
+        return pmd.manager("StartApp", "a{sv}a{sv}", str(n), *flat, *options)
+
+    script, cwd, name = ("script", "s", "/bin/sleep"), ("cwd", "s", "/"), ("name", "s", "fresh")
+    cases = [
+        ("nothing at all", start()),
+        ("no script", start(name, cwd)),
+        ("a script that is not there", start(("script", "s", "/no/such/script"), cwd, name)),
+        ("a relative cwd", start(script, name, ("cwd", "s", "here"))),
+        ("a name that is too long", start(script, cwd, ("name", "s", "n" * 256))),
+        ("a name with a slash", start(script, cwd, ("name", "s", "../x"))),
+        ("a name that is a number", start(script, cwd, ("name", "s", "12"))),
+        ("an unknown attribute", start(script, cwd, name, ("speed", "s", "high"))),
+        ("a struct", start(script, cwd, name, ("args", "(ss)", "a", "b"))),
+        ("an attribute twice", start(script, cwd, name, ("name", "s", "other"))),
+        ("an unknown user", start(script, cwd, name, ("user", "s", "no-such-user-here"))),
+        ("an option of the wrong type", start(script, cwd, name, options=("1", "force", "s", "yes"))),
+        ("an unknown option", start(script, cwd, name, options=("1", "speed", "b", "true"))),
+    ]
+    for what, (answer, error) in cases:
+        tap.check(answer is None and error, f"StartApp: {what} is refused", answer)
+    answer, error = pmd.start_sleeper("sleeper")
+    tap.check(answer is None and "already" in error, "StartApp: an app that exists is refused", answer or error)
+    answer, error = start(("speed", "s", "x"), ("kill_timeout", "s", "12Q"), script, cwd)
+    tap.check("speed" in error and "kill_timeout" in error, "StartApp: all faults are told at once", answer or error)
+
+
+def check_objects(tap, pmd):
+    paths = ["/org/pmd1/process/99", "/org/pmd1/process/00", "/org/pmd1/process/+0", "/org/pmd1/process/4294967296", "/org/pmd1/process",
+             "/org/pmd1/process/0/x", "/org/pmd1/app/nosuch", "/org/pmd1/app", "/org/pmd1/app/_", "/org/pmd1/app/sleeper/x", "/org"]
+    for path in paths:
+        interface = "org.pmd1.App" if "app" in path else "org.pmd1.Process"
+        answer, _ = pmd.call(path, interface, "Stop")
+        tap.check(answer is None, f"{path} is no object")
+    answer, error = pmd.manager("GetApp", "s", "nosuch")
+    tap.check("no app" in error, "GetApp of an app that is not there", answer or error)
+    answer, error = pmd.manager("GetProcess", "u", "99")
+    tap.check("no process" in error, "GetProcess of a process that is not there", answer or error)
+    answer, error = pmd.manager("GetEnvironments", "au", "1", "99")
+    tap.check("no process" in error, "GetEnvironments of a process that is not there", answer or error)
+    for signo in ("0", "-1", "65", "100000"):
+        answer, error = pmd.manager("SendSignal", "assi", "1", "all", "main", signo)
+        tap.check("no signal" in error, f"{signo} is no signal", answer or error)
+    answer, error = pmd.manager("SendSignal", "assi", "1", "all", "everybody", "15")
+    tap.check("Whom" in error, "a signal needs to know whom", answer or error)
+
+
+LIST = method_call(1, "/org/pmd1", "org.pmd1.Manager", "ListProcesses", "as", b"\0\0\0\0")
+PING = method_call(1, "/org/pmd1", "org.pmd1.Manager", "Ping")
+
+
+def check_socket(tap, pmd):
+    mode = os.stat(pmd.socket_path).st_mode
+    tap.check(stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600, "the private socket is its owner's", oct(mode))
+
+    with connect(pmd.socket_path) as s:
+        s.sendall(PING + PING)
+        tap.check(receives(s, b"pong", 2), "the private socket answers")
+    with connect(pmd.socket_path, login=False) as s:
+        s.sendall(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
+        tap.check(receives(s, b"OK "), "a client may wait for the answer to its login")
+        s.sendall(b"BEGIN\r\n" + PING + PING)
+        tap.check(receives(s, b"pong", 2), "and send calls along with the end of the login")
+
+    for _ in range(100):
+        with connect(pmd.socket_path) as s:
+            s.sendall(LIST)
+        with connect(pmd.socket_path) as s:
+            s.sendall(LIST[: len(LIST) // 2])
+        with connect(pmd.socket_path, login=False):
+            pass
+    tap.check(pmd.answers(), "clients that leave in the middle do no harm")
+
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\0AUTH EXTERNAL 6e6f\r\nBEGIN\r\n", b"\0" * 1000, os.urandom(4096) + b"\r\n"):
+        with connect(pmd.socket_path, login=False) as s:
+            s.sendall(garbage)
+            s.shutdown(socket.SHUT_WR)
+            tap.check(is_closed_by_peer(s), f"{garbage[:20]!r} is shown the door")
+    with connect(pmd.socket_path) as s:
+        s.sendall(b"l\1\0\1" + b"\xff" * 28)
+        tap.check(is_closed_by_peer(s), "a header that lies is shown the door")
+    tap.check(pmd.answers(), "pmd answers after all of these")
+
+    with connect(pmd.socket_path) as s:
+        s.sendall(PING.replace(b"org.pmd1.Manager", b"org.pmd1.Nanager"))
+        tap.check(receives(s, b"org.freedesktop.DBus.Error.Unknown"), "an unknown interface is an error")
+
+
+def check_deaf_client(tap, pmd):
+    """It asks for more than 32768 answers and reads none of them."""
+    with connect(pmd.socket_path) as s:
+        try:
+            for _ in range(400):
+                s.sendall(LIST * 500)
+            closed = is_closed_by_peer(s)
+        except (BrokenPipeError, ConnectionResetError):
+            closed = True
+        except socket.timeout:
+            closed = False
+    tap.check(closed, "a client that never reads is closed")
+    tap.check(pmd.answers(), "and the others are served")
+    tap.check("does not read" in pmd.messages(), "and pmd says so", pmd.messages())
+
+
+def check_exit(tap, pmd):
+    answer, error = pmd.manager("Exit")
+    tap.equal((answer, error), ([], ""), "Exit is answered")
+    tap.equal(pmd.pmd.wait(PATIENCE), 0, "and pmd ends well")
+    tap.check(not os.path.exists(pmd.socket_path), "and its socket is gone")
+
+
+def main():
+    tap = Tap()
+    with Pmd(sys.argv[1]) as pmd:
+        answer, error = pmd.start_sleeper("sleeper")
+        tap.check(answer, "an app starts", error)
+        if not answer:
+            print(pmd.messages())
+            return tap.done()
+        process = f"/org/pmd1/process/{answer[2][0]}"
+        objects = {"org.pmd1.Manager": "/org/pmd1", "org.pmd1.App": answer[1], "org.pmd1.Process": process}
+
+        check_wrong_signatures(tap, pmd, objects)
+        check_properties(tap, pmd, objects)
+        check_values(tap, pmd, "sleeper", process)
+        check_targets(tap, pmd)
+        check_definitions(tap, pmd)
+        check_objects(tap, pmd)
+        check_socket(tap, pmd)
+        check_deaf_client(tap, pmd)
+        tap.equal(pmd.manager("ListJobs")[0], [[]], "no job is left over")
+        tap.check(pmd.answers(), "pmd has lived through it")
+        check_exit(tap, pmd)
+        if "Sanitizer" in pmd.messages():
+            tap.check(False, "no complaint of the sanitizers", pmd.messages())
+    return tap.done()
+
+
+sys.exit(main())
