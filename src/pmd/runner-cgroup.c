@@ -140,7 +140,7 @@ static int cgroup_root_new(CgroupRoot **ret) {
 }
 
 static int cgroup_runner_init(Runner *runner) {
-        CgroupRoot *root;
+        CgroupRoot *root = NULL;
         int r;
 
         r = cgroup_root_new(&root);

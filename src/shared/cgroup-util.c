@@ -368,7 +368,7 @@ int procs_read_usage(const pid_t *pids, size_t n, ResourceUsage *ret) {
         bool found = false;
 
         for (size_t i = 0; i < n; i++) {
-                uint64_t resident;
+                uint64_t resident = 0;
                 ProcStat st;
 
                 if (proc_read_stat(pids[i], &st) < 0 || read_resident(pids[i], &resident) < 0)
