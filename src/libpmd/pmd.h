@@ -54,12 +54,12 @@ bool pmd_was_started(pmd_connection *c);
 /* Microseconds a synchronous call waits for its answer; 0: the default of sd-bus, 25 s. */
 void pmd_set_timeout(pmd_connection *c, uint64_t usec);
 
-/* For an event loop: the fd and the poll events to wait for, the CLOCK_MONOTONIC deadline in µs, and what to call then. pmd_process() returns 1 while
- * there is more to do. */
+/* For an event loop: the fd and the poll events to wait for, the CLOCK_MONOTONIC deadline in µs, and what to call then. pmd_dispatch() returns 1
+ * while there is more to do, 0, or a negative errno: the connection is of no use any more. */
 int pmd_get_fd(pmd_connection *c);
 int pmd_get_events(pmd_connection *c);
 int pmd_get_timeout(pmd_connection *c, uint64_t *ret_usec);
-int pmd_process(pmd_connection *c);
+int pmd_dispatch(pmd_connection *c);
 /* Blocks until something is to be processed, usec at most (UINT64_MAX: for ever). */
 int pmd_wait(pmd_connection *c, uint64_t usec);
 
@@ -137,7 +137,8 @@ typedef enum pmd_verb { PMD_START, PMD_STOP, PMD_RESTART, PMD_DELETE } pmd_verb;
 int pmd_start_app(pmd_connection *c, const pmd_definition *d, bool force, pmd_result *ret, pmd_error *reterr);
 int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_result *ret, pmd_error *reterr);
 
-/* The same without waiting: done() is called from pmd_process(). error is NULL on success, result empty on failure; both are gone afterwards. */
+/* The same without waiting: done() is called from pmd_dispatch(), and may call anything, pmd_close() too. error is NULL on
+ * success and with -EREMOTEIO, result empty on other failures; both are gone afterwards. pmd_close() forgets what has not been told yet. */
 typedef void (*pmd_done_t)(pmd_connection *c, int r, const pmd_result *result, const pmd_error *error, void *userdata);
 int pmd_start_app_async(pmd_connection *c, const pmd_definition *d, bool force, pmd_done_t done, void *userdata);
 int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_done_t done, void *userdata);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "libpmd/pmd.h"
+#include "shared/instance.h"
+#include "shared/list.h"
+#include "shared/macro.h"
+#include "shared/time-util.h"
+
+typedef struct Request Request;
+
+struct pmd_connection {
+        sd_bus *bus;
+        Instance *instance;
+        pmd_scope scope;
+        bool on_broker;       /* else peer to peer, over the private socket */
+        bool no_start, interactive, was_started;
+        pid_t peer_pid;       /* who listens on the private socket; 0: unknown */
+        uint64_t timeout_usec;
+
+        /* Requests whose call or jobs are under way, and those that have ended and wait for pmd_dispatch() to tell. */
+        LIST_HEAD(Request, requests);
+        LIST_HEAD(Request, completed);
+
+        /* JobRemoved signals that came while calls were under way: one may be of a job whose number we are yet to learn. */
+        sd_bus_message **early;
+        size_t n_early, n_early_allocated;
+        sd_bus_slot *job_removed_slot, *owner_slot, *disconnected_slot;
+};
+
+static inline void pmd_closep(pmd_connection **c) {
+        if (*c)
+                (void) pmd_close(*c);
+}
+
+/* ---- errors (pmd.c) ---- */
+
+/* Describes an error; returns -abs(error). */
+int error_set(pmd_error *reterr, int error, const char *name, const char *format, ...) _printf_(4, 5);
+/* The errno of an error that pmd, the bus or sd-bus reported, with its description. */
+int error_from_bus(pmd_connection *c, const sd_bus_error *e, pmd_error *reterr);
+/* The same for a failure of our own, outside of a method call. */
+int error_from_errno(pmd_connection *c, int error, pmd_error *reterr);
+/* Where pmd's own log is, as a thing to type. */
+const char *connection_log_hint(const pmd_connection *c);
+
+/* ---- calls (pmd.c) ---- */
+
+/* A method call to the Manager object. */
+int connection_new_call(pmd_connection *c, const char *interface, const char *member, sd_bus_message **ret);
+/* Sends it and waits; timeout as for sd_bus_call(). reply may be NULL. */
+int connection_call(pmd_connection *c, sd_bus_message *m, uint64_t timeout, sd_bus_message **ret, pmd_error *reterr);
+/* Handles what comes in and waits for more until the deadline at most; 0, -ETIMEDOUT, or the error of the connection. */
+int bus_process_or_wait(sd_bus *bus, usec_t deadline);
+/* Reads an "au" into new memory. */
+int message_read_ids(sd_bus_message *m, uint32_t **ret, size_t *ret_n);
+
+/* ---- definitions (pmd-definition.c) ---- */
+
+void attribute_done(pmd_attribute *a);
+int message_append_definition(sd_bus_message *m, const pmd_definition *d, pmd_error *reterr);
+
+/* ---- requests (pmd-request.c) ---- */
+
+/* Calls done() of one ended request; false if there is none. The connection may be gone afterwards. */
+bool connection_dispatch_completed(pmd_connection *c);
+/* Forgets all requests, without a word. */
+void connection_drop_requests(pmd_connection *c);
+
+/* ---- launching (pmd-launch.c) ---- */
+
+/* Runs "pmd --private=HOME" as a daemon and waits until it is ready. 0 or a negative errno with *reterr. */
+int launch_pmd(pmd_connection *c, usec_t deadline, pmd_error *reterr);

@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: MIT */
+#include "libpmd/pmd-internal.h"
+#include "shared/pmd-protocol.h"
+#include "shared/string-util.h"
+
+/* A request is a call that answers with jobs, and then the JobRemoved signal of each. As a job may end before the answer
+ * is there, signals are kept as long as an answer is expected. The waiting functions are the others with a loop around. */
+
+#define EARLY_MAX 4096U
+
+struct Request {
+        pmd_connection *connection;
+        sd_bus_slot *call_slot, *resolve_slot;
+        bool calling;      /* no answer yet */
+        bool waited_for;   /* by a function that waits: it takes the outcome itself */
+        bool ended;
+        char *pmd;         /* unique name of the pmd that answered, NULL peer to peer */
+        uint32_t *jobs;    /* that have not ended */
+        size_t n_jobs;
+        bool failed;       /* a job did not end well */
+
+        int outcome;
+        bool refused;      /* nothing was done, or nobody knows: there is an error instead of a result */
+        pmd_result result;
+        pmd_error error;
+
+        pmd_done_t done;
+        void *userdata;
+        LIST_FIELDS(Request, requests);
+};
+
+_public_ void pmd_result_free(pmd_result *r) {
+        if (!r)
+                return;
+        for (size_t i = 0; i < r->n_failures; i++) {
+                free(r->failures[i].error_name);
+                free(r->failures[i].message);
+        }
+        free(r->failures);
+        free(r->process_ids);
+        *r = (pmd_result) {};
+}
+
+static Request *request_free(Request *q) {
+        if (!q)
+                return NULL;
+
+        if (q->waited_for && q->ended)
+                ; /* on no list any more */
+        else if (q->ended)
+                LIST_REMOVE(requests, q->connection->completed, q);
+        else
+                LIST_REMOVE(requests, q->connection->requests, q);
+
+        sd_bus_slot_unref(q->call_slot);
+        sd_bus_slot_unref(q->resolve_slot);
+        pmd_result_free(&q->result);
+        pmd_error_free(&q->error);
+        free(q->pmd);
+        free(q->jobs);
+        return mfree(q);
+}
+
+DEFINE_CLEANUP_FUNC(Request *, request_free);
+
+static int request_new(pmd_connection *c, Request **ret) {
+        Request *q = new0(Request, 1);
+
+        if (!q)
+                return -ENOMEM;
+        q->connection = c;
+        LIST_APPEND(requests, c->requests, q);
+        *ret = q;
+        return 0;
+}
+
+static void drop_early(pmd_connection *c) {
+        for (size_t i = 0; i < c->n_early; i++)
+                sd_bus_message_unref(c->early[i]);
+        c->n_early = 0;
+}
+
+static bool anyone_calling(const pmd_connection *c) {
+        LIST_FOREACH(requests, q, c->requests)
+                if (q->calling)
+                        return true;
+        return false;
+}
+
+static void request_end(Request *q, int outcome) {
+        pmd_connection *c = q->connection;
+
+        LIST_REMOVE(requests, c->requests, q);
+        q->calling = false;
+        q->ended = true;
+        q->outcome = outcome;
+        q->refused = outcome < 0 && outcome != -EREMOTEIO;
+        q->call_slot = sd_bus_slot_unref(q->call_slot);
+        q->resolve_slot = sd_bus_slot_unref(q->resolve_slot);
+        if (q->refused)
+                pmd_result_free(&q->result);
+        if (!q->waited_for)
+                LIST_APPEND(requests, c->completed, q);
+        if (!anyone_calling(c))
+                drop_early(c);
+}
+
+static void request_fail(Request *q, int error) {
+        request_end(q, error_from_errno(q->connection, error, &q->error));
+}
+
+static int result_add_failure(pmd_result *result, uint32_t id, const char *name, const char *message) {
+        pmd_failure *f;
+
+        f = reallocarray(result->failures, result->n_failures + 1, sizeof(pmd_failure));
+        if (!f)
+                return -ENOMEM;
+        result->failures = f;
+
+        f += result->n_failures;
+        *f = (pmd_failure) { .process_id = id, .error_name = strdup(name), .message = strdup(message) };
+        if (!f->error_name || !f->message) {
+                free(f->error_name);
+                free(f->message);
+                return -ENOMEM;
+        }
+
+        result->n_failures++;
+        return 0;
+}
+
+static int read_failures(sd_bus_message *m, pmd_result *result) {
+        const char *name, *message;
+        uint32_t id;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "(uss)");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_read(m, "(uss)", &id, &name, &message)) > 0) {
+                r = result_add_failure(result, id, name, message);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
+static bool request_forget_job(Request *q, uint32_t id) {
+        for (size_t i = 0; i < q->n_jobs; i++)
+                if (q->jobs[i] == id) {
+                        q->jobs[i] = q->jobs[--q->n_jobs];
+                        return true;
+                }
+        return false;
+}
+
+/* Takes note of the end of a job, if it is one of ours. */
+static int request_take_job(Request *q, sd_bus_message *m) {
+        const char *verb, *app, *result;
+        uint32_t id;
+        int r;
+
+        if (!streq_ptr(sd_bus_message_get_sender(m), q->pmd))
+                return 0;
+
+        r = sd_bus_message_rewind(m, true);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(m, "usss", &id, &verb, &app, &result);
+        if (r < 0)
+                return r;
+        if (!request_forget_job(q, id))
+                return 0;
+
+        if (streq(result, "canceled"))
+                q->result.canceled = true;
+        if (!streq(result, "done"))
+                q->failed = true;
+        return read_failures(m, &q->result);
+}
+
+static void request_end_if_done(Request *q) {
+        if (!q->calling && q->n_jobs == 0)
+                request_end(q, q->failed ? -EREMOTEIO : 0);
+}
+
+static int keep_early(pmd_connection *c, sd_bus_message *m) {
+        if (c->n_early >= EARLY_MAX)
+                return -ENOBUFS;
+        if (!GREEDY_REALLOC(c->early, c->n_early_allocated, c->n_early + 1))
+                return -ENOMEM;
+        c->early[c->n_early++] = sd_bus_message_ref(m);
+        return 0;
+}
+
+static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
+        pmd_connection *c = ASSERT_PTR(userdata);
+        int r, kept = 0;
+
+        if (anyone_calling(c))
+                kept = keep_early(c, m);
+
+        LIST_FOREACH_SAFE(requests, q, c->requests) {
+                /* Who cannot be told that his job has ended must not wait for it. */
+                r = q->calling ? kept : request_take_job(q, m);
+                if (r < 0)
+                        request_fail(q, r);
+                else
+                        request_end_if_done(q);
+        }
+        return 0;
+}
+
+static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
+        pmd_connection *c = ASSERT_PTR(userdata);
+
+        LIST_FOREACH_SAFE(requests, q, c->requests)
+                request_fail(q, -ECONNRESET);
+        return 0;
+}
+
+/* A pmd that comes after another does not know its jobs. Calls that it left open are answered by the broker. */
+static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
+        pmd_connection *c = ASSERT_PTR(userdata);
+        const char *name, *before, *after;
+
+        if (sd_bus_message_read(m, "sss", &name, &before, &after) < 0)
+                return 0;
+
+        LIST_FOREACH_SAFE(requests, q, c->requests)
+                if (!q->calling && streq_ptr(q->pmd, before))
+                        request_fail(q, -ECONNRESET);
+        return 0;
+}
+
+/* The broker handles our messages in their order, so the matches are in place before any call that follows. */
+static int watch_jobs(pmd_connection *c) {
+        int r;
+
+        if (c->job_removed_slot)
+                return 0;
+
+        if (!c->disconnected_slot) {
+                r = sd_bus_match_signal_async(c->bus, &c->disconnected_slot, NULL, "/org/freedesktop/DBus/Local",
+                                              "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, c);
+                if (r < 0)
+                        return r;
+        }
+
+        if (c->on_broker && !c->owner_slot) {
+                r = sd_bus_add_match_async(c->bus, &c->owner_slot,
+                                           "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                                           "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" PMD_BUS_NAME "'",
+                                           on_owner_changed, NULL, c);
+                if (r < 0)
+                        return r;
+        }
+
+        return sd_bus_match_signal_async(c->bus, &c->job_removed_slot, c->on_broker ? PMD_BUS_NAME : NULL, PMD_PATH,
+                                         PMD_INTERFACE_MANAGER, "JobRemoved", on_job_removed, NULL, c);
+}
+
+static int read_start_app_reply(Request *q, sd_bus_message *m) {
+        const char *app;
+        uint32_t job;
+        int r;
+
+        r = sd_bus_message_read(m, "uo", &job, &app);
+        if (r < 0)
+                return r;
+        q->jobs = new(uint32_t, 1);
+        if (!q->jobs)
+                return -ENOMEM;
+        q->jobs[q->n_jobs++] = job;
+        return message_read_ids(m, &q->result.process_ids, &q->result.n_processes);
+}
+
+static int request_take_reply(Request *q, sd_bus_message *m) {
+        const char *sender = sd_bus_message_get_sender(m);
+        pmd_connection *c = q->connection;
+        int r;
+
+        r = free_and_strdup(&q->pmd, sender);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_has_signature(m, "au") > 0 ?
+                message_read_ids(m, &q->jobs, &q->n_jobs) :
+                read_start_app_reply(q, m);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < c->n_early && q->n_jobs > 0; i++) {
+                r = request_take_job(q, c->early[i]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
+        Request *q = ASSERT_PTR(userdata);
+        const sd_bus_error *e = sd_bus_message_get_error(m);
+        int r;
+
+        if (e) {
+                request_end(q, error_from_bus(q->connection, e, &q->error));
+                return 0;
+        }
+
+        r = request_take_reply(q, m);
+        if (r < 0) {
+                request_fail(q, r);
+                return 0;
+        }
+
+        q->calling = false;
+        if (!anyone_calling(q->connection))
+                drop_early(q->connection);
+        request_end_if_done(q);
+        return 0;
+}
+
+/* The answer to ResolveTargets(); an error needs no care, the request itself meets the same. */
+static int on_resolved(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
+        Request *q = ASSERT_PTR(userdata);
+        const char *name, *object;
+        size_t n_allocated = 0;
+        uint32_t id;
+
+        if (sd_bus_message_get_error(m) || sd_bus_message_enter_container(m, 'a', "(uso)") < 0)
+                return 0;
+
+        while (sd_bus_message_read(m, "(uso)", &id, &name, &object) > 0) {
+                if (!GREEDY_REALLOC(q->result.process_ids, n_allocated, q->result.n_processes + 1))
+                        return 0;
+                q->result.process_ids[q->result.n_processes++] = id;
+        }
+        return 0;
+}
+
+static int request_send(Request *q, sd_bus_message *m) {
+        int r;
+
+        r = watch_jobs(q->connection);
+        if (r < 0)
+                return r;
+        r = sd_bus_call_async(q->connection->bus, &q->call_slot, m, on_reply, q, q->connection->timeout_usec);
+        if (r < 0)
+                return r;
+        q->calling = true;
+        return 0;
+}
+
+static int send_start_app(Request *q, const pmd_definition *d, bool force, pmd_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        pmd_connection *c = q->connection;
+        int r;
+
+        r = connection_new_call(c, PMD_INTERFACE_MANAGER, "StartApp", &m);
+        if (r < 0)
+                return error_from_errno(c, r, reterr);
+        r = message_append_definition(m, d, reterr);
+        if (r < 0)
+                return r;
+
+        r = force ? sd_bus_message_append(m, "a{sv}", 1, "force", "b", 1) : sd_bus_message_append(m, "a{sv}", 0);
+        if (r >= 0)
+                r = request_send(q, m);
+        return r < 0 ? error_from_errno(c, r, reterr) : 0;
+}
+
+/* Asks which processes the targets mean; sent before the request, it is answered before anything is deleted. */
+static int send_resolve(Request *q, char *const *targets) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        pmd_connection *c = q->connection;
+        int r;
+
+        r = connection_new_call(c, PMD_INTERFACE_MANAGER, "ResolveTargets", &m);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_strv(m, (char **) targets);
+        if (r < 0)
+                return r;
+        return sd_bus_call_async(c->bus, &q->resolve_slot, m, on_resolved, q, c->timeout_usec);
+}
+
+static const char *verb_to_member(pmd_verb verb) {
+        switch (verb) {
+        case PMD_START:
+                return "Start";
+        case PMD_STOP:
+                return "Stop";
+        case PMD_RESTART:
+                return "Restart";
+        case PMD_DELETE:
+                return "Delete";
+        default:
+                return NULL;
+        }
+}
+
+static int send_verb(Request *q, pmd_verb verb, char *const *targets, pmd_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        const char *member = verb_to_member(verb);
+        pmd_connection *c = q->connection;
+        int r;
+
+        if (!member)
+                return error_set(reterr, EINVAL, SD_BUS_ERROR_INVALID_ARGS, "There is no request %d.", (int) verb);
+
+        r = connection_new_call(c, PMD_INTERFACE_MANAGER, member, &m);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(m, (char **) targets);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "a{sv}", 0);
+        if (r >= 0)
+                r = send_resolve(q, targets);
+        if (r >= 0)
+                r = request_send(q, m);
+        return r < 0 ? error_from_errno(c, r, reterr) : 0;
+}
+
+_public_ int pmd_start_app_async(pmd_connection *c, const pmd_definition *d, bool force, pmd_done_t done, void *userdata) {
+        _cleanup_(request_freep) Request *q = NULL;
+        int r;
+
+        r = request_new(c, &q);
+        if (r < 0)
+                return r;
+        q->done = done;
+        q->userdata = userdata;
+
+        r = send_start_app(q, d, force, NULL);
+        if (r < 0)
+                return r;
+        TAKE_PTR(q);
+        return 0;
+}
+
+_public_ int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_done_t done, void *userdata) {
+        _cleanup_(request_freep) Request *q = NULL;
+        int r;
+
+        r = request_new(c, &q);
+        if (r < 0)
+                return r;
+        q->done = done;
+        q->userdata = userdata;
+
+        r = send_verb(q, verb, targets, NULL);
+        if (r < 0)
+                return r;
+        TAKE_PTR(q);
+        return 0;
+}
+
+static int request_wait(Request *q, pmd_result *ret, pmd_error *reterr) {
+        int r;
+
+        while (!q->ended) {
+                r = bus_process_or_wait(q->connection->bus, USEC_INFINITY);
+                if (r < 0 && !q->ended)
+                        request_fail(q, r);
+        }
+
+        if (q->refused && reterr) {
+                pmd_error_free(reterr);
+                *reterr = TAKE_GENERIC(q->error, (pmd_error) {});
+        }
+        if (!q->refused && ret)
+                *ret = TAKE_GENERIC(q->result, (pmd_result) {});
+        return q->outcome;
+}
+
+_public_ int pmd_start_app(pmd_connection *c, const pmd_definition *d, bool force, pmd_result *ret, pmd_error *reterr) {
+        _cleanup_(request_freep) Request *q = NULL;
+        int r;
+
+        r = request_new(c, &q);
+        if (r < 0)
+                return error_from_errno(c, r, reterr);
+        q->waited_for = true;
+
+        r = send_start_app(q, d, force, reterr);
+        return r < 0 ? r : request_wait(q, ret, reterr);
+}
+
+_public_ int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_result *ret, pmd_error *reterr) {
+        _cleanup_(request_freep) Request *q = NULL;
+        int r;
+
+        r = request_new(c, &q);
+        if (r < 0)
+                return error_from_errno(c, r, reterr);
+        q->waited_for = true;
+
+        r = send_verb(q, verb, targets, reterr);
+        return r < 0 ? r : request_wait(q, ret, reterr);
+}
+
+bool connection_dispatch_completed(pmd_connection *c) {
+        Request *q = c->completed;
+        pmd_result result;
+        pmd_error error;
+        pmd_done_t done;
+        void *userdata;
+        bool refused;
+        int outcome;
+
+        if (!q)
+                return false;
+
+        /* done() may close the connection, so the request is taken apart before. */
+        done = q->done;
+        userdata = q->userdata;
+        outcome = q->outcome;
+        refused = q->refused;
+        result = TAKE_GENERIC(q->result, (pmd_result) {});
+        error = TAKE_GENERIC(q->error, (pmd_error) {});
+        request_free(q);
+
+        if (done)
+                done(c, outcome, &result, refused ? &error : NULL, userdata);
+
+        pmd_result_free(&result);
+        pmd_error_free(&error);
+        return true;
+}
+
+void connection_drop_requests(pmd_connection *c) {
+        while (c->requests)
+                request_free(c->requests);
+        while (c->completed)
+                request_free(c->completed);
+        drop_early(c);
+        c->early = mfree(c->early);
+        c->n_early_allocated = 0;
+}
