@@ -96,14 +96,15 @@ check_no_output() { # NAME EXTENDED_REGEX COMMAND…
 $output"
 }
 
+# An empty value is never what was expected.
 check_equal() { # NAME EXPECTED VALUE
-        [ "$2" = "$3" ]
+        [ -n "$2" ] && [ "$2" = "$3" ]
         result $? "$1" "expected '$2', is '$3'"
 }
 
 check_differ() { # NAME A B
-        [ "$2" != "$3" ]
-        result $? "$1" "both are '$2'"
+        [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]
+        result $? "$1" "expected two values, got '$2' and '$3'"
 }
 
 # Repeats the command until it succeeds. The patience is only for slow machines.

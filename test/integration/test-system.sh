@@ -1,0 +1,149 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The system's pmd as systemctl, systemd-cgls, busctl and journalctl see it.
+
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+APPS=/run/test/apps
+
+property() { # ID PROPERTY
+        run busctl get-property org.pmd1 "/org/pmd1/process/$1" org.pmd1.Process "$2" | cut -d' ' -f2- | tr -d '"'
+}
+
+number_of_processes() { # PATTERN
+        enter pgrep -cf -- "$1"
+}
+
+container_boot
+add_user
+check_output "the machine is up" '^running$' enter systemctl is-system-running
+
+# ---- activation ----
+
+check_output "pmd does not run before it is needed" '^inactive$' enter systemctl is-active pmd.service
+check_output "a call on the bus starts it" '^s "pong"$' run busctl call org.pmd1 /org/pmd1 org.pmd1.Manager Ping
+check_output "as its unit" '^active$' enter systemctl is-active pmd.service
+check_output "Scope" '^s "system"$' run busctl get-property org.pmd1 /org/pmd1 org.pmd1.Manager Scope
+check_output "Runner" '^s "scope"$' run busctl get-property org.pmd1 /org/pmd1 org.pmd1.Manager Runner
+check_output "LogTarget" '^s "journal"$' run busctl get-property org.pmd1 /org/pmd1 org.pmd1.Manager LogTarget
+check "systemctl stop pmd" enter systemctl stop pmd.service
+check_output "which ends well" '^Result=success$' enter systemctl show -p Result pmd.service
+check "pmctl list starts it too" run pmctl list
+check_output "as its unit" '^active$' enter systemctl is-active pmd.service
+
+# ---- start ----
+
+check_output "pmctl start" 'api' run pmctl start $APPS/sleeper.sh --name api
+check_output "the process is online" '^online$' property 0 Status
+unit=$(property 0 Unit)
+cgroup=$(property 0 ControlGroup)
+pid=$(property 0 PID)
+[ -n "$unit" ] && [ -n "$pid" ] || bail_out "no process to look at"
+check_output "it has a scope named after it" '^pm-api-0-[0-9]+\.scope$' echo "$unit"
+check_equal "in the slice of the app" "/pm.slice/pm-api.slice/$unit" "$cgroup"
+check_output "which the service manager knows" '^active$' enter systemctl is-active "$unit"
+check_output "and places there" '^Slice=pm-api.slice$' enter systemctl show -p Slice "$unit"
+check_output "systemctl status shows the process" 'sleep infinity' enter systemctl status "$unit"
+check_output "systemd-cgls shows the tree" "$unit" enter systemd-cgls --no-pager --unit pm.slice
+check_output "the process is in that cgroup" "^0::$cgroup$" enter cat "/proc/$pid/cgroup"
+check_equal "InvocationID" "$(enter systemctl show -p InvocationID --value "$unit")" "$(property 0 InvocationID)"
+check_output "and in its environment" "^INVOCATION_ID=$(property 0 InvocationID)$" enter sh -c "tr '\\0' '\\n' </proc/$pid/environ"
+check_output "an operator's signals are the app's" '^KillSignal=2$' enter systemctl show -p KillSignal "$unit"
+check_output "the scope is stopped before pmd" '^After=.*pmd\.service' enter systemctl show -p After "$unit"
+
+# ---- the bus ----
+
+for i in Manager App Process; do
+        case $i in
+        Manager) object=/org/pmd1 ;;
+        App) object=/org/pmd1/app/api ;;
+        Process) object=/org/pmd1/process/0 ;;
+        esac
+        check_output "busctl introspect: $i" "^org.pmd1.$i +interface" run busctl introspect --no-pager org.pmd1 $object
+done
+check_output "busctl tree" '/org/pmd1/process/0' run busctl tree --list org.pmd1
+check_output "ObjectManager" 'org.pmd1.Process' run busctl call org.pmd1 /org/pmd1 org.freedesktop.DBus.ObjectManager GetManagedObjects
+check_output "Name" '^s "api"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Name
+check_output "MemoryCurrent" '^t [1-9][0-9]*$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process MemoryCurrent
+check_output "CPUUsageNSec" '^t [1-9][0-9]*$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process CPUUsageNSec
+check_output "TasksCurrent" '^t 1$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process TasksCurrent
+check_output "NRestarts" '^u 0$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process NRestarts
+
+# ---- the journal ----
+
+fields() { # STREAM
+        enter journalctl --sync
+        enter journalctl -o export PM_APP=api "PM_STREAM=$1" --no-pager
+}
+
+eventually_output 'sleeper is up' fields out
+for f in 'MESSAGE=sleeper is up' PM_APP=api PM_ID=0 PM_INSTANCE=0 PM_NAMESPACE=default PM_STREAM=out SYSLOG_IDENTIFIER=api PRIORITY=6 \
+        "OBJECT_PID=$pid" "OBJECT_SYSTEMD_UNIT=$unit"; do
+        check_output "the journal has ${f%%=*}" "^$f$" fields out
+done
+eventually_output 'sleeper complains' fields err
+check_output "and standard error" '^MESSAGE=sleeper complains$' fields err
+check_output "journalctl -u shows the line" 'sleeper is up' enter journalctl --no-pager -u "$unit"
+
+# ---- crash, restart ----
+
+check "kill the main process" enter kill -KILL "$pid"
+check "it is restarted" eventually_output '^1$' property 0 NRestarts
+check "and online again" eventually_output '^online$' property 0 Status
+check_differ "in a scope of its own" "$unit" "$(property 0 Unit)"
+check_differ "with an invocation of its own" "$(property 0 InvocationID)" "$(enter systemctl show -p InvocationID --value "$unit")"
+check_output "the old scope is gone" 'LoadState=not-found' enter systemctl show -p LoadState "$unit"
+check_output "why is told" '^\(iis\) -1 9 "signal"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process LastExit
+
+# ---- stopped by an operator ----
+
+unit=$(property 0 Unit)
+check "systemctl stop of the scope" enter systemctl stop "$unit"
+check "the process is gone from it" eventually_output 'LoadState=not-found' enter systemctl show -p LoadState "$unit"
+
+# ---- stop ----
+
+check "start an app that leaves a daemon behind" run pmctl start $APPS/daemonizer.sh --name leaver
+check "which comes up" eventually_output '^1$' number_of_processes '[s]leep 987654'
+unit=$(enter systemctl list-units --no-legend --plain 'pm-leaver-*.scope' | cut -d' ' -f1)
+check "pmctl stop" run pmctl stop leaver
+check_output "nothing of it is left" '^0$' number_of_processes '[s]leep 987654'
+check "nor its scope" eventually_output 'LoadState=not-found' enter systemctl show -p LoadState "$unit"
+
+# ---- a stranger ----
+
+enter systemctl stop polkit.service
+check_output "others may look" '^s "api"$' run_as_user busctl --system get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Name
+check_output "but polkit refuses a stop" '[Aa]uthori[sz]ation|[Aa]ccess denied' \
+        run_as_user busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
+check_fails "with an exit code" run_as_user busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
+check_output "polkit was asked" '^active$' enter systemctl is-active polkit.service
+check_output "Exit is refused" '[Aa]uthori[sz]ation|[Aa]ccess denied' run_as_user busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager Exit
+check_output "and the environment" '[Aa]uthori[sz]ation|[Aa]ccess denied' \
+        run_as_user busctl --system call org.pmd1 /org/pmd1/process/0 org.pmd1.Process GetEnvironment
+check_output "pmctl --system says why" '[Aa]uthori[sz]ation|[Aa]ccess denied' run_as_user pmctl --system stop api
+check_fails "with an exit code" run_as_user pmctl --system stop api
+check_fails "the socket is not theirs" run_as_user cat /run/pmd/pmd.sock
+enter systemctl mask --runtime --now polkit.service
+check_output "without polkit it is refused too" 'polkit' \
+        run_as_user busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
+enter systemctl unmask --runtime polkit.service
+check_output "root may" '^au' run busctl call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
+
+# ---- delete ----
+
+check "pmctl delete all" run pmctl delete all
+check "leaves no unit behind" eventually_output '^0 loaded units' enter systemctl list-units --all 'pm-*'
+check_output "and no object" '^u 0$' run busctl get-property org.pmd1 /org/pmd1 org.pmd1.Manager NProcesses
+check_output "nor a failed unit" '^0 loaded units' enter systemctl list-units --failed
+
+# ---- the end of pmd ----
+
+check "start once more" run pmctl start $APPS/sleeper.sh --name last
+check "systemctl stop pmd" enter systemctl stop pmd.service
+check_output "which ends well" '^Result=success$' enter systemctl show -p Result pmd.service
+check "and takes its apps along" eventually_output '^0 loaded units' enter systemctl list-units --all 'pm-*'
+
+done_testing
