@@ -126,6 +126,7 @@ static void forget_shell(AppConfig *c) {
 static int finish_shell(AppConfig *c, char **reterr) {
         _cleanup_strv_free_ char **args = NULL;
         _cleanup_free_ char *shell = NULL;
+        size_t n;
         int r;
 
         r = find_in_path(c, "bash", &shell);
@@ -136,13 +137,20 @@ static int finish_shell(AppConfig *c, char **reterr) {
         if (r < 0)
                 return config_fault(reterr, r, "Interpreter sh is NOT AVAILABLE in PATH. (type 'which sh' to double check.)");
 
-        if (strv_extend(&args, "-c") < 0 || strv_extend(&args, c->script) < 0)
+        n = strv_length(c->args);
+        args = new0(char *, n + 3);
+        if (!args)
                 return -ENOMEM;
-        STRV_FOREACH(a, c->args)
-                if (strv_extend(&args, *a) < 0)
-                        return -ENOMEM;
+        args[0] = strdup("-c");
+        if (!args[0])
+                return -ENOMEM;
+        args[1] = strdup(c->script);
+        if (!args[1])
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                args[i + 2] = TAKE_PTR(c->args[i]);
 
-        strv_free(c->args);
+        free(c->args);
         c->args = TAKE_PTR(args);
         c->shell = true;
 

@@ -433,6 +433,8 @@ static int set_exit_codes(const AppOption *o, void *field, json_object *value, c
         }
 
         n = json_object_array_length(array);
+        if (n > o->max + 1)
+                return config_fault(reterr, -ERANGE, "%s: there are more than there can be", o->key);
         codes = new(int, n);
         if (!codes)
                 return -ENOMEM;

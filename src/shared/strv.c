@@ -97,14 +97,19 @@ char *strv_join(char *const *l, const char *separator) {
 
 char **strv_split(const char *s, const char *separators) {
         _cleanup_strv_free_ char **l = new0(char *, 1);
+        size_t n = 0, allocated = 1;
 
         if (!l)
                 return NULL;
 
-        for (size_t n; *(s += strspn(s, separators)); s += n) {
-                n = strcspn(s, separators);
-                if (strv_consume(&l, strndup(s, n)) < 0)
+        for (size_t k; *(s += strspn(s, separators)); s += k) {
+                k = strcspn(s, separators);
+                if (!GREEDY_REALLOC(l, allocated, n + 2))
                         return NULL;
+                l[n] = strndup(s, k);
+                if (!l[n])
+                        return NULL;
+                l[++n] = NULL;
         }
 
         return TAKE_PTR(l);

@@ -300,6 +300,23 @@ TEST(env_of_array) {
         ASSERT_STREQ(strv_env_get(c->env, "B"), "=");
 }
 
+TEST(too_many_exit_codes) {
+        _cleanup_app_config_unref_ AppConfig *c = config_new();
+        _cleanup_json_ json_object *array = json_object_new_array();
+        _cleanup_free_ char *err = NULL;
+
+        for (int i = 0; i < 256; i++)
+                ASSERT_OK(json_object_array_add(array, json_object_new_int(i)));
+        ASSERT_OK(app_config_set(c, "stop_exit_codes", array, NULL));
+        ASSERT_EQ(c->n_stop_exit_codes, 256);
+        ASSERT_EQ(c->stop_exit_codes[255], 255);
+
+        ASSERT_OK(json_object_array_add(array, json_object_new_int(0)));
+        ASSERT_EQ(app_config_set(c, "stop_exit_codes", array, &err), -ERANGE);
+        ASSERT_STREQ(err, "stop_exit_codes: there are more than there can be");
+        ASSERT_EQ(c->n_stop_exit_codes, 256);
+}
+
 TEST(set_all) {
         _cleanup_json_ json_object *good = json_tokener_parse("{\"name\":\"a\",\"maxRestarts\":3}"),
                                    *bad = json_tokener_parse("{\"name\":[],\"kill_timeout\":7,\"foo\":1,\"min_uptime\":1}"),
