@@ -8,14 +8,14 @@
 # The root is this machine's, with /usr from an overlay of the installed tree over the host's, and with fresh /etc, /var and
 # /run. Nothing of the host is written to.
 #
-# BUILD  the meson build directory (default: build in the source tree)
-# KEEP   if set, the journal of the container is printed at the end even if all went well
+# Argument: the meson build directory (default: $BUILD, or build in the source tree)
+# KEEP, if set: the journal of the container is printed at the end even if all went well
 
 set -u -o pipefail
 
 TEST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SOURCE_DIR=$(cd "$TEST_DIR/../.." && pwd)
-BUILD=${BUILD:-$SOURCE_DIR/build}
+BUILD=$(realpath "${1:-${BUILD:-$SOURCE_DIR/build}}")
 TEST_NAME=$(basename "$0" .sh)
 MACHINE=pmd-$TEST_NAME-$$
 

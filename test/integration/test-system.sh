@@ -12,6 +12,12 @@ property() { # ID PROPERTY
         run busctl get-property org.pmd1 "/org/pmd1/process/$1" org.pmd1.Process "$2" | cut -d' ' -f2- | tr -d '"'
 }
 
+invocation_id() { # ID
+        local bytes
+        read -ra bytes < <(run busctl get-property org.pmd1 "/org/pmd1/process/$1" org.pmd1.Process InvocationID)
+        printf '%02x' "${bytes[@]:2}"
+}
+
 number_of_processes() { # PATTERN
         enter pgrep -cf -- "$1"
 }
@@ -48,8 +54,8 @@ check_output "and places there" '^Slice=pm-api.slice$' enter systemctl show -p S
 check_output "systemctl status shows the process" 'sleep infinity' enter systemctl status "$unit"
 check_output "systemd-cgls shows the tree" "$unit" enter systemd-cgls --no-pager --unit pm.slice
 check_output "the process is in that cgroup" "^0::$cgroup$" enter cat "/proc/$pid/cgroup"
-check_equal "InvocationID" "$(enter systemctl show -p InvocationID --value "$unit")" "$(property 0 InvocationID)"
-check_output "and in its environment" "^INVOCATION_ID=$(property 0 InvocationID)$" enter sh -c "tr '\\0' '\\n' </proc/$pid/environ"
+check_equal "InvocationID" "$(enter systemctl show -p InvocationID --value "$unit")" "$(invocation_id 0)"
+check_output "and in its environment" "^INVOCATION_ID=$(invocation_id 0)$" enter sh -c "tr '\\0' '\\n' </proc/$pid/environ"
 check_output "an operator's signals are the app's" '^KillSignal=2$' enter systemctl show -p KillSignal "$unit"
 check_output "the scope is stopped before pmd" '^After=.*pmd\.service' enter systemctl show -p After "$unit"
 
@@ -93,7 +99,7 @@ check "kill the main process" enter kill -KILL "$pid"
 check "it is restarted" eventually_output '^1$' property 0 NRestarts
 check "and online again" eventually_output '^online$' property 0 Status
 check_differ "in a scope of its own" "$unit" "$(property 0 Unit)"
-check_differ "with an invocation of its own" "$(property 0 InvocationID)" "$(enter systemctl show -p InvocationID --value "$unit")"
+check_differ "with an invocation of its own" "$(invocation_id 0)" "$(enter systemctl show -p InvocationID --value "$unit")"
 check_output "the old scope is gone" 'LoadState=not-found' enter systemctl show -p LoadState "$unit"
 check_output "why is told" '^\(iis\) -1 9 "signal"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process LastExit
 

@@ -12,6 +12,12 @@ property() { # ID PROPERTY
         run_as_user busctl --user get-property org.pmd1 "/org/pmd1/process/$1" org.pmd1.Process "$2" | cut -d' ' -f2- | tr -d '"'
 }
 
+invocation_id() { # ID
+        local bytes
+        read -ra bytes < <(run_as_user busctl --user get-property org.pmd1 "/org/pmd1/process/$1" org.pmd1.Process InvocationID)
+        printf '%02x' "${bytes[@]:2}"
+}
+
 number_of_processes() { # PATTERN
         enter pgrep -cf -- "$1"
 }
@@ -44,7 +50,7 @@ check_output "in the slice of the app" "^/user\.slice/.*/app\.slice/app-pm\.slic
 check_output "which the service manager knows" '^active$' run_as_user systemctl --user is-active "$unit"
 check_output "the process is in that cgroup" "/$unit$" enter cat "/proc/$pid/cgroup"
 check_output "and is the user's" "^$TEST_USER$" enter ps -o user= -p "$pid"
-check_equal "InvocationID" "$(run_as_user systemctl --user show -p InvocationID --value "$unit")" "$(property 0 InvocationID)"
+check_equal "InvocationID" "$(run_as_user systemctl --user show -p InvocationID --value "$unit")" "$(invocation_id 0)"
 check_output "busctl introspect" '^org.pmd1.Process +interface' run_as_user busctl --user introspect --no-pager org.pmd1 /org/pmd1/process/0
 check_output "MemoryCurrent" '^t [1-9][0-9]*$' run_as_user busctl --user get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process MemoryCurrent
 check_output "CPUUsageNSec" '^t [1-9][0-9]*$' run_as_user busctl --user get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process CPUUsageNSec
