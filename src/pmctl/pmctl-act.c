@@ -50,11 +50,11 @@ static int announce_targets(const Options *o, pmd_connection *c, const char *act
                 int r;
 
                 r = fetch_processes(o, c, TARGET(*t), 0, &l);
-                if (r == EXIT_CODE_OK && l.n == 0 && streq(*t, "all")) {
+                if (r == EXIT_CODE_NO_SUCH_APP && streq(*t, "all")) {
                         message_warn(o, "No process found");
                         return EXIT_CODE_FAILED;
                 }
-                if (r == EXIT_CODE_NO_SUCH_APP || (r == EXIT_CODE_OK && l.n == 0))
+                if (r == EXIT_CODE_NO_SUCH_APP)
                         return report_no_such_target(o, *t);
                 if (r != EXIT_CODE_OK)
                         return r;

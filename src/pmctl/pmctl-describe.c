@@ -148,7 +148,7 @@ static int describe_target(const Options *o, pmd_connection *c, const char *targ
         int r;
 
         r = fetch_processes(o, c, TARGET(target), FETCH_ENVIRONMENT_IF_ALLOWED, &l);
-        if (r == EXIT_CODE_NO_SUCH_APP || (r == EXIT_CODE_OK && l.n == 0)) {
+        if (r == EXIT_CODE_NO_SUCH_APP) {
                 message_warn(o, "%s doesn't exist", strempty(escaped));
                 return EXIT_CODE_NO_SUCH_APP;
         }

@@ -482,7 +482,7 @@ int verb_env(int argc, char *argv[], const Options *o) {
         if (r != EXIT_CODE_OK)
                 return r;
         r = fetch_processes(o, c, TARGET(argv[1]), PMD_LIST_ENVIRONMENT, &l);
-        if (r == EXIT_CODE_NO_SUCH_APP || (r == EXIT_CODE_OK && l.n == 0)) {
+        if (r == EXIT_CODE_NO_SUCH_APP) {
                 message_error(o, "Modules with id %s not found", strempty(target));
                 return EXIT_CODE_NO_SUCH_APP;
         }

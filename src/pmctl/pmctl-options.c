@@ -62,8 +62,11 @@ static const CliOption *cli_option_by_letter(char letter) {
         return NULL;
 }
 
+/* --force is ours; --user is both, see parse_long(). */
 static bool is_app_flag(const AppOption *option) {
-        return option->cli && !cli_option_find(option->cli, strlen(option->cli));
+        const CliOption *own = option->cli ? cli_option_find(option->cli, strlen(option->cli)) : NULL;
+
+        return option->cli && (!own || own->id == OPTION_ID_USER);
 }
 
 const AppOption *app_flag_at(size_t n) {

@@ -7,6 +7,7 @@
 #include "pmctl/pmctl-util.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
+#include "shared/strv.h"
 #include "shared/time-util.h"
 
 static const char *const color_table[_COLOR_MAX] = {
@@ -156,6 +157,8 @@ int fetch_processes(const Options *o, pmd_connection *c, char *const *targets, u
                 return code;
         }
 
+        if (l.n == 0 && !strv_isempty(targets))
+                return EXIT_CODE_NO_SUCH_APP;
         if (l.n > 1)
                 qsort(l.items, l.n, sizeof *l.items, compare_ids);
         *ret = l;
