@@ -15,7 +15,8 @@
 #include "shared/strv.h"
 
 /* Makes a path of the definition absolute; a leading "~" is the home directory of its environment. */
-static int resolve_path(const AppConfig *c, const char *base, const char *key, const char *path, char **ret, char **reterr) {
+static int resolve_path(
+                const AppConfig *c, const char *base, const char *key, const char *path, char **ret, char **reterr) {
         _cleanup_free_ char *expanded = NULL;
         const char *home;
         char *p;
@@ -23,7 +24,8 @@ static int resolve_path(const AppConfig *c, const char *base, const char *key, c
         if (path[0] == '~' && IN_SET(path[1], 0, '/')) {
                 home = strv_env_get(c->env, "HOME");
                 if (!home || !path_is_absolute(home))
-                        return config_fault(reterr, -EINVAL, "%s: '~' is the home directory, but HOME is not in the environment", key);
+                        return config_fault(reterr, -EINVAL,
+                                            "%s: '~' is the home directory, but HOME is not in the environment", key);
                 expanded = strjoin(home, path + 1);
                 if (!expanded)
                         return -ENOMEM;
@@ -83,7 +85,8 @@ static int finish_cwd(AppConfig *c, const char *base, char **reterr) {
                 return r;
 
         if (stat(cwd, &st) < 0)
-                return config_fault(reterr, -errno, "cwd: '%s' cannot be used: %m. Create it, or give another directory with --cwd", cwd);
+                return config_fault(reterr, -errno,
+                                    "cwd: '%s' cannot be used: %m. Create it, or give another directory with --cwd", cwd);
         if (!S_ISDIR(st.st_mode))
                 return config_fault(reterr, -ENOTDIR, "cwd: '%s' is not a directory. Give another one with --cwd", cwd);
 
@@ -92,21 +95,14 @@ static int finish_cwd(AppConfig *c, const char *base, char **reterr) {
         return 0;
 }
 
-static int finish_user(const AppConfig *c, char **reterr) {
-        const struct passwd *pw = NULL;
+/* Whether pmd may become that user is seen when it does: this is run by clients too. */
+static int check_user(const AppConfig *c, char **reterr) {
         unsigned id;
 
-        if (c->user) {
-                pw = safe_atou(c->user, &id) >= 0 ? getpwuid(id) : getpwnam(c->user);
-                if (!pw)
-                        return config_fault(reterr, -EINVAL, "user: User %s cannot be found", c->user);
-        }
-
+        if (c->user && !(safe_atou(c->user, &id) >= 0 ? getpwuid(id) : getpwnam(c->user)))
+                return config_fault(reterr, -EINVAL, "user: User %s cannot be found", c->user);
         if (c->group && !(safe_atou(c->group, &id) >= 0 ? getgrgid(id) : getgrnam(c->group)))
                 return config_fault(reterr, -EINVAL, "group: Group %s cannot be found", c->group);
-
-        if (geteuid() != 0 && (c->group || (pw && pw->pw_uid != geteuid())))
-                return config_fault(reterr, -EINVAL, "%s: only root's pmd can run apps as somebody else", c->group ? "group" : "user");
         return 0;
 }
 
@@ -167,7 +163,9 @@ static int finish_command(AppConfig *c, const char *path, char **reterr) {
         if (r == -ENOMEM)
                 return r;
         if (r == -EACCES)
-                return config_fault(reterr, r, "Script not executable: '%s' is in PATH, but no file of this name there may be executed", c->script);
+                return config_fault(reterr, r,
+                                    "Script not executable: '%s' is in PATH, but no file of this name there may be executed",
+                                    c->script);
         if (r < 0)
                 return config_fault(reterr, -ENOENT, "Script not found: %s", path);
 
@@ -285,7 +283,8 @@ static int finish_interpreter(AppConfig *c, char **reterr) {
         if (r == -EACCES)
                 return config_fault(reterr, r, "Interpreter %s may not be executed. Check its permissions", name);
         if (r < 0)
-                return config_fault(reterr, r, "Interpreter %s is NOT AVAILABLE in PATH. (type 'which %s' to double check.)", name, name);
+                return config_fault(reterr, r, "Interpreter %s is NOT AVAILABLE in PATH. (type 'which %s' to double check.)",
+                                    name, name);
 
         if (derived && name == other) {
                 r = free_and_strdup(&c->interpreter, name);
@@ -432,7 +431,7 @@ int app_config_finish(AppConfig *c, const char *base, char **reterr) {
         if (r < 0)
                 return r;
 
-        r = finish_user(c, reterr);
+        r = check_user(c, reterr);
         if (r < 0)
                 return r;
 

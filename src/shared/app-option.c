@@ -47,7 +47,8 @@ static int fault_value(const AppOption *o, json_object *value, char **reterr, in
         return config_fault(reterr, error, "%s: '%.64s%s' %s", o->key, strempty(s), s && strlen(s) > 64 ? "…" : "", what);
 }
 
-static int fault_range(const AppOption *o, json_object *value, int64_t min, uint64_t max, const char *unit, char **reterr) {
+static int fault_range(
+                const AppOption *o, json_object *value, int64_t min, uint64_t max, const char *unit, char **reterr) {
         char what[128];
 
         (void) snprintf(what, sizeof what, "is out of range, %" PRIi64 " to %" PRIu64 "%s", min, max, unit);
@@ -113,7 +114,8 @@ static int integer_of_json(json_object *value, int64_t *ret) {
         }
 }
 
-static int integer_in_range(const AppOption *o, json_object *value, int64_t min, uint64_t max, int64_t *ret, char **reterr) {
+static int integer_in_range(
+                const AppOption *o, json_object *value, int64_t min, uint64_t max, int64_t *ret, char **reterr) {
         int64_t v;
         int r;
 
@@ -327,7 +329,10 @@ static int set_msec(const AppOption *o, void *field, json_object *value, char **
         int64_t v;
         int r;
 
-        r = json_object_is_type(value, json_type_string) ? msec_of_text(json_object_get_string(value), &v) : integer_of_json(value, &v);
+        if (json_object_is_type(value, json_type_string))
+                r = msec_of_text(json_object_get_string(value), &v);
+        else
+                r = integer_of_json(value, &v);
         if (r == -ENOMEM)
                 return r;
         if (r == -EINVAL)
@@ -374,7 +379,8 @@ static int set_exec_mode(const AppOption *o, void *field, json_object *value, ch
         else if (json_object_is_type(value, json_type_string))
                 m = exec_mode_from_string(json_object_get_string(value));
         if ((int) m < 0)
-                return fault_value(o, value, reterr, -EINVAL, "is no mode: it should be cluster(cluster_mode) or fork(fork_mode) only");
+                return fault_value(o, value, reterr, -EINVAL,
+                                   "is no mode: it should be cluster(cluster_mode) or fork(fork_mode) only");
 
         *(ExecMode *) field = m;
         return 0;
