@@ -12,7 +12,8 @@
 
 /* ---- objects ---- */
 
-int app_bus_find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *reterr) {
+int app_bus_find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found,
+                 sd_bus_error *reterr) {
         Manager *m = ASSERT_PTR(userdata);
         _cleanup_free_ char *name = NULL;
         App *a;
@@ -107,19 +108,23 @@ static int method_get_definition(sd_bus_message *message, void *userdata, sd_bus
 
 /* ---- properties ---- */
 
-static int get_namespace(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *reterr) {
+#define GETTER_PARAMETERS                                                               \
+        sd_bus *bus, const char *path, const char *interface, const char *property,     \
+        sd_bus_message *reply, void *userdata, sd_bus_error *reterr
+
+static int get_namespace(GETTER_PARAMETERS) {
         const App *a = ASSERT_PTR(userdata);
 
         return bus_message_append_text(reply, a->config->name_space);
 }
 
-static int get_exec_mode(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *reterr) {
+static int get_exec_mode(GETTER_PARAMETERS) {
         const App *a = ASSERT_PTR(userdata);
 
         return bus_message_append_text(reply, exec_mode_to_string(a->config->exec_mode));
 }
 
-static int get_processes(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *reterr) {
+static int get_processes(GETTER_PARAMETERS) {
         const App *a = ASSERT_PTR(userdata);
         int r;
 
@@ -136,11 +141,13 @@ static int get_processes(sd_bus *bus, const char *path, const char *interface, c
         return sd_bus_message_close_container(reply);
 }
 
-static int get_job(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *reterr) {
+static int get_job(GETTER_PARAMETERS) {
         const App *a = ASSERT_PTR(userdata);
 
         return sd_bus_message_append(reply, "u", a->job ? a->job->id : 0);
 }
+
+#define ANYONE SD_BUS_VTABLE_UNPRIVILEGED /* sd-bus leaves the check to the handler */
 
 const sd_bus_vtable app_bus_vtable[] = {
         SD_BUS_VTABLE_START(0),
@@ -152,11 +159,15 @@ const sd_bus_vtable app_bus_vtable[] = {
         SD_BUS_PROPERTY("Processes", "ao", get_processes, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Job", "u", get_job, 0, 0),
 
-        SD_BUS_METHOD_WITH_ARGS("Start", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_start, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_stop, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Restart", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_restart, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Delete", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_delete, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("GetDefinition", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sv}", definition), method_get_definition, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Start", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_start, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_stop, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Restart", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_restart, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Delete", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_delete, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("GetDefinition",
+                                SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a{sv}", definition),
+                                method_get_definition,
+                                ANYONE),
 
         SD_BUS_VTABLE_END,
 };

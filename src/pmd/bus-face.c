@@ -38,7 +38,8 @@ static int add_objects(BusFace *f, sd_bus *bus) {
         r = sd_bus_add_node_enumerator(bus, NULL, PMD_PATH_APP, app_bus_enumerate, m);
         if (r < 0)
                 return r;
-        r = sd_bus_add_fallback_vtable(bus, NULL, PMD_PATH_PROCESS, PMD_INTERFACE_PROCESS, process_bus_vtable, process_bus_find, m);
+        r = sd_bus_add_fallback_vtable(bus, NULL, PMD_PATH_PROCESS, PMD_INTERFACE_PROCESS, process_bus_vtable,
+                                       process_bus_find, m);
         if (r < 0)
                 return r;
         return sd_bus_add_node_enumerator(bus, NULL, PMD_PATH_PROCESS, process_bus_enumerate, m);
@@ -233,7 +234,8 @@ static bool peer_is_welcome(BusFace *f, int fd, uid_t *ret) {
                 return false;
         }
         if (ucred.uid != 0 && ucred.uid != f->manager->uid) {
-                log_warning("Refusing a connection of user %u (pid %d) to the private socket.", ucred.uid, (int) ucred.pid);
+                log_warning("Refusing a connection of user %u (pid %d) to the private socket.", ucred.uid,
+                            (int) ucred.pid);
                 return false;
         }
         *ret = ucred.uid;
@@ -280,7 +282,8 @@ static int pause_listening(BusFace *f, int error) {
         if (r < 0)
                 return r;
         f->listen_again_source = sd_event_source_disable_unref(f->listen_again_source);
-        return sd_event_add_time_relative(f->manager->event, &f->listen_again_source, CLOCK_MONOTONIC, USEC_PER_SEC, 0, on_listen_again, f);
+        return sd_event_add_time_relative(f->manager->event, &f->listen_again_source, CLOCK_MONOTONIC, USEC_PER_SEC, 0,
+                                          on_listen_again, f);
 }
 
 static int on_listen(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -337,7 +340,7 @@ static int open_listen_fd(const char *path) {
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return -errno;
-        /* The mode of the socket file, as bind() makes it. The umask is not ours alone to change: there is the log thread. */
+        /* The mode that bind() will make the file with. The umask is not for us to change: the log thread has it too. */
         if (fchmod(fd, 0600) < 0)
                 return -errno;
         if (unlink(path) < 0 && errno != ENOENT)
@@ -389,10 +392,12 @@ static int open_bus(BusFace *f) {
         if (scope == INSTANCE_PRIVATE)
                 return 0;
 
-        r = scope == INSTANCE_SYSTEM ? sd_bus_open_system_with_description(&f->bus, "bus") : sd_bus_open_user_with_description(&f->bus, "bus");
+        r = scope == INSTANCE_SYSTEM ? sd_bus_open_system_with_description(&f->bus, "system") :
+                                       sd_bus_open_user_with_description(&f->bus, "session");
         if (r < 0) {
                 log_full_errno(scope == INSTANCE_SYSTEM ? LOG_WARNING : LOG_INFO, r,
-                               "Cannot reach the %s bus, serving the private socket only: %m", scope == INSTANCE_SYSTEM ? "system" : "session");
+                               "Cannot reach the %s bus, serving the private socket only: %m",
+                               scope == INSTANCE_SYSTEM ? "system" : "session");
                 return 0;
         }
 

@@ -11,15 +11,17 @@
 #include "shared/list.h"
 #include "shared/macro.h"
 
-/* The face of pmd: the connection to the bus, the clients of the private socket, and the same objects on all of them. */
+/* The face of pmd: the connection to the bus, the clients of the private socket, and the same objects on all of
+ * them. */
 
-/* Connects to the system or session bus (none for a private instance), attaches it to the manager's event loop, and prepares the rest. Nothing
- * is served yet, so the manager can make its runner on bus_face_get_bus(). Where no bus can be reached pmd does without: that is
- * logged, not an error. 0 or a negative errno. */
+/* Connects to the system or session bus (none for a private instance), attaches it to the manager's event loop, and
+ * prepares the rest. Nothing is served yet, so the manager can make its runner on bus_face_get_bus(). Where no bus
+ * can be reached pmd does without: that is logged, not an error. 0 or a negative errno. */
 int bus_face_new(Manager *m, BusFace **ret);
 
-/* Serves: registers the objects, asks for the name org.pmd1 and listens on the private socket. The caller holds the lock of the
- * instance; a socket file that is there is stale. If the name turns out to be taken, the event loop ends with -EBUSY. 0 or a negative errno. */
+/* Serves: registers the objects, asks for the name org.pmd1 and listens on the private socket. The caller holds the
+ * lock of the instance; a socket file that is there is stale. If the name turns out to be taken, the event loop ends
+ * with -EBUSY. 0 or a negative errno. */
 int bus_face_start(BusFace *f);
 
 BusFace *bus_face_free(BusFace *f);

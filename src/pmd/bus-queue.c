@@ -169,7 +169,8 @@ void bus_face_process_changed(BusFace *f, Process *p, ProcessField fields) {
 static int send_job_new(sd_bus *bus, void *userdata) {
         const Job *j = ASSERT_PTR(userdata);
 
-        return sd_bus_emit_signal(bus, PMD_PATH, PMD_INTERFACE_MANAGER, "JobNew", "uss", j->id, job_verb_to_string(j->verb), j->app->name);
+        return sd_bus_emit_signal(bus, PMD_PATH, PMD_INTERFACE_MANAGER, "JobNew", "uss", j->id,
+                                  job_verb_to_string(j->verb), j->app->name);
 }
 
 void bus_face_job_new(BusFace *f, const Job *j) {
@@ -205,7 +206,8 @@ static int send_job_removed(sd_bus *bus, void *userdata) {
         r = sd_bus_message_new_signal(bus, &m, PMD_PATH, PMD_INTERFACE_MANAGER, "JobRemoved");
         if (r < 0)
                 return r;
-        r = sd_bus_message_append(m, "usss", j->id, job_verb_to_string(j->verb), j->app->name, job_result_to_string(s->result));
+        r = sd_bus_message_append(m, "usss", j->id, job_verb_to_string(j->verb), j->app->name,
+                                  job_result_to_string(s->result));
         if (r < 0)
                 return r;
         r = sd_bus_message_open_container(m, 'a', "(uss)");

@@ -4,11 +4,11 @@
 #include "pmd/job.h"
 #include "pmd/process.h"
 
-/* What pmd says unasked: signals, to the bus and to every client of the private socket. Nothing here fails towards the caller: a
- * client that cannot be told is closed. All accept f == NULL.
+/* What pmd says unasked: signals, to the bus and to every client of the private socket. Nothing here fails towards
+ * the caller: a client that cannot be told is closed. All accept f == NULL.
  *
- * app_new and process_new come when the object can be found in the manager's registries; process_new announces its app too, if
- * that has not been done. The …_removed come before the object is freed. */
+ * app_new and process_new come when the object can be found in the manager's registries; process_new announces its
+ * app too, if that has not been done. The …_removed come before the object is freed. */
 void bus_face_app_new(BusFace *f, App *a);
 void bus_face_app_removed(BusFace *f, App *a);
 void bus_face_process_new(BusFace *f, Process *p);

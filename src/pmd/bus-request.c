@@ -19,7 +19,8 @@ int bus_request_set_error(sd_bus_error *reterr, int error) {
         case -ESHUTDOWN:
                 return sd_bus_error_set(reterr, PMD_ERROR_EXITING, "pmd is stopping all apps and about to exit.");
         case -EBUSY:
-                return sd_bus_error_set(reterr, PMD_ERROR_TOO_MANY_JOBS, "Too many requests wait for this app already. Try again when some have ended.");
+                return sd_bus_error_set(reterr, PMD_ERROR_TOO_MANY_JOBS,
+                                        "Too many requests wait for this app already. Try again when some have ended.");
         default:
                 return sd_bus_error_set_errno(reterr, error);
         }
@@ -31,7 +32,8 @@ int bus_request_no_such_process(sd_bus_error *reterr, unsigned id) {
 
 /* ---- who asks ---- */
 
-int bus_request_authorize(Manager *m, sd_bus_message *message, const char *action, uid_t *ret_uid, sd_bus_error *reterr) {
+int bus_request_authorize(Manager *m, sd_bus_message *message, const char *action, uid_t *ret_uid,
+                          sd_bus_error *reterr) {
         return bus_polkit_check(m->bus_face->polkit, message, action, NULL, (uid_t) -1, ret_uid, reterr);
 }
 
@@ -53,9 +55,11 @@ static int read_target_strings(sd_bus_message *message, char ***ret, sd_bus_erro
                 return r;
         while ((r = sd_bus_message_read_basic(message, 's', &s)) > 0) {
                 if (n >= TARGETS_MAX)
-                        return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS, "More than %u targets.", TARGETS_MAX);
+                        return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS, "More than %u targets.",
+                                                 TARGETS_MAX);
                 if (strlen(s) > TARGET_LENGTH_MAX)
-                        return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS, "A target is longer than %u bytes.", TARGET_LENGTH_MAX);
+                        return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS, "A target is longer than %u bytes.",
+                                                 TARGET_LENGTH_MAX);
                 if (!GREEDY_REALLOC(targets, allocated, n + 2))
                         return -ENOMEM;
                 targets[n++] = (char *) s;
@@ -71,7 +75,8 @@ static int read_target_strings(sd_bus_message *message, char ***ret, sd_bus_erro
         return 0;
 }
 
-int bus_request_read_targets(Manager *m, sd_bus_message *message, bool none_is_all, Process ***ret, size_t *ret_n, sd_bus_error *reterr) {
+int bus_request_read_targets(Manager *m, sd_bus_message *message, bool none_is_all, Process ***ret, size_t *ret_n,
+                             sd_bus_error *reterr) {
         _cleanup_free_ char **targets = NULL;
         const char *unknown = NULL;
         int r;
@@ -96,13 +101,16 @@ int bus_request_read_targets(Manager *m, sd_bus_message *message, bool none_is_a
 
         r = manager_resolve_targets(m, targets, ret, ret_n, &unknown);
         if (r == -ENOENT)
-                return sd_bus_error_setf(reterr, PMD_ERROR_NO_SUCH_PROCESS, "No process, app or namespace answers to '%s'.", strempty(unknown));
+                return sd_bus_error_setf(reterr, PMD_ERROR_NO_SUCH_PROCESS,
+                                         "No process, app or namespace answers to '%s'.", strempty(unknown));
         if (r == -EINVAL)
-                return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS, "'%s' is no valid regular expression.", strempty(unknown));
+                return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS, "'%s' is no valid regular expression.",
+                                         strempty(unknown));
         return r;
 }
 
-int bus_request_read_options(sd_bus_message *message, const char *const *known, json_object **ret, sd_bus_error *reterr) {
+int bus_request_read_options(sd_bus_message *message, const char *const *known, json_object **ret,
+                             sd_bus_error *reterr) {
         json_object *options;
         int r;
 
@@ -144,7 +152,8 @@ int bus_request_read_signal(sd_bus_message *message, bool *ret_whole_unit, int *
 
 /* ---- what is done ---- */
 
-int bus_request_send_signal(Process *const *processes, size_t n, bool whole_unit, int signo, uint32_t **ret_ids, size_t *ret_n, sd_bus_error *reterr) {
+int bus_request_send_signal(Process *const *processes, size_t n, bool whole_unit, int signo, uint32_t **ret_ids,
+                            size_t *ret_n, sd_bus_error *reterr) {
         _cleanup_free_ uint32_t *ids = NULL;
         size_t n_ids = 0;
         int r, error = 0;
@@ -163,14 +172,16 @@ int bus_request_send_signal(Process *const *processes, size_t n, bool whole_unit
 
         if (n_ids == 0)
                 return error < 0 ? sd_bus_error_set_errno(reterr, error) :
-                                   sd_bus_error_set(reterr, PMD_ERROR_NOT_RUNNING, n == 1 ? "The process does not run." : "None of the processes runs.");
+                       n == 1    ? sd_bus_error_set(reterr, PMD_ERROR_NOT_RUNNING, "The process does not run.") :
+                                   sd_bus_error_set(reterr, PMD_ERROR_NOT_RUNNING, "None of the processes runs.");
 
         *ret_ids = TAKE_PTR(ids);
         *ret_n = n_ids;
         return 0;
 }
 
-int bus_request_reply_job(Manager *m, sd_bus_message *message, JobVerb verb, Process *const *processes, size_t n, sd_bus_error *reterr) {
+int bus_request_reply_job(Manager *m, sd_bus_message *message, JobVerb verb, Process *const *processes, size_t n,
+                          sd_bus_error *reterr) {
         _cleanup_free_ uint32_t *ids = NULL;
         size_t n_ids;
         int r;

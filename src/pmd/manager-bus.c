@@ -42,7 +42,8 @@ static int read_definition(sd_bus_message *message, AppConfig **ret, sd_bus_erro
 
         r = bus_message_read_json_dict(message, &definition);
         if (IN_SET(r, -EINVAL, -E2BIG))
-                return invalid_definition(reterr, -EINVAL, r == -E2BIG ? "The definition is too large, or too deeply nested." : NULL);
+                return invalid_definition(reterr, -EINVAL,
+                                          r == -E2BIG ? "The definition is too large, or too deeply nested." : NULL);
         if (r < 0)
                 return r;
 
@@ -70,9 +71,11 @@ static int set_start_app_error(sd_bus_error *reterr, int error, const AppConfig 
         case -EEXIST:
                 return sd_bus_error_setf(reterr, PMD_ERROR_APP_EXISTS, "There is an app '%s' already.", config->name);
         case -ESRCH:
-                return sd_bus_error_setf(reterr, PMD_ERROR_INVALID_DEFINITION, "user: there is no user '%s'.", strempty(config->user));
+                return sd_bus_error_setf(reterr, PMD_ERROR_INVALID_DEFINITION, "user: there is no user '%s'.",
+                                         strempty(config->user));
         case -ENOENT:
-                return sd_bus_error_setf(reterr, PMD_ERROR_INVALID_DEFINITION, "group: there is no group '%s'.", strempty(config->group));
+                return sd_bus_error_setf(reterr, PMD_ERROR_INVALID_DEFINITION, "group: there is no group '%s'.",
+                                         strempty(config->group));
         default:
                 return bus_request_set_error(reterr, error);
         }
@@ -240,7 +243,8 @@ static int method_resolve_targets(sd_bus_message *message, void *userdata, sd_bu
         for (size_t i = 0; i < n; i++) {
                 char buf[PROCESS_PATH_MAX];
 
-                r = sd_bus_message_append(reply, "(uso)", processes[i]->id, processes[i]->app->name, process_bus_path(processes[i], buf));
+                r = sd_bus_message_append(reply, "(uso)", processes[i]->id, processes[i]->app->name,
+                                          process_bus_path(processes[i], buf));
                 if (r < 0)
                         return r;
         }
@@ -501,6 +505,10 @@ static int method_exit(sd_bus_message *message, void *userdata, sd_bus_error *re
 
 /* ---- properties ---- */
 
+static const char *default_log_target(const Manager *m) {
+        return log_target_to_string(m->log_to_journal ? LOG_TARGET_JOURNAL : LOG_TARGET_FILE);
+}
+
 #define DEFINE_GETTER(name, append)                                                     \
         static int get_##name(sd_bus *bus, const char *path, const char *interface, const char *property, \
                               sd_bus_message *reply, void *userdata, sd_bus_error *reterr) { \
@@ -512,7 +520,7 @@ static int method_exit(sd_bus_message *message, void *userdata, sd_bus_error *re
 DEFINE_GETTER(version, bus_message_append_text(reply, PMD_VERSION))
 DEFINE_GETTER(scope, bus_message_append_text(reply, instance_scope_to_string(m->instance->scope)))
 DEFINE_GETTER(runner, bus_message_append_text(reply, m->runner->vtable->name))
-DEFINE_GETTER(log_target, bus_message_append_text(reply, log_target_to_string(m->log_to_journal ? LOG_TARGET_JOURNAL : LOG_TARGET_FILE)))
+DEFINE_GETTER(log_target, bus_message_append_text(reply, default_log_target(m)))
 DEFINE_GETTER(home, bus_message_append_text(reply, m->instance->home))
 DEFINE_GETTER(pid, sd_bus_message_append(reply, "u", (uint32_t) getpid()))
 DEFINE_GETTER(n_apps, sd_bus_message_append(reply, "u", (uint32_t) lh_table_length(m->apps)))
@@ -539,17 +547,57 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 SD_BUS_RESULT("u", job, "o", app, "au", processes),
                                 method_start_app,
                                 ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("Start", SD_BUS_ARGS("as", targets, "a{sv}", options), SD_BUS_RESULT("au", jobs), method_start, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("Stop", SD_BUS_ARGS("as", targets, "a{sv}", options), SD_BUS_RESULT("au", jobs), method_stop, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("Restart", SD_BUS_ARGS("as", targets, "a{sv}", options), SD_BUS_RESULT("au", jobs), method_restart, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("Delete", SD_BUS_ARGS("as", targets, "a{sv}", options), SD_BUS_RESULT("au", jobs), method_delete, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("Reset", SD_BUS_ARGS("as", targets), SD_BUS_RESULT("au", processes), method_reset, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("SendSignal", SD_BUS_ARGS("as", targets, "s", whom, "i", signal), SD_BUS_RESULT("au", processes), method_send_signal, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("ResolveTargets", SD_BUS_ARGS("as", targets), SD_BUS_RESULT("a(uso)", processes), method_resolve_targets, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("ListProcesses", SD_BUS_ARGS("as", targets), SD_BUS_RESULT(PMD_LIST_SIGNATURE, processes), method_list_processes, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("GetEnvironments", SD_BUS_ARGS("au", processes), SD_BUS_RESULT("a(uas)", environments), method_get_environments, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Start",
+                                SD_BUS_ARGS("as", targets, "a{sv}", options),
+                                SD_BUS_RESULT("au", jobs),
+                                method_start,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Stop",
+                                SD_BUS_ARGS("as", targets, "a{sv}", options),
+                                SD_BUS_RESULT("au", jobs),
+                                method_stop,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Restart",
+                                SD_BUS_ARGS("as", targets, "a{sv}", options),
+                                SD_BUS_RESULT("au", jobs),
+                                method_restart,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Delete",
+                                SD_BUS_ARGS("as", targets, "a{sv}", options),
+                                SD_BUS_RESULT("au", jobs),
+                                method_delete,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Reset",
+                                SD_BUS_ARGS("as", targets),
+                                SD_BUS_RESULT("au", processes),
+                                method_reset,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("SendSignal",
+                                SD_BUS_ARGS("as", targets, "s", whom, "i", signal),
+                                SD_BUS_RESULT("au", processes),
+                                method_send_signal,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("ResolveTargets",
+                                SD_BUS_ARGS("as", targets),
+                                SD_BUS_RESULT("a(uso)", processes),
+                                method_resolve_targets,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("ListProcesses",
+                                SD_BUS_ARGS("as", targets),
+                                SD_BUS_RESULT(PMD_LIST_SIGNATURE, processes),
+                                method_list_processes,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("GetEnvironments",
+                                SD_BUS_ARGS("au", processes),
+                                SD_BUS_RESULT("a(uas)", environments),
+                                method_get_environments,
+                                ANYONE),
         SD_BUS_METHOD_WITH_ARGS("GetApp", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", app), method_get_app, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("GetProcess", SD_BUS_ARGS("u", id), SD_BUS_RESULT("o", process), method_get_process, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("GetProcess",
+                                SD_BUS_ARGS("u", id),
+                                SD_BUS_RESULT("o", process),
+                                method_get_process,
+                                ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ussb)", jobs), method_list_jobs, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ReopenLogs", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reopen_logs, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("Exit", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_exit, ANYONE),
@@ -559,7 +607,9 @@ const sd_bus_vtable manager_bus_vtable[] = {
         SD_BUS_SIGNAL_WITH_ARGS("ProcessNew", SD_BUS_ARGS("u", id, "o", process), 0),
         SD_BUS_SIGNAL_WITH_ARGS("ProcessRemoved", SD_BUS_ARGS("u", id, "o", process), 0),
         SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("u", id, "s", verb, "s", app), 0),
-        SD_BUS_SIGNAL_WITH_ARGS("JobRemoved", SD_BUS_ARGS("u", id, "s", verb, "s", app, "s", result, "a(uss)", failures), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
+                                SD_BUS_ARGS("u", id, "s", verb, "s", app, "s", result, "a(uss)", failures),
+                                0),
 
         SD_BUS_VTABLE_END,
 };

@@ -21,7 +21,8 @@ const char *process_bus_path(const Process *p, char buf[static PROCESS_PATH_MAX]
         return buf;
 }
 
-int process_bus_find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *reterr) {
+int process_bus_find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found,
+                     sd_bus_error *reterr) {
         const char *number = startswith(path, PMD_PATH_PROCESS "/");
         Manager *m = ASSERT_PTR(userdata);
         char buf[PROCESS_PATH_MAX];
@@ -126,7 +127,8 @@ static int append_invocation_id(sd_bus_message *reply, const Process *p) {
 }
 
 static int append_last_exit(sd_bus_message *reply, const Process *p) {
-        return sd_bus_message_append(reply, "(iis)", p->last_exit.code, p->last_exit.signal, exit_reason_to_string(p->last_exit.reason));
+        return sd_bus_message_append(reply, "(iis)", p->last_exit.code, p->last_exit.signal,
+                                     exit_reason_to_string(p->last_exit.reason));
 }
 
 DEFINE_GETTER_NUMBER(id, "u", p->id)
@@ -213,9 +215,10 @@ int process_bus_append_list_fields(sd_bus_message *m, sd_bus *bus, Process *p) {
         /* The order is the interface: see PMD_LIST_ROW_SIGNATURE. */
         static const sd_bus_property_get_t getters[] = {
                 get_id, get_name, get_namespace, get_instance, get_status, get_pid, get_exec_mode, get_start_timestamp,
-                get_created_timestamp, get_n_restarts, get_unstable_restarts, get_last_exit, get_memory_current, get_cpu_usage_nsec,
-                get_cpu_percent, get_tasks_current, get_user, get_watching, get_version, get_unit, get_executable, get_interpreter,
-                get_interpreter_args, get_args, get_cwd, get_out_log_path, get_error_log_path, get_pid_file, get_unique_id,
+                get_created_timestamp, get_n_restarts, get_unstable_restarts, get_last_exit, get_memory_current,
+                get_cpu_usage_nsec, get_cpu_percent, get_tasks_current, get_user, get_watching, get_version, get_unit,
+                get_executable, get_interpreter, get_interpreter_args, get_args, get_cwd, get_out_log_path,
+                get_error_log_path, get_pid_file, get_unique_id,
         };
         int r;
 
@@ -360,8 +363,16 @@ const sd_bus_vtable process_bus_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("Restart", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_restart, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("Delete", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_delete, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("Reset", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reset, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("SendSignal", SD_BUS_ARGS("s", whom, "i", signal), SD_BUS_NO_RESULT, method_send_signal, ANYONE),
-        SD_BUS_METHOD_WITH_ARGS("GetEnvironment", SD_BUS_NO_ARGS, SD_BUS_RESULT("as", environment), method_get_environment, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("SendSignal",
+                                SD_BUS_ARGS("s", whom, "i", signal),
+                                SD_BUS_NO_RESULT,
+                                method_send_signal,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("GetEnvironment",
+                                SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("as", environment),
+                                method_get_environment,
+                                ANYONE),
 
         SD_BUS_VTABLE_END,
 };

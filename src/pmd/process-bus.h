@@ -8,7 +8,8 @@
 
 /* org.pmd1.Process. The userdata of both callbacks is the Manager. */
 extern const sd_bus_vtable process_bus_vtable[];
-int process_bus_find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *reterr);
+int process_bus_find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found,
+                     sd_bus_error *reterr);
 int process_bus_enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *reterr);
 
 #define PROCESS_PATH_MAX sizeof(PMD_PATH_PROCESS "/4294967295")

@@ -82,7 +82,18 @@ static const char *type_of_array(json_object *o) {
         if (!same)
                 return n > 0 && numbers ? "ad" : "av";
 
-        return streq(common, "s") ? "as" : streq(common, "b") ? "ab" : streq(common, "x") ? "ax" : streq(common, "t") ? "at" : "ad";
+        switch (common[0]) {
+        case 's':
+                return "as";
+        case 'b':
+                return "ab";
+        case 'x':
+                return "ax";
+        case 't':
+                return "at";
+        default:
+                return "ad";
+        }
 }
 
 static const char *type_of(json_object *o) {
@@ -399,7 +410,8 @@ static int read_value(sd_bus_message *m, unsigned depth, Budget *budget, json_ob
         case 'd':
                 return read_number(m, type, budget, ret);
         case 'v':
-                /* Not counted, so that what was appended can be read; sd-bus itself ends at 128 containers in each other. */
+                /* Not counted, so that what was appended can be read; sd-bus itself ends at 128 containers in each
+                 * other. */
                 return read_variant(m, contents, depth, budget, ret);
         case 'a':
                 r = budget_spend(budget, 0);

@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -61,37 +62,54 @@ def wait_until(condition, what):
 
 
 class Pmd:
-    """dbus-daemon and a user pmd on it, all in one temporary directory."""
+    """dbus-daemon and a user pmd on it, all in one temporary directory. nofile: limit of descriptors of pmd. bus: False for none.
+    runtime: name of the runtime directory. stale_socket: one is there that nobody serves."""
 
-    def __init__(self, build):
+    def __init__(self, build, nofile=None, bus=True, runtime="run", stale_socket=False):
         self.dir = tempfile.mkdtemp(prefix="pmd-bus-")
         self.bus_path = os.path.join(self.dir, "bus")
         self.daemon = self.pmd = None
-        self.build = build
+        self.build, self.nofile, self.with_bus, self.stale_socket = build, nofile, bus, stale_socket
         self.env = dict(
             os.environ,
             HOME=self.dir,
-            XDG_RUNTIME_DIR=os.path.join(self.dir, "run"),
+            XDG_RUNTIME_DIR=os.path.join(self.dir, runtime),
             XDG_STATE_HOME=os.path.join(self.dir, "state"),
             DBUS_SESSION_BUS_ADDRESS="unix:path=" + self.bus_path,
         )
         for name in ("PMD_HOME", "PM2_HOME", "NOTIFY_SOCKET"):
             self.env.pop(name, None)
-        os.mkdir(self.env["XDG_RUNTIME_DIR"], 0o700)
+        os.makedirs(self.env["XDG_RUNTIME_DIR"], 0o700)
         self.socket_path = os.path.join(self.env["XDG_RUNTIME_DIR"], "pmd", "pmd.sock")
 
     def __enter__(self):
+        if self.with_bus:
+            self.start_bus()
+        if self.stale_socket:
+            os.mkdir(os.path.dirname(self.socket_path), 0o700)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+                s.bind(self.socket_path)
+        self.log = open(os.path.join(self.dir, "pmd.log"), "w+", encoding="utf-8")
+        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, self.nofile))) if self.nofile else None
+        self.pmd = subprocess.Popen(
+            [os.path.join(self.build, "src", "pmd"), "--user", "--runner=plain"],
+            env=self.env, stderr=self.log, cwd="/", preexec_fn=limit,
+        )
+        wait_until(lambda: self.ended() or self.is_ready(), "pmd")
+        if self.ended():
+            raise RuntimeError(self.messages())
+        return self
+
+    def start_bus(self):
         config = os.path.join(self.dir, "bus.conf")
         with open(config, "w", encoding="utf-8") as f:
             f.write(BUS_CONFIG.format(path=self.bus_path))
-        self.daemon = subprocess.Popen(["dbus-daemon", "--config-file=" + config, "--nofork"])
+        # Of its messages there is only one that it may not raise a limit.
+        self.daemon = subprocess.Popen(["dbus-daemon", "--config-file=" + config, "--nofork"], stderr=subprocess.DEVNULL)
         wait_until(lambda: os.path.exists(self.bus_path), "the bus")
-        self.log = open(os.path.join(self.dir, "pmd.log"), "w+", encoding="utf-8")
-        self.pmd = subprocess.Popen(
-            [os.path.join(self.build, "src", "pmd"), "--user", "--runner=plain"], env=self.env, stderr=self.log, cwd="/"
-        )
-        wait_until(lambda: self.ended() or self.has_name(), "pmd on the bus")
-        return self
+
+    def is_ready(self):
+        return self.has_name() if self.with_bus else "serves" in self.messages()
 
     def __exit__(self, *exc):
         if not self.ended():
@@ -101,12 +119,16 @@ class Pmd:
             except subprocess.TimeoutExpired:
                 self.pmd.kill()
                 self.pmd.wait()
-        self.daemon.kill()
-        self.daemon.wait()
+        if self.daemon:
+            self.daemon.kill()
+            self.daemon.wait()
+        messages = self.messages()
         if exc[0]:
-            print(self.messages(), file=sys.stderr)
+            print(messages, file=sys.stderr)
         self.log.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+        if not exc[0] and "Sanitizer" in messages:
+            raise RuntimeError(messages)
 
     def messages(self):
         self.log.flush()

@@ -232,8 +232,6 @@ def main():
         tap.equal(pmd.manager("ListJobs")[0], [[]], "no job is left over")
         tap.check(pmd.answers(), "pmd has lived through it")
         check_exit(tap, pmd)
-        if "Sanitizer" in pmd.messages():
-            tap.check(False, "no complaint of the sanitizers", pmd.messages())
     return tap.done()
 
 

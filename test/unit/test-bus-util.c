@@ -156,8 +156,8 @@ static int read_from(int (*fill)(sd_bus_message *m), json_object **ret) {
 }
 
 static int fill_widths(sd_bus_message *m) {
-        return sd_bus_message_append(m, "a{sv}", 9, "y", "y", 255, "n", "n", -32768, "q", "q", 65535, "i", "i", INT32_MIN,
-                "u", "u", UINT32_MAX, "x", "x", INT64_MIN, "t", "t", UINT64_MAX, "o", "o", "/a/b", "g", "g", "a{sv}");
+        return sd_bus_message_append(m, "a{sv}", 9, "y", "y", 255, "n", "n", -32768, "q", "q", 65535, "i", "i",
+                INT32_MIN, "u", "u", UINT32_MAX, "x", "x", INT64_MIN, "t", "t", UINT64_MAX, "o", "o", "/a/b", "g", "g", "a{sv}");
 }
 
 TEST(read_widths) {
@@ -177,7 +177,8 @@ static int fill_containers(sd_bus_message *m) {
 }
 
 TEST(read_containers) {
-        json_object *o = NULL, *e = parse("{\"env\":{\"A\":\"1\",\"B\":\"2\"},\"codes\":[0,1,-2],\"flags\":[true,false],\"wrapped\":\"inner\"}");
+        json_object *o = NULL, *e = parse("{\"env\":{\"A\":\"1\",\"B\":\"2\"},\"codes\":[0,1,-2],"
+                "\"flags\":[true,false],\"wrapped\":\"inner\"}");
 
         ASSERT_OK(read_from(fill_containers, &o));
         if (!json_object_equal(o, e))

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Limits of the private socket, and the bus that is taken, gone, or not there. Argument: the build directory."""
+
+import os
+import subprocess
+import sys
+
+from pmdtest import PATIENCE, Pmd, Tap, connect, is_closed_by_peer, method_call, receives, wait_until
+
+PING = method_call(1, "/org/pmd1", "org.pmd1.Manager", "Ping")
+LIMIT = 128  # descriptors of pmd; half of them are for clients
+
+
+def socket_answers(path):
+    with connect(path) as s:
+        s.sendall(PING)
+        return receives(s, b"pong")
+
+
+def check_limit(tap, build):
+    with Pmd(build, nofile=LIMIT) as pmd:
+        clients = []
+        for _ in range(LIMIT // 2):
+            s = connect(pmd.socket_path)
+            s.sendall(PING)
+            clients.append(s)
+        tap.check(all(receives(s, b"pong") for s in clients), "as many clients as may be are served")
+        with connect(pmd.socket_path, login=False) as s:
+            tap.check(is_closed_by_peer(s), "one more is refused")
+        wait_until(lambda: "refusing more" in pmd.messages(), "the message")
+        tap.equal(pmd.messages().count("refusing more"), 1, "and pmd says so once")
+        tap.check(pmd.answers(), "the bus is served all the same")
+        for s in clients:
+            s.close()
+        wait_until(lambda: socket_answers(pmd.socket_path), "a free place")
+        tap.check(True, "when they have left there is room again")
+
+
+def check_name_taken(tap, build):
+    with Pmd(build) as pmd:
+        other = os.path.join(pmd.dir, "other")
+        os.mkdir(other, 0o700)
+        env = dict(pmd.env, XDG_RUNTIME_DIR=other, XDG_STATE_HOME=os.path.join(other, "state"))
+        r = subprocess.run(
+            [os.path.join(build, "src", "pmd"), "--user", "--runner=plain"], env=env, capture_output=True, text=True,
+            timeout=PATIENCE, check=False,
+        )
+        tap.check(r.returncode != 0 and "is taken" in r.stderr, "a second pmd on the same bus gives up", r.stderr)
+        tap.check(pmd.answers(), "the first one stays")
+
+
+def check_bus_lost(tap, build):
+    with Pmd(build) as pmd:
+        answer, error = pmd.start_sleeper("sleeper")
+        tap.check(answer, "an app starts", error)
+        pmd.daemon.kill()
+        pmd.daemon.wait()
+        wait_until(lambda: "connection to the bus is lost" in pmd.messages(), "the message")
+        tap.check(not pmd.ended(), "pmd outlives the bus")
+        tap.check(socket_answers(pmd.socket_path), "and serves its socket")
+
+
+def check_without_bus(tap, build):
+    with Pmd(build, bus=False, runtime="r" * 60 + "/" + "s" * 60) as pmd:
+        tap.check(len(pmd.socket_path) > 108, "the path of the socket is longer than an address can be")
+        fd = os.open(os.path.dirname(pmd.socket_path), os.O_PATH)
+        tap.check(socket_answers(f"/proc/self/fd/{fd}/pmd.sock"), "pmd serves its socket without a bus, at a long path")
+        os.close(fd)
+
+
+def check_stale_socket(tap, build):
+    with Pmd(build, stale_socket=True) as pmd:
+        tap.check(socket_answers(pmd.socket_path), "a socket that is left over is no obstacle")
+
+
+def main():
+    tap = Tap()
+    build = sys.argv[1]
+    check_limit(tap, build)
+    check_name_taken(tap, build)
+    check_bus_lost(tap, build)
+    check_without_bus(tap, build)
+    check_stale_socket(tap, build)
+    return tap.done()
+
+
+sys.exit(main())
