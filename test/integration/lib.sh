@@ -132,7 +132,7 @@ output_matches() { # EXTENDED_REGEX COMMAND…
 done_testing() {
         echo "1..$N_TESTS"
         if [ $N_FAILED -gt 0 ] || [ -n "${KEEP-}" ]; then
-                diag "$(enter journalctl -b --no-pager -n 200 -o short-monotonic 2>&1)"
+                diag "$(enter journalctl -b --no-pager -n 100 -o short-monotonic 2>&1)"
         fi
         exit $((N_FAILED > 0))
 }
@@ -237,6 +237,10 @@ container_cleanup() {
 # Plainly, in the container's namespaces. Such a process is in no unit.
 enter() { # COMMAND…
         nsenter -t "$LEADER" -m -u -i -n -p -C -- "$@" </dev/null
+}
+
+put_file() { # PATH, content on standard input
+        nsenter -t "$LEADER" -m -- sh -c 'mkdir -p "${1%/*}" && cat >"$1"' sh "$1"
 }
 
 # As a service, as root.

@@ -95,11 +95,12 @@ check_output "journalctl -u shows the line" 'sleeper is up' enter journalctl --n
 
 # ---- crash, restart ----
 
+invocation=$(invocation_id 0)
 check "kill the main process" enter kill -KILL "$pid"
 check "it is restarted" eventually_output '^1$' property 0 NRestarts
 check "and online again" eventually_output '^online$' property 0 Status
 check_differ "in a scope of its own" "$unit" "$(property 0 Unit)"
-check_differ "with an invocation of its own" "$(invocation_id 0)" "$(enter systemctl show -p InvocationID --value "$unit")"
+check_differ "with an invocation of its own" "$invocation" "$(invocation_id 0)"
 check_output "the old scope is gone" 'LoadState=not-found' enter systemctl show -p LoadState "$unit"
 check_output "why is told" '^\(iis\) -1 9 "signal"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process LastExit
 
@@ -120,23 +121,43 @@ check "nor its scope" eventually_output 'LoadState=not-found' enter systemctl sh
 
 # ---- a stranger ----
 
+as_stranger() { # METHOD SIGNATURE ARGUMENT…
+        run_as_user busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager "$@"
+}
+refused='[Aa]uthori[sz]ation|[Aa]ccess denied'
+
 enter systemctl stop polkit.service
 check_output "others may look" '^s "api"$' run_as_user busctl --system get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Name
-check_output "but polkit refuses a stop" '[Aa]uthori[sz]ation|[Aa]ccess denied' \
-        run_as_user busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
-check_fails "with an exit code" run_as_user busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
-check_output "polkit was asked" '^active$' enter systemctl is-active polkit.service
-check_output "Exit is refused" '[Aa]uthori[sz]ation|[Aa]ccess denied' run_as_user busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager Exit
-check_output "and the environment" '[Aa]uthori[sz]ation|[Aa]ccess denied' \
-        run_as_user busctl --system call org.pmd1 /org/pmd1/process/0 org.pmd1.Process GetEnvironment
-check_output "pmctl --system says why" '[Aa]uthori[sz]ation|[Aa]ccess denied' run_as_user pmctl --system stop api
+check_output "but polkit refuses a stop" "$refused" as_stranger Stop 'asa{sv}' 1 all 0
+check_output "which was asked" '^active$' enter systemctl is-active polkit.service
+check_fails "with an exit code" as_stranger Stop 'asa{sv}' 1 all 0
+check_output "a start is refused" "$refused" as_stranger StartApp 'a{sv}a{sv}' 2 script s /bin/true cwd s / 0
+check_output "a signal" "$refused" as_stranger SendSignal 'assi' 1 all all 9
+check_output "a reset" "$refused" as_stranger Reset 'as' 1 all
+check_output "Exit" "$refused" as_stranger Exit
+check_output "reading environments" "$refused" as_stranger GetEnvironments 'au' 1 0
+check_output "reading an environment" "$refused" run_as_user busctl --system call org.pmd1 /org/pmd1/process/0 org.pmd1.Process GetEnvironment
+check_output "nothing has happened" '^s "online"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Status
+check_output "pmctl --system says why" 'org\.pmd1\.manage-apps' run_as_user pmctl --system stop api
 check_fails "with an exit code" run_as_user pmctl --system stop api
-check_fails "the socket is not theirs" run_as_user cat /run/pmd/pmd.sock
-enter systemctl mask --runtime --now polkit.service
-check_output "without polkit it is refused too" 'polkit' \
-        run_as_user busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
-enter systemctl unmask --runtime polkit.service
-check_output "root may" '^au' run busctl call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
+check_fails "the socket's directory is not theirs" run_as_user ls /run/pmd
+
+enter systemctl mask --quiet --runtime --now polkit.service
+check_output "without polkit nothing is allowed either" 'polkit' run_as_user pmctl --system stop api
+enter systemctl unmask --quiet --runtime polkit.service
+
+put_file /etc/polkit-1/rules.d/50-test.rules <<-'RULES'
+	polkit.addRule(function(action, subject) {
+	        if (action.id == "org.pmd1.manage-apps" && subject.user == "tester")
+	                return polkit.Result.YES;
+	});
+RULES
+enter systemctl restart polkit.service
+check_output "a rule of the administrator can allow it" '^au 1' as_stranger Stop 'asa{sv}' 1 api 0
+check "which is done" eventually_output '^stopped$' property 0 Status
+check_output "and allows that only" "$refused" as_stranger Exit
+enter sh -c 'rm /etc/polkit-1/rules.d/50-test.rules'
+check_output "root needs no rule" '^au' run busctl call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
 
 # ---- delete ----
 
