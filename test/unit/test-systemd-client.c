@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "pmd/systemd-client.h"
+#include "test.h"
+
+/* The client against a service manager that answers when it is told to, at the other end of a socket pair. */
+
+#define MANAGER_PATH "/org/freedesktop/systemd1"
+#define MANAGER "org.freedesktop.systemd1.Manager"
+#define JOB "/org/freedesktop/systemd1/job/7"
+
+typedef struct Fake {
+        sd_event *event;
+        sd_bus *server, *bus;
+        SystemdClient *client;
+        PidRef self;
+
+        sd_bus_message *starts[128]; /* StartTransientUnit() calls, in order */
+        size_t n_starts;
+        sd_bus_message *fetch;       /* the last Get() of an invocation id */
+        unsigned n_stops;
+        bool hold_fetch;
+} Fake;
+
+typedef struct Scope {
+        ScopeRef *ref;
+        unsigned n_started, n_removed;
+        int error;
+        bool has_cgroup, free_when_started;
+        char invocation_id[33];
+} Scope;
+
+/* ---- the manager ---- */
+
+static int reply_invocation_id(sd_bus_message *call) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const uint8_t id[16] = { 0xab, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+
+        ASSERT_OK(sd_bus_message_new_method_return(call, &reply));
+        ASSERT_OK(sd_bus_message_open_container(reply, 'v', "ay"));
+        ASSERT_OK(sd_bus_message_append_array(reply, 'y', id, sizeof(id)));
+        ASSERT_OK(sd_bus_message_close_container(reply));
+        return sd_bus_send(NULL, reply, NULL);
+}
+
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        Fake *f = userdata;
+
+        if (sd_bus_message_is_method_call(m, MANAGER, "StartTransientUnit")) {
+                ASSERT_TRUE(f->n_starts < ELEMENTSOF(f->starts));
+                f->starts[f->n_starts++] = sd_bus_message_ref(m);
+                return 1;
+        }
+        if (sd_bus_message_is_method_call(m, NULL, "Get")) {
+                sd_bus_message_unref(f->fetch);
+                f->fetch = sd_bus_message_ref(m);
+                return f->hold_fetch ? 1 : reply_invocation_id(m) < 0 ? -EIO : 1;
+        }
+        if (sd_bus_message_is_method_call(m, MANAGER, "StopUnit"))
+                f->n_stops++;
+        if (sd_bus_message_is_method_call(m, NULL, NULL))
+                return sd_bus_reply_method_return(m, NULL);
+        return 0;
+}
+
+static void pump(Fake *f) {
+        int r;
+
+        while ((r = sd_event_run(f->event, 0)) > 0)
+                ;
+        ASSERT_OK(r);
+}
+
+static void fake_init(Fake *f) {
+        sd_id128_t id;
+        int fds[2];
+
+        *f = (Fake) { .self = PIDREF_NULL };
+        ASSERT_OK(pidref_open(&f->self, getpid()));
+        ASSERT_OK(sd_event_new(&f->event));
+        ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds));
+
+        ASSERT_OK(sd_id128_randomize(&id));
+        ASSERT_OK(sd_bus_new(&f->server));
+        ASSERT_OK(sd_bus_set_fd(f->server, fds[0], fds[0]));
+        ASSERT_OK(sd_bus_set_server(f->server, true, id));
+        ASSERT_OK(sd_bus_negotiate_fds(f->server, true));
+        ASSERT_OK(sd_bus_start(f->server));
+        ASSERT_OK(sd_bus_attach_event(f->server, f->event, 0));
+        ASSERT_OK(sd_bus_add_filter(f->server, NULL, on_message, f));
+
+        ASSERT_OK(sd_bus_new(&f->bus));
+        ASSERT_OK(sd_bus_set_fd(f->bus, fds[1], fds[1]));
+        ASSERT_OK(sd_bus_negotiate_fds(f->bus, true));
+        ASSERT_OK(sd_bus_start(f->bus));
+        ASSERT_OK(sd_bus_attach_event(f->bus, f->event, 0));
+
+        ASSERT_OK(systemd_client_new(f->bus, &f->client));
+        pump(f);
+}
+
+static void fake_done(Fake *f) {
+        systemd_client_free(f->client);
+        for (size_t i = 0; i < f->n_starts; i++)
+                sd_bus_message_unref(f->starts[i]);
+        sd_bus_message_unref(f->fetch);
+        sd_bus_close_unref(f->bus);
+        sd_bus_close_unref(f->server);
+        sd_event_unref(f->event);
+        pidref_done(&f->self);
+}
+
+static void reply_job(Fake *f, size_t i) {
+        ASSERT_OK(sd_bus_reply_method_return(f->starts[i], "o", JOB));
+        pump(f);
+}
+
+static void reply_error(Fake *f, size_t i, const char *name) {
+        ASSERT_OK(sd_bus_reply_method_errorf(f->starts[i], name, "No."));
+        pump(f);
+}
+
+static void send_signal(Fake *f, const char *member, const char *types, ...) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        va_list ap;
+
+        ASSERT_OK(sd_bus_message_new_signal(f->server, &m, MANAGER_PATH, MANAGER, member));
+        va_start(ap, types);
+        ASSERT_OK(sd_bus_message_appendv(m, types, ap));
+        va_end(ap);
+        ASSERT_OK(sd_bus_message_set_sender(m, "org.freedesktop.systemd1"));
+        ASSERT_OK(sd_bus_send(f->server, m, NULL));
+        pump(f);
+}
+
+static void send_job_removed(Fake *f, const char *job, const char *unit, const char *result) {
+        send_signal(f, "JobRemoved", "uoss", 7, job, unit, result);
+}
+
+static void send_unit_removed(Fake *f, const char *unit) {
+        send_signal(f, "UnitRemoved", "so", unit, "/x");
+}
+
+/* The name of the property that passes the process, "PIDs" or "PIDFDs". */
+static const char *pid_property(sd_bus_message *call) {
+        const char *name;
+
+        ASSERT_OK(sd_bus_message_rewind(call, true));
+        ASSERT_OK(sd_bus_message_skip(call, "ss"));
+        ASSERT_OK(sd_bus_message_enter_container(call, 'a', "(sv)"));
+        ASSERT_OK(sd_bus_message_enter_container(call, 'r', "sv"));
+        ASSERT_OK(sd_bus_message_read(call, "s", &name));
+        return name;
+}
+
+/* ---- the caller ---- */
+
+static void on_started(void *userdata, int error, const char *cgroup, const char *invocation_id) {
+        Scope *s = userdata;
+
+        s->n_started++;
+        s->error = error;
+        s->has_cgroup = cgroup;
+        (void) snprintf(s->invocation_id, sizeof(s->invocation_id), "%s", strempty(invocation_id));
+        if (s->free_when_started)
+                s->ref = scope_ref_free(s->ref);
+}
+
+static void on_removed(void *userdata) {
+        Scope *s = userdata;
+
+        s->n_removed++;
+}
+
+static int scope_start(Fake *f, Scope *s, const char *unit) {
+        int r;
+
+        r = systemd_client_start_scope(f->client,
+                        &(ScopeSpec) {
+                                .unit = unit,
+                                .slice = "pm-x.slice",
+                                .description = "x",
+                                .main = &f->self,
+                                .kill_signal = SIGINT,
+                                .timeout_stop = 1000,
+                        },
+                        on_started, on_removed, s, &s->ref);
+        pump(f);
+        return r;
+}
+
+static void scope_bring_up(Fake *f, Scope *s, const char *unit) {
+        ASSERT_OK(scope_start(f, s, unit));
+        reply_job(f, f->n_starts - 1);
+        send_job_removed(f, JOB, unit, "done");
+        ASSERT_EQ(s->n_started, 1);
+        ASSERT_EQ(s->error, 0);
+}
+
+TEST(start) {
+        Scope s = {};
+        Fake f;
+
+        fake_init(&f);
+        scope_bring_up(&f, &s, "a.scope");
+        ASSERT_STREQ(s.invocation_id, "ab0102030405060708090a0b0c0d0e0f");
+        ASSERT_TRUE(s.has_cgroup);
+        ASSERT_EQ(f.n_stops, 0);
+        scope_ref_free(s.ref);
+        pump(&f);
+        ASSERT_EQ(f.n_stops, 0); /* a scope that runs is not stopped by being forgotten */
+        fake_done(&f);
+}
+
+TEST(job_ends_before_reply) {
+        Scope s = {};
+        Fake f;
+
+        fake_init(&f);
+        ASSERT_OK(scope_start(&f, &s, "a.scope"));
+        send_job_removed(&f, JOB, "a.scope", "done");
+        ASSERT_EQ(s.n_started, 0);
+        reply_job(&f, 0);
+        ASSERT_EQ(s.n_started, 1);
+        ASSERT_EQ(s.error, 0);
+        scope_ref_free(s.ref);
+        fake_done(&f);
+}
+
+TEST(other_job_of_the_unit) {
+        Scope s = {};
+        Fake f;
+
+        fake_init(&f);
+        ASSERT_OK(scope_start(&f, &s, "a.scope"));
+        send_job_removed(&f, "/other", "a.scope", "failed");
+        reply_job(&f, 0);
+        send_job_removed(&f, "/other", "a.scope", "failed");
+        ASSERT_EQ(s.n_started, 0);
+        send_job_removed(&f, JOB, "a.scope", "done");
+        ASSERT_EQ(s.n_started, 1);
+        ASSERT_EQ(s.error, 0);
+        scope_ref_free(s.ref);
+        fake_done(&f);
+}
+
+TEST(job_fails) {
+        static const struct {
+                const char *result;
+                int error;
+        } table[] = {
+                { "failed", -EIO },
+                { "dependency", -EIO },
+                { "canceled", -ECANCELED },
+                { "skipped", -ECANCELED },
+                { "timeout", -ETIMEDOUT },
+        };
+        Fake f;
+
+        fake_init(&f);
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                Scope s = {};
+
+                ASSERT_OK(scope_start(&f, &s, "a.scope"));
+                reply_job(&f, i);
+                send_job_removed(&f, JOB, "a.scope", table[i].result);
+                ASSERT_EQ(s.n_started, 1);
+                ASSERT_EQ(s.error, table[i].error);
+                send_unit_removed(&f, "a.scope");
+                ASSERT_EQ(s.n_removed, 0);
+                scope_ref_free(s.ref);
+        }
+        fake_done(&f);
+}
+
+TEST(name_taken) {
+        Scope s = {}, t = {};
+        Fake f;
+
+        fake_init(&f);
+        ASSERT_OK(scope_start(&f, &s, "a.scope"));
+        ASSERT_EQ(scope_start(&f, &t, "a.scope"), -EEXIST);
+        reply_error(&f, 0, "org.freedesktop.systemd1.UnitExists");
+        ASSERT_EQ(s.n_started, 1);
+        ASSERT_EQ(s.error, -EEXIST);
+        ASSERT_EQ(t.n_started, 0);
+        scope_ref_free(s.ref);
+        pump(&f);
+        ASSERT_EQ(f.n_stops, 0); /* it is somebody else's */
+        fake_done(&f);
+}
+
+TEST(pidfds_refused) {
+        Scope s = {}, t = {};
+        Fake f;
+
+        fake_init(&f);
+        ASSERT_OK(scope_start(&f, &s, "a.scope"));
+        ASSERT_STREQ(pid_property(f.starts[0]), "PIDFDs");
+        ASSERT_OK(scope_start(&f, &t, "b.scope"));
+        ASSERT_EQ(f.n_starts, 1); /* the first one finds out */
+
+        reply_error(&f, 0, SD_BUS_ERROR_PROPERTY_READ_ONLY);
+        ASSERT_EQ(f.n_starts, 3);
+        ASSERT_STREQ(pid_property(f.starts[1]), "PIDs");
+        ASSERT_STREQ(pid_property(f.starts[2]), "PIDs");
+
+        send_unit_removed(&f, "a.scope"); /* of the refused attempt */
+        reply_job(&f, 1);
+        send_job_removed(&f, JOB, "a.scope", "done");
+        ASSERT_EQ(s.n_started, 1);
+        ASSERT_EQ(s.error, 0);
+        ASSERT_EQ(s.n_removed, 0);
+        scope_ref_free(s.ref);
+        scope_ref_free(t.ref);
+        fake_done(&f);
+}
+
+TEST(pidfds_taken) {
+        Scope s = {}, t = {};
+        Fake f;
+
+        fake_init(&f);
+        scope_bring_up(&f, &s, "a.scope");
+        ASSERT_OK(scope_start(&f, &t, "b.scope"));
+        ASSERT_STREQ(pid_property(f.starts[1]), "PIDFDs");
+        scope_ref_free(s.ref);
+        scope_ref_free(t.ref);
+        fake_done(&f);
+}
+
+TEST(in_flight) {
+        Scope first = {}, s[100] = {};
+        char unit[32];
+        Fake f;
+
+        fake_init(&f);
+        scope_bring_up(&f, &first, "first.scope");
+        for (unsigned i = 0; i < ELEMENTSOF(s); i++) {
+                (void) snprintf(unit, sizeof(unit), "%u.scope", i);
+                ASSERT_OK(scope_start(&f, &s[i], unit));
+        }
+        ASSERT_EQ(f.n_starts, 1 + 64);
+
+        /* A reply alone makes no room, the end of the job does. */
+        reply_job(&f, 1);
+        ASSERT_EQ(f.n_starts, 1 + 64);
+        send_job_removed(&f, JOB, "0.scope", "done");
+        ASSERT_EQ(f.n_starts, 1 + 65);
+        reply_error(&f, 2, SD_BUS_ERROR_FAILED);
+        ASSERT_EQ(f.n_starts, 1 + 66);
+
+        /* What is forgotten while it waits is never asked for. */
+        for (unsigned i = 66; i < ELEMENTSOF(s); i++)
+                s[i].ref = scope_ref_free(s[i].ref);
+        reply_error(&f, 3, SD_BUS_ERROR_FAILED);
+        ASSERT_EQ(f.n_starts, 1 + 66);
+
+        for (unsigned i = 0; i < 66; i++)
+                scope_ref_free(s[i].ref);
+        scope_ref_free(first.ref);
+        fake_done(&f);
+}
+
+TEST(forgotten_while_calling) {
+        Scope s = {}, t = {};
+        Fake f;
+
+        fake_init(&f);
+        ASSERT_OK(scope_start(&f, &s, "a.scope"));
+        scope_ref_free(s.ref);
+        reply_job(&f, 0);
+        send_job_removed(&f, JOB, "a.scope", "done");
+        ASSERT_EQ(f.n_stops, 1);
+
+        ASSERT_OK(scope_start(&f, &t, "b.scope"));
+        scope_ref_free(t.ref);
+        reply_error(&f, 1, "org.freedesktop.systemd1.UnitExists");
+        ASSERT_EQ(f.n_stops, 1);
+
+        ASSERT_EQ(s.n_started + t.n_started, 0);
+        fake_done(&f);
+}
+
+TEST(forgotten_while_waiting) {
+        Scope s = {};
+        Fake f;
+
+        fake_init(&f);
+        ASSERT_OK(scope_start(&f, &s, "a.scope"));
+        reply_job(&f, 0);
+        scope_ref_free(s.ref);
+        pump(&f);
+        ASSERT_EQ(f.n_stops, 1);
+        send_job_removed(&f, JOB, "a.scope", "canceled");
+        ASSERT_EQ(s.n_started, 0);
+        fake_done(&f);
+}
+
+TEST(forgotten_when_started) {
+        Scope s = { .free_when_started = true };
+        Fake f;
+
+        fake_init(&f);
+        scope_bring_up(&f, &s, "a.scope");
+        send_unit_removed(&f, "a.scope");
+        ASSERT_EQ(s.n_removed, 0);
+        fake_done(&f);
+}
+
+TEST(unit_removed) {
+        Scope s = {}, t = {};
+        Fake f;
+
+        fake_init(&f);
+        scope_bring_up(&f, &s, "a.scope");
+        send_unit_removed(&f, "b.scope");
+        ASSERT_EQ(s.n_removed, 0);
+        send_unit_removed(&f, "a.scope");
+        send_unit_removed(&f, "a.scope");
+        ASSERT_EQ(s.n_removed, 1);
+        scope_ref_free(s.ref);
+
+        /* Before the invocation id came: both are told, in order. */
+        f.hold_fetch = true;
+        ASSERT_OK(scope_start(&f, &t, "a.scope"));
+        reply_job(&f, 1);
+        send_job_removed(&f, JOB, "a.scope", "done");
+        ASSERT_EQ(t.n_started, 0);
+        send_unit_removed(&f, "a.scope");
+        ASSERT_EQ(t.n_started, 1);
+        ASSERT_EQ(t.error, 0);
+        ASSERT_STREQ(t.invocation_id, "");
+        ASSERT_EQ(t.n_removed, 1);
+        scope_ref_free(t.ref);
+        fake_done(&f);
+}
+
+TEST(disconnected) {
+        Scope calling = {}, waiting = {}, running = {};
+        Fake f;
+
+        fake_init(&f);
+        scope_bring_up(&f, &running, "running.scope");
+        ASSERT_OK(scope_start(&f, &waiting, "waiting.scope"));
+        reply_job(&f, 1);
+        ASSERT_OK(scope_start(&f, &calling, "calling.scope"));
+
+        sd_bus_close(f.server);
+        pump(&f);
+        ASSERT_EQ(waiting.n_started, 1);
+        ASSERT_EQ(waiting.error, -ENOTCONN);
+        ASSERT_EQ(calling.n_started, 1);
+        ASSERT_TRUE(calling.error < 0);
+        ASSERT_EQ(running.n_removed, 0);
+        ASSERT_EQ(scope_start(&f, &(Scope) {}, "later.scope"), -ENOTCONN);
+
+        scope_ref_free(calling.ref);
+        scope_ref_free(waiting.ref);
+        scope_ref_free(running.ref);
+        fake_done(&f);
+}
+
+TEST(client_goes_first) {
+        Scope s[4] = {};
+        Fake f;
+
+        fake_init(&f);
+        scope_bring_up(&f, &s[0], "running.scope");
+        ASSERT_OK(scope_start(&f, &s[1], "waiting.scope"));
+        reply_job(&f, 1);
+        ASSERT_OK(scope_start(&f, &s[2], "calling.scope"));
+        ASSERT_OK(scope_start(&f, &s[3], "forgotten.scope"));
+        s[3].ref = scope_ref_free(s[3].ref);
+
+        f.client = systemd_client_free(f.client);
+        reply_job(&f, 2);
+        send_unit_removed(&f, "running.scope");
+        ASSERT_EQ(s[1].n_started + s[2].n_started + s[3].n_started, 0);
+        ASSERT_EQ(s[0].n_removed, 0);
+        for (size_t i = 0; i < ELEMENTSOF(s); i++)
+                scope_ref_free(s[i].ref);
+        fake_done(&f);
+}
