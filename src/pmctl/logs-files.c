@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pmctl/logs.h"
+#include "shared/fd-util.h"
+#include "shared/log-line.h"
+#include "shared/string-util.h"
+
+#define BLOCK_SIZE ((size_t) 64 * 1024)
+
+/* How often a file is looked at whose directory cannot be watched, or is not there yet. */
+#define RETRY_MSEC 1000
+
+typedef struct LogFile {
+        LogFollower *follower;
+        char *path, *app, *id;
+        bool err;
+        int fd;               /* -EBADF: not there */
+        off_t offset;
+        int watch;            /* of its directory, negative: none */
+        LogSplitter splitter;
+} LogFile;
+
+struct LogFollower {
+        LogFile *files;
+        size_t n_files, n_allocated;
+        int inotify_fd;
+        char *buffer;
+        const LogView *view;  /* while lines are printed */
+        bool live;            /* lines are as old as their reading */
+};
+
+int log_follower_new(LogFollower **ret) {
+        _cleanup_(log_follower_freep) LogFollower *f = new(LogFollower, 1);
+
+        if (!f)
+                return -ENOMEM;
+
+        *f = (LogFollower) { .inotify_fd = -EBADF, .buffer = new(char, BLOCK_SIZE) };
+        if (!f->buffer)
+                return -ENOMEM;
+
+        *ret = TAKE_PTR(f);
+        return 0;
+}
+
+static void file_done(LogFile *x) {
+        log_splitter_done(&x->splitter);
+        safe_close(x->fd);
+        free(x->path);
+        free(x->app);
+        free(x->id);
+}
+
+LogFollower *log_follower_free(LogFollower *f) {
+        if (!f)
+                return NULL;
+
+        for (size_t i = 0; i < f->n_files; i++)
+                file_done(f->files + i);
+        free(f->files);
+        free(f->buffer);
+        safe_close(f->inotify_fd);
+        return mfree(f);
+}
+
+bool log_follower_is_empty(const LogFollower *f) {
+        return f->n_files == 0;
+}
+
+int log_follower_add(LogFollower *f, const char *path, const char *app, const char *id, bool err) {
+        LogFile x = { .follower = f, .err = err, .fd = -EBADF, .watch = -1 };
+
+        for (size_t i = 0; i < f->n_files; i++)
+                if (streq(f->files[i].path, path))
+                        return 0;
+
+        x.path = strdup(path);
+        x.app = strdup(app);
+        x.id = id ? strdup(id) : NULL;
+        log_splitter_init(&x.splitter, LOG_LINE_MAX);
+
+        if (!x.path || !x.app || (id && !x.id) || !GREEDY_REALLOC(f->files, f->n_allocated, f->n_files + 1)) {
+                file_done(&x);
+                return -ENOMEM;
+        }
+        f->files[f->n_files++] = x;
+        return 0;
+}
+
+/* ---- one file ---- */
+
+static void print_block(const LogBlock *block, void *userdata) {
+        const LogFile *x = userdata;
+        size_t offset = 0;
+
+        for (LogLine line; log_block_next(block, &offset, &line);)
+                log_view_print(x->follower->view, &(LogEntry) {
+                        .app = x->app,
+                        .id = x->id,
+                        .err = x->err,
+                        .realtime = x->follower->live ? now(CLOCK_REALTIME) : 0,
+                        .message = line.data,
+                        .size = line.size,
+                });
+}
+
+static int file_open(LogFile *x) {
+        struct stat st;
+        int fd;
+
+        fd = open(x->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+                safe_close(fd);
+                return -EINVAL;
+        }
+
+        x->fd = fd;
+        x->offset = 0;
+        return 0;
+}
+
+static void file_finish(LogFile *x) {
+        log_splitter_finish(&x->splitter, print_block, x);
+}
+
+static void file_read(LogFile *x) {
+        ssize_t n;
+
+        while ((n = pread(x->fd, x->follower->buffer, BLOCK_SIZE, x->offset)) > 0) {
+                x->offset += n;
+                log_splitter_feed(&x->splitter, x->follower->buffer, (size_t) n, print_block, x);
+        }
+}
+
+static bool file_was_replaced(const LogFile *x) {
+        struct stat here, there;
+
+        if (fstat(x->fd, &here) < 0 || stat(x->path, &there) < 0)
+                return false; /* renamed, and no new one yet: somebody may still write to it */
+        return here.st_dev != there.st_dev || here.st_ino != there.st_ino;
+}
+
+static void file_update(LogFile *x) {
+        struct stat st;
+
+        if (x->fd >= 0) {
+                if (fstat(x->fd, &st) >= 0 && st.st_size < x->offset) {
+                        file_finish(x);
+                        x->offset = 0;
+                }
+                file_read(x);
+                if (!file_was_replaced(x))
+                        return;
+                file_finish(x);
+                x->fd = safe_close(x->fd);
+        }
+
+        if (file_open(x) >= 0)
+                file_read(x);
+}
+
+/* Where the last n lines begin. */
+static off_t find_tail(LogFile *x, unsigned n) {
+        struct stat st;
+        off_t end;
+
+        if (fstat(x->fd, &st) < 0)
+                return 0;
+        if (n == 0)
+                return st.st_size;
+
+        /* The newline of the last line begins none. */
+        for (end = MAX(st.st_size - 1, (off_t) 0); end > 0;) {
+                size_t k = (size_t) MIN(end, (off_t) BLOCK_SIZE);
+                const char *newline;
+
+                end -= (off_t) k;
+                if (pread(x->fd, x->follower->buffer, k, end) != (ssize_t) k)
+                        return end;
+                while ((newline = memrchr(x->follower->buffer, '\n', k))) {
+                        k = (size_t) (newline - x->follower->buffer);
+                        if (--n == 0)
+                                return end + (off_t) k + 1;
+                }
+        }
+        return 0;
+}
+
+static void warn_unreadable(const LogView *v, const char *path, int error) {
+        _cleanup_free_ char *escaped = NULL;
+
+        if (error == -ENOENT)
+                return;
+        escaped = string_escape_cc(path);
+        message_warn(v->options, "Cannot read %s: %s", strempty(escaped), strerror(-error));
+}
+
+void log_follower_tail(LogFollower *f, const LogView *v, bool to_end) {
+        f->view = v;
+        f->live = false;
+
+        for (size_t i = 0; i < f->n_files; i++) {
+                LogFile *x = f->files + i;
+                int r;
+
+                r = file_open(x);
+                if (r < 0) {
+                        warn_unreadable(v, x->path, r);
+                        continue;
+                }
+
+                if (v->options->lines > 0)
+                        log_view_print_file_header(v, x->path);
+                x->offset = find_tail(x, v->options->lines);
+                file_read(x);
+                if (to_end)
+                        file_finish(x);
+        }
+}
+
+/* ---- what comes ---- */
+
+static void file_watch(LogFile *x) {
+        const uint32_t events = IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR;
+        _cleanup_free_ char *dir = strdup(x->path);
+        char *slash = dir ? strrchr(dir, '/') : NULL;
+
+        if (!slash)
+                return;
+        slash[slash == dir] = '\0';
+        x->watch = inotify_add_watch(x->follower->inotify_fd, dir, events);
+}
+
+int log_follower_watch(LogFollower *f, const LogView *v) {
+        f->view = v;
+        f->live = true;
+        f->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        if (f->inotify_fd < 0)
+                return -errno;
+
+        for (size_t i = 0; i < f->n_files; i++) {
+                file_watch(f->files + i);
+                file_update(f->files + i); /* what was written since log_follower_tail() made no event */
+        }
+        return 0;
+}
+
+int log_follower_get_fd(LogFollower *f) {
+        return f->inotify_fd;
+}
+
+int log_follower_get_timeout(LogFollower *f) {
+        for (size_t i = 0; i < f->n_files; i++)
+                if (f->files[i].watch < 0)
+                        return RETRY_MSEC;
+        return -1;
+}
+
+/* The files of a directory in which something happened are looked at; which of them it was about does not matter. */
+static void update_watched(LogFollower *f, int watch, bool lost) { /* -1: events were lost, of any directory */
+        for (size_t i = 0; i < f->n_files; i++) {
+                LogFile *x = f->files + i;
+
+                if (watch >= 0 && x->watch != watch)
+                        continue;
+                file_update(x);
+                if (lost)
+                        x->watch = -1;
+        }
+}
+
+static void process_events(LogFollower *f, const char *events, size_t n) {
+        int last = 0;
+
+        for (size_t at = 0; at < n;) {
+                const struct inotify_event *e = (const struct inotify_event *) (events + at);
+                bool lost = e->mask & IN_IGNORED;
+
+                /* All these events were before this reading: once is enough. */
+                if (e->wd != last || lost)
+                        update_watched(f, e->wd, lost);
+                last = e->wd;
+                at += sizeof *e + e->len;
+        }
+}
+
+void log_follower_process(LogFollower *f, const LogView *v) {
+        _Alignas(struct inotify_event) char events[4096];
+        ssize_t n;
+
+        f->view = v;
+
+        while ((n = read(f->inotify_fd, events, sizeof events)) > 0)
+                process_events(f, events, (size_t) n);
+
+        for (size_t i = 0; i < f->n_files; i++)
+                if (f->files[i].watch < 0) {
+                        file_watch(f->files + i);
+                        file_update(f->files + i);
+                }
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "pmctl/pmctl-util.h"
+#include "shared/instance.h"
+#include "shared/time-util.h"
+
+/* What "pmctl logs" is made of: lines come from files and from the journal, and go through one view. */
+
+typedef struct LogEntry {
+        const char *app;
+        const char *id;      /* of the process, NULL: unknown */
+        bool err;
+        usec_t realtime;     /* 0: unknown */
+        const char *message; /* any bytes, no newline at the end */
+        size_t size;
+} LogEntry;
+
+typedef struct LogView {
+        const Options *options;
+        int name_width;      /* of the longest app, at least 8 */
+        bool escape_out, escape_err; /* that stream is a terminal: it must not obey what an app writes */
+} LogView;
+
+void log_view_init(LogView *v, const Options *o);
+void log_view_note_app(LogView *v, const char *app);
+void log_view_print(const LogView *v, const LogEntry *e);
+/* The line above the last lines of a file. */
+void log_view_print_file_header(const LogView *v, const char *path);
+
+/* What of the journal is wanted; NULL: any. All selections are followed; of those of one group together come the last lines, group 0 has none. */
+typedef struct LogSelection {
+        char *app, *name_space, *id;
+        unsigned group;
+} LogSelection;
+
+typedef struct LogSelections {
+        LogSelection *items;
+        size_t n, n_allocated;
+        LogSelection *hidden; /* processes whose lines are read from files */
+        size_t n_hidden, n_hidden_allocated;
+} LogSelections;
+
+int log_selections_add(LogSelections *s, const char *app, const char *name_space, const char *id, unsigned group);
+int log_selections_hide(LogSelections *s, const char *app, const char *id);
+bool log_selections_is_hidden(const LogSelections *s, const char *app, const char *id);
+void log_selections_done(LogSelections *s);
+
+/* ---- journal ---- */
+
+typedef struct LogReader LogReader;
+
+/* Entries count only if pmd wrote them: the one of the system runs as root, others as their user. */
+int log_reader_new(InstanceScope scope, LogReader **ret);
+LogReader *log_reader_free(LogReader *l);
+DEFINE_CLEANUP_FUNC(LogReader *, log_reader_free);
+
+/* The apps the journal knows. */
+int log_reader_list_apps(LogReader *l, char ***ret);
+
+/* Prints the last lines of each group, all in order of time. */
+int log_reader_tail(LogReader *l, const LogSelections *s, LogView *v);
+
+/* From behind what log_reader_tail() saw. */
+int log_reader_follow(LogReader *l, const LogSelections *s, const Options *o);
+int log_reader_get_fd(LogReader *l);
+int log_reader_get_events(LogReader *l);
+int log_reader_get_timeout(LogReader *l); /* in ms, -1: none */
+int log_reader_process(LogReader *l, const LogSelections *s, const LogView *v);
+
+/* ---- files ---- */
+
+typedef struct LogFollower LogFollower;
+
+int log_follower_new(LogFollower **ret);
+LogFollower *log_follower_free(LogFollower *f);
+DEFINE_CLEANUP_FUNC(LogFollower *, log_follower_free);
+
+/* Each path once; id may be NULL. */
+int log_follower_add(LogFollower *f, const char *path, const char *app, const char *id, bool err);
+bool log_follower_is_empty(const LogFollower *f);
+
+/* Prints the last lines of each file; to_end: the last one also where its newline is missing. */
+void log_follower_tail(LogFollower *f, const LogView *v, bool to_end);
+
+/* Watches the directories, so that files may be truncated, renamed and made anew. */
+int log_follower_watch(LogFollower *f, const LogView *v);
+int log_follower_get_fd(LogFollower *f);
+int log_follower_get_timeout(LogFollower *f); /* in ms, -1: none; what cannot be watched is looked at then */
+void log_follower_process(LogFollower *f, const LogView *v);

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <poll.h>
+#include <regex.h>
+#include <unistd.h>
+
+#include "pmctl/logs.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+/* Where the lines of a process are: in its files where it has any, else in the journal. What pmd cannot tell, because it is not running or has
+ * forgotten the app, is looked for by name. */
+
+typedef struct Logs {
+        const Options *options;
+        pmd_connection *connection; /* NULL: no pmd */
+        Instance *instance;
+        LogView view;
+        LogSelections selections;
+        LogReader *reader;          /* NULL: no journal */
+        LogFollower *follower;
+        unsigned n_groups;
+} Logs;
+
+static void logs_done(Logs *l) {
+        if (l->connection)
+                (void) pmd_close(l->connection);
+        instance_free(l->instance);
+        log_selections_done(&l->selections);
+        log_reader_free(l->reader);
+        log_follower_free(l->follower);
+}
+
+static InstanceScope instance_scope_of(const Options *o, pmd_connection *c) {
+        switch (c ? pmd_get_scope(c) : o->scope) {
+        case PMD_SCOPE_SYSTEM:
+                return INSTANCE_SYSTEM;
+        case PMD_SCOPE_USER:
+                return INSTANCE_USER;
+        case PMD_SCOPE_PRIVATE:
+                return INSTANCE_PRIVATE;
+        default:
+                return o->home ? INSTANCE_PRIVATE : instance_scope_default();
+        }
+}
+
+static void connect_if_running(Logs *l) {
+        _cleanup_(pmd_error_free) pmd_error e = {};
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = pmd_open(l->options->scope, l->options->home, PMD_OPEN_NO_START, &l->connection, &e);
+        if (r >= 0)
+                return;
+
+        text = r == -ECONNREFUSED ? NULL : string_escape_cc(strempty(e.message));
+        if (isempty(text))
+                message_warn(l->options, "No pmd is running; looking for logs by name.");
+        else
+                message_warn(l->options, "%s Looking for logs by name.", text);
+}
+
+static int logs_open(Logs *l) {
+        InstanceScope scope;
+        int r;
+
+        connect_if_running(l);
+        scope = instance_scope_of(l->options, l->connection);
+
+        r = instance_new(scope, l->options->home, &l->instance);
+        if (r < 0)
+                return r;
+        r = log_follower_new(&l->follower);
+        if (r < 0)
+                return r;
+        if (scope == INSTANCE_PRIVATE)
+                return 0;
+
+        r = log_reader_new(scope, &l->reader);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0)
+                message_warn(l->options, "Cannot read the journal: %s", strerror(-r));
+        return 0;
+}
+
+static bool wants(const Logs *l, bool err) {
+        const Options *o = l->options;
+
+        return o->out == o->err || (err ? o->err : o->out);
+}
+
+/* ---- what pmd knows ---- */
+
+static bool is_file(const char *path) {
+        return !isempty(path) && !streq(path, "/dev/null");
+}
+
+static int add_process(Logs *l, const pmd_process *p) {
+        _cleanup_free_ char *id = strprintf("%u", p->id);
+        int r;
+
+        if (!id)
+                return -ENOMEM;
+        log_view_note_app(&l->view, p->name);
+
+        if (!is_file(p->out_log_path) && !is_file(p->error_log_path))
+                return l->reader ? log_selections_add(&l->selections, p->name, NULL, id, ++l->n_groups) : 0;
+
+        r = log_selections_hide(&l->selections, p->name, id);
+        if (r >= 0 && is_file(p->out_log_path) && wants(l, false))
+                r = log_follower_add(l->follower, p->out_log_path, p->name, id, false);
+        if (r >= 0 && is_file(p->error_log_path) && wants(l, true))
+                r = log_follower_add(l->follower, p->error_log_path, p->name, id, true);
+        return r;
+}
+
+typedef enum OperandKind {
+        OPERAND_ALL,
+        OPERAND_ID,
+        OPERAND_REGEX,
+        OPERAND_PATH,
+        OPERAND_NAME, /* of an app or a namespace */
+} OperandKind;
+
+static OperandKind operand_kind(const char *operand) {
+        size_t n = strlen(operand);
+
+        if (streq(operand, "all"))
+                return OPERAND_ALL;
+        if (target_is_id(operand))
+                return OPERAND_ID;
+        if (operand[0] != '/')
+                return OPERAND_NAME;
+        return n >= 3 && operand[n - 1] == '/' ? OPERAND_REGEX : OPERAND_PATH;
+}
+
+/* Processes that are made while we follow: their last lines were not to be printed, but what they write is. */
+static int follow_newcomers(Logs *l, const char *operand) {
+        int r;
+
+        if (!l->reader)
+                return 0;
+
+        switch (operand_kind(operand)) {
+        case OPERAND_ALL:
+                return log_selections_add(&l->selections, NULL, NULL, NULL, 0);
+        case OPERAND_NAME:
+                r = log_selections_add(&l->selections, operand, NULL, NULL, 0);
+                return r < 0 ? r : log_selections_add(&l->selections, NULL, operand, NULL, 0);
+        default:
+                return 0;
+        }
+}
+
+static int add_known(Logs *l, const char *operand, const ProcessList *processes) {
+        int r;
+
+        for (size_t i = 0; i < processes->n; i++) {
+                r = add_process(l, processes->items + i);
+                if (r < 0)
+                        return r;
+        }
+        return follow_newcomers(l, operand);
+}
+
+/* ---- what the names of files and the fields of the journal tell ---- */
+
+/* As pmd makes file names of the names of apps. */
+static char *sanitize_name(const char *name) {
+        char *s = strdup(name);
+
+        for (char *p = s; p && *p; p++)
+                if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-", *p))
+                        *p = '-';
+        return s;
+}
+
+typedef struct Wanted {
+        OperandKind kind;
+        const char *operand;
+        char *file_name;  /* OPERAND_NAME */
+        regex_t regex;    /* OPERAND_REGEX */
+        bool has_regex;
+} Wanted;
+
+static void wanted_done(Wanted *w) {
+        free(w->file_name);
+        if (w->has_regex)
+                regfree(&w->regex);
+}
+
+static int wanted_init(Wanted *w, const char *operand) {
+        *w = (Wanted) { .kind = operand_kind(operand), .operand = operand };
+
+        if (w->kind == OPERAND_NAME) {
+                w->file_name = sanitize_name(operand);
+                return w->file_name ? 0 : -ENOMEM;
+        }
+        if (w->kind == OPERAND_REGEX) {
+                _cleanup_free_ char *pattern = strndup(operand + 1, strlen(operand) - 2);
+
+                if (!pattern)
+                        return -ENOMEM;
+                if (regcomp(&w->regex, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+                        return -EINVAL;
+                w->has_regex = true;
+        }
+        return 0;
+}
+
+static bool wanted_file(const Wanted *w, const char *name, const char *id) {
+        switch (w->kind) {
+        case OPERAND_ALL:
+                return true;
+        case OPERAND_ID:
+                return streq_ptr(w->operand, id);
+        case OPERAND_REGEX:
+                return regexec(&w->regex, name, 0, NULL, 0) == 0;
+        case OPERAND_NAME:
+                return streq(w->file_name, name);
+        default:
+                return false;
+        }
+}
+
+/* "api-out-3.log" and "api-error.log": cuts the text into its parts. */
+static bool parse_file_name(char *text, char **ret_id, bool *ret_err) {
+        char *end = endswith(text, ".log"), *dash, *id = NULL;
+
+        if (!end)
+                return false;
+        *end = '\0';
+
+        dash = strrchr(text, '-');
+        if (dash && target_is_id(dash + 1)) {
+                *dash = '\0';
+                id = dash + 1;
+                dash = strrchr(text, '-');
+        }
+        if (!dash || (!streq(dash, "-out") && !streq(dash, "-error")))
+                return false;
+
+        *ret_err = streq(dash, "-error");
+        *ret_id = id;
+        *dash = '\0';
+        return true;
+}
+
+static int add_file_by_name(Logs *l, const Wanted *w, const char *file_name) {
+        _cleanup_free_ char *app = strdup(file_name), *path = strjoin(l->instance->log_dir, "/", file_name);
+        char *id;
+        bool err;
+
+        if (!app || !path)
+                return -ENOMEM;
+        if (!parse_file_name(app, &id, &err) || !wanted_file(w, app, id) || !wants(l, err))
+                return 0;
+
+        log_view_note_app(&l->view, app);
+        return log_follower_add(l->follower, path, app, id, err);
+}
+
+static int add_files(Logs *l, const Wanted *w) {
+        DIR *d = opendir(l->instance->log_dir);
+        int r = 0;
+
+        if (!d)
+                return 0;
+        for (struct dirent *e; r >= 0 && (e = readdir(d));)
+                r = add_file_by_name(l, w, e->d_name);
+        (void) closedir(d);
+        return r;
+}
+
+static int add_journal_apps(Logs *l, const Wanted *w) {
+        _cleanup_strv_free_ char **apps = NULL;
+        int r;
+
+        r = log_reader_list_apps(l->reader, &apps);
+        if (r < 0)
+                return r;
+
+        STRV_FOREACH(app, apps) {
+                if (regexec(&w->regex, *app, 0, NULL, 0) != 0)
+                        continue;
+                r = log_selections_add(&l->selections, *app, NULL, NULL, ++l->n_groups);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int add_journal(Logs *l, const Wanted *w) {
+        unsigned group = ++l->n_groups;
+        int r;
+
+        switch (w->kind) {
+        case OPERAND_ALL:
+                return log_selections_add(&l->selections, NULL, NULL, NULL, group);
+        case OPERAND_ID:
+                return log_selections_add(&l->selections, NULL, NULL, w->operand, group);
+        case OPERAND_REGEX:
+                return add_journal_apps(l, w);
+        case OPERAND_NAME:
+                r = log_selections_add(&l->selections, w->operand, NULL, NULL, group);
+                return r < 0 ? r : log_selections_add(&l->selections, NULL, w->operand, NULL, group);
+        default:
+                return 0;
+        }
+}
+
+static int add_by_name(Logs *l, const char *operand) {
+        _cleanup_(wanted_done) Wanted w = {};
+        int r;
+
+        r = wanted_init(&w, operand);
+        if (r < 0)
+                return r;
+        r = add_files(l, &w);
+        if (r < 0 || !l->reader)
+                return r;
+        return add_journal(l, &w);
+}
+
+/* ---- the verb ---- */
+
+static int add_operand(Logs *l, const char *operand) {
+        bool all = streq(operand, "all");
+        ExitCode code = EXIT_CODE_NO_SUCH_APP;
+        int r;
+
+        if (l->connection) {
+                _cleanup_process_list_ ProcessList processes = {};
+
+                code = fetch_processes(l->options, l->connection, all ? NULL : TARGET(operand), 0, &processes);
+                if (!IN_SET(code, EXIT_CODE_OK, EXIT_CODE_NO_SUCH_APP))
+                        return code;
+                if (code == EXIT_CODE_OK) {
+                        r = add_known(l, operand, &processes);
+                        return r < 0 ? report_error(l->options, r, NULL) : EXIT_CODE_OK;
+                }
+        }
+
+        if (l->connection) {
+                _cleanup_free_ char *escaped = string_escape_cc(operand);
+
+                message_warn(l->options, "Process or Namespace %s not found; looking for old logs of that name.", strempty(escaped));
+        }
+        r = add_by_name(l, operand);
+        return r < 0 ? report_error(l->options, r, NULL) : EXIT_CODE_OK;
+}
+
+static void print_header(const Logs *l, char *const *operands) {
+        const Options *o = l->options;
+        _cleanup_free_ char *joined = NULL, *escaped = NULL;
+        bool several = operands[1] || operand_kind(operands[0]) == OPERAND_ALL;
+
+        if (o->json || o->raw || o->silent)
+                return;
+
+        joined = strv_join(operands, ", ");
+        escaped = joined ? string_escape_cc(joined) : NULL;
+        (void) printf("%s[TAILING] Tailing last %u lines for [%s] process%s (change the value with --lines option)%s\n",
+                      color(o, COLOR_BOLD), o->lines, strempty(escaped), several ? "es" : "", color(o, COLOR_NORMAL));
+}
+
+static int tail(Logs *l) {
+        log_follower_tail(l->follower, &l->view, l->options->nostream);
+        return l->reader ? log_reader_tail(l->reader, &l->selections, &l->view) : 0;
+}
+
+static int shorter_timeout(int a, int b) {
+        return a < 0 ? b : b < 0 ? a : MIN(a, b);
+}
+
+static int follow(Logs *l) {
+        int r;
+
+        r = log_follower_watch(l->follower, &l->view);
+        if (r < 0)
+                return r;
+        if (l->reader) {
+                r = log_reader_follow(l->reader, &l->selections, l->options);
+                if (r < 0)
+                        return r;
+        }
+
+        for (;;) {
+                struct pollfd p[] = {
+                        { .fd = STDOUT_FILENO }, /* whoever read us has gone, which would show with the next line only */
+                        { .fd = log_follower_get_fd(l->follower), .events = POLLIN },
+                        { .fd = l->reader ? log_reader_get_fd(l->reader) : -EBADF, .events = (short) (l->reader ? log_reader_get_events(l->reader) : 0) },
+                };
+                int timeout = log_follower_get_timeout(l->follower);
+
+                if (l->reader) {
+                        r = log_reader_process(l->reader, &l->selections, &l->view);
+                        if (r < 0)
+                                return r;
+                        timeout = shorter_timeout(timeout, log_reader_get_timeout(l->reader));
+                }
+                log_follower_process(l->follower, &l->view);
+                if (fflush(stdout) != 0)
+                        return -errno;
+
+                if (poll(p, ELEMENTSOF(p), timeout) < 0 && errno != EINTR)
+                        return -errno;
+                if (p[0].revents & (POLLERR | POLLHUP))
+                        return 0;
+        }
+}
+
+static bool has_source(const Logs *l) {
+        return !log_follower_is_empty(l->follower) || (l->reader && l->selections.n > 0);
+}
+
+int verb_logs(int argc, char *argv[], const Options *o) {
+        char *const all[] = { (char *) "all", NULL }, *const *operands = argc > 1 ? argv + 1 : all;
+        _cleanup_(logs_done) Logs l = { .options = o };
+        int r;
+
+        log_view_init(&l.view, o);
+        r = logs_open(&l);
+        if (r < 0)
+                return report_error(o, r, NULL);
+
+        for (char *const *operand = operands; *operand; operand++) {
+                r = add_operand(&l, *operand);
+                if (r != EXIT_CODE_OK)
+                        return r;
+        }
+
+        print_header(&l, operands);
+        r = tail(&l);
+        if (r >= 0 && !o->nostream && has_source(&l))
+                r = follow(&l);
+        return r < 0 ? report_error(o, r, NULL) : EXIT_CODE_OK;
+}
