@@ -58,11 +58,16 @@ static void put_quoted(JsonWriter *w, const char *s) {
         if (!p)
                 return;
         *p++ = '"';
-        for (; *s; s++)
-                if ((unsigned char) *s < 0x20 || *s == '"' || *s == '\\')
-                        p += escape(p, (unsigned char) *s);
-                else
-                        *p++ = *s;
+        while (*s) {
+                size_t n = 0;
+
+                while ((unsigned char) s[n] >= 0x20 && s[n] != '"' && s[n] != '\\')
+                        n++;
+                p = mempcpy(p, s, n);
+                s += n;
+                if (*s)
+                        p += escape(p, (unsigned char) *s++);
+        }
         *p++ = '"';
         w->size += (size_t) (p - start);
 }

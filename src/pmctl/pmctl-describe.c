@@ -139,7 +139,8 @@ static int describe_process(const Options *o, const pmd_process *p) {
 
         printf("%s Describing process with id %" PRIu32 " - name %s %s\n", color(o, COLOR_INVERSE), p->id, strempty(name),
                color(o, COLOR_NORMAL));
-        return table_print(t, o, terminal_width());
+        /* Whatever the terminal: a path that is cut is of no use. */
+        return table_print(t, o, SIZE_MAX);
 }
 
 static int describe_target(const Options *o, pmd_connection *c, const char *target) {

@@ -144,7 +144,8 @@ static const char *instance_variable(const pmd_process *p) {
 
 /* The variables, as members of what is open. flat: beside the keys of pm2_env. */
 static void write_variables(JsonWriter *w, const pmd_process *p, bool flat) {
-        bool name_taken = flat && find_reserved(p->name);
+        const char *instance_var = instance_variable(p);
+        bool name_taken = streq(p->name, instance_var) || (flat && find_reserved(p->name));
 
         STRV_FOREACH(e, p->environment) {
                 char *equals = strchr(*e, '=');
@@ -154,7 +155,7 @@ static void write_variables(JsonWriter *w, const pmd_process *p, bool flat) {
                         continue;
                 *equals = '\0';
                 k = find_reserved(*e);
-                if ((!k || (!flat && !k->in_child)) && !streq(*e, instance_variable(p))) {
+                if ((!k || (!flat && !k->in_child)) && !streq(*e, instance_var)) {
                         json_writer_string(w, *e, equals + 1);
                         name_taken = name_taken || streq(*e, p->name);
                 }
@@ -162,7 +163,7 @@ static void write_variables(JsonWriter *w, const pmd_process *p, bool flat) {
         }
 
         /* pm2 puts the configuration of the app there, empty if there is none. */
-        if (name_taken || streq(p->name, instance_variable(p)))
+        if (name_taken)
                 return;
         json_writer_begin(w, p->name, '{');
         json_writer_end(w, '}');
