@@ -10,6 +10,7 @@
 
 #include "pmd/app-bus.h"
 #include "pmd/bus-face.h"
+#include "pmd/bus-peer.h"
 #include "pmd/manager-bus.h"
 #include "pmd/manager.h"
 #include "pmd/process-bus.h"
@@ -190,6 +191,9 @@ static int client_start(BusClient *c, int fd) {
         if (r < 0)
                 return r;
         r = add_objects(c->face, c->bus);
+        if (r < 0)
+                return r;
+        r = bus_peer_add(c->bus);
         if (r < 0)
                 return r;
         r = sd_bus_start(c->bus);

@@ -309,6 +309,9 @@ int bus_polkit_check(
                 return ask_for_caller(p, m, action, details, good_user, reterr);
         if (q->answered_at == 0)
                 return 0;
+        /* While the answer was on its way, what the message names may have become another user's. */
+        if (q->good_user != good_user || !streq(q->action, action))
+                return sd_bus_error_set(reterr, SD_BUS_ERROR_ACCESS_DENIED, "Access denied: what was asked about has changed meanwhile, try again.");
         return query_take_answer(q, ret_uid, reterr);
 }
 

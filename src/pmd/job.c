@@ -31,7 +31,10 @@ DEFINE_STRING_TABLE(JobResult, job_result);
 
 DEFINE_CLEANUP_FUNC(Job *, job_free);
 
-static void job_run(Job *j) {
+/* As many are started at a time: a fork is dear, and the bus shall be answered in between. */
+#define JOB_STARTS_AT_ONCE 32U
+
+static void job_begin_process(Job *j, size_t i) {
         static const ProcessEvent events[_JOB_VERB_MAX] = {
                 [JOB_START] = PROCESS_EVENT_UP,
                 [JOB_STOP] = PROCESS_EVENT_DOWN,
@@ -39,16 +42,22 @@ static void job_run(Job *j) {
                 [JOB_RELOAD] = PROCESS_EVENT_RESTART,
                 [JOB_DELETE] = PROCESS_EVENT_DOWN,
         };
+        Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
 
+        if (p)
+                process_event(p, events[j->verb]);
+}
+
+static void job_begin_more(Job *j) {
+        size_t window = IN_SET(j->verb, JOB_STOP, JOB_DELETE) ? j->n_processes : JOB_STARTS_AT_ONCE;
+
+        while (j->n_begun < j->n_processes && j->n_begun - j->n_finished < window)
+                job_begin_process(j, j->n_begun++);
+}
+
+static void job_run(Job *j) {
         j->app->job = j;
         j->running = true;
-
-        for (size_t i = 0; i < j->n_processes; i++) {
-                Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
-
-                if (p)
-                        process_event(p, events[j->verb]);
-        }
 
         /* Not here and now: who made the job does not know its number yet. */
         manager_enqueue_job_check(j->app->manager, j);
@@ -196,20 +205,31 @@ static bool process_is_over(Job *j, Process *p) {
         }
 }
 
-void job_check(Job *j) {
-        App *a = j->app;
-        bool over = true;
+/* Looks at those that have begun; true if one more of them is over. */
+static bool job_collect(Job *j) {
+        size_t before = j->n_finished;
 
-        for (size_t i = 0; i < j->n_processes; i++) {
+        for (size_t i = 0; i < j->n_begun; i++) {
                 Process *p;
 
                 if (j->finished[i])
                         continue;
-                p = manager_get_process(a->manager, j->process_ids[i]);
+                p = manager_get_process(j->app->manager, j->process_ids[i]);
                 j->finished[i] = !p || process_is_over(j, p);
-                over = over && j->finished[i];
+                j->n_finished += j->finished[i];
         }
-        if (!over)
+
+        return j->n_finished > before;
+}
+
+void job_check(Job *j) {
+        App *a = j->app;
+
+        do
+                job_begin_more(j);
+        while (job_collect(j) && j->n_begun < j->n_processes);
+
+        if (j->n_finished < j->n_processes)
                 return;
 
         job_finish(j, j->n_failures > 0 ? JOB_FAILED : JOB_DONE);

@@ -47,7 +47,7 @@ struct Job {
         bool running, in_check_queue;
         unsigned *process_ids; /* what it is about, by id: a process may be gone before the job is */
         bool *finished;
-        size_t n_processes;
+        size_t n_processes, n_begun, n_finished;
         JobFailure *failures;
         size_t n_failures, n_failures_allocated;
         LIST_FIELDS(Job, jobs); /* the App's waiting jobs */

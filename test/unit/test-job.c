@@ -71,6 +71,7 @@ static Job *request(JobVerb verb, unsigned first, unsigned n) {
         Job *j;
 
         ASSERT_OK(job_new(app, verb, manager->processes + first, n, &j));
+        turn();
         return j;
 }
 
@@ -93,6 +94,19 @@ TEST(a_start_ends_when_all_are_online) {
         ASSERT_TRUE(app->job);
         exec_ok(1);
         turn();
+        ASSERT_TRUE(!app->job);
+        tear_down();
+}
+
+TEST(a_long_start_goes_on_as_processes_come_up) {
+        set_up(100);
+        request(JOB_START, 0, 100);
+        ASSERT_EQ(app->job->n_begun, 32);
+        for (unsigned i = 0; i < 100; i++) {
+                ASSERT_EQ(manager->processes[i]->state, PROCESS_SPAWNING);
+                exec_ok(i);
+                turn();
+        }
         ASSERT_TRUE(!app->job);
         tear_down();
 }
