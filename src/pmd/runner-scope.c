@@ -2,6 +2,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/inotify.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "pmd/runner.h"
 #include "pmd/systemd-client.h"
@@ -224,10 +226,18 @@ static int scope_kill(RunnerUnit *u) {
 
 /* ---- the rest ---- */
 
-/* The manager's own figures come from the same files, and asking for them takes a round trip. */
-static int scope_read_usage(RunnerUnit *u, ResourceUsage *ret) {
-        *ret = RESOURCE_USAGE_UNSET;
-        return 0;
+/* A bus can be there without a service manager: in a container, or for a user who has none. */
+static int scope_runner_init(Runner *r) {
+        const char *dir = getenv("XDG_RUNTIME_DIR");
+        _cleanup_free_ char *path = NULL;
+
+        if (!r->user)
+                return sd_booted() > 0 ? 0 : -EOPNOTSUPP;
+
+        path = strjoin(strempty(dir), "/systemd/private");
+        if (!path)
+                return -ENOMEM;
+        return access(path, F_OK) >= 0 ? 0 : -EOPNOTSUPP;
 }
 
 static void scope_unit_done(RunnerUnit *u) {
@@ -243,12 +253,12 @@ static void scope_runner_done(Runner *r) {
 const RunnerVTable runner_scope_vtable = {
         .name = "scope",
         .unit_size = sizeof(ScopeUnit),
+        .runner_init = scope_runner_init,
         .prepare = scope_prepare,
         .attach = scope_attach,
         .signal = scope_signal,
         .kill = scope_kill,
         .drain = scope_drain,
-        .read_usage = scope_read_usage,
         .unit_done = scope_unit_done,
         .runner_done = scope_runner_done,
 };

@@ -172,8 +172,11 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *rete
 }
 
 static int on_setup_reply(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
-        if (sd_bus_message_is_method_error(m, NULL))
-                log_warning("Failed to subscribe to signals of the service manager, ignoring: %s", sd_bus_message_get_error(m)->message);
+        const sd_bus_error *e = sd_bus_message_get_error(m);
+
+        /* Without a service manager on the bus there is nothing to be told of. */
+        if (e && !sd_bus_error_has_names(e, SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                log_warning("Failed to subscribe to signals of the service manager, ignoring: %s", e->message);
         return 0;
 }
 

@@ -367,22 +367,27 @@ TEST(in_flight) {
 }
 
 TEST(forgotten_while_calling) {
-        Scope s = {}, t = {};
+        Scope r = {}, s = {}, t = {};
         Fake f;
 
         fake_init(&f);
+        ASSERT_OK(scope_start(&f, &r, "r.scope"));
+        scope_ref_free(r.ref);
+        reply_error(&f, 0, SD_BUS_ERROR_PROPERTY_READ_ONLY);
+        ASSERT_EQ(f.n_starts, 1);
+
         ASSERT_OK(scope_start(&f, &s, "a.scope"));
         scope_ref_free(s.ref);
-        reply_job(&f, 0);
+        reply_job(&f, 1);
         send_job_removed(&f, JOB, "a.scope", "done");
         ASSERT_EQ(f.n_stops, 1);
 
         ASSERT_OK(scope_start(&f, &t, "b.scope"));
         scope_ref_free(t.ref);
-        reply_error(&f, 1, "org.freedesktop.systemd1.UnitExists");
+        reply_error(&f, 2, "org.freedesktop.systemd1.UnitExists");
         ASSERT_EQ(f.n_stops, 1);
 
-        ASSERT_EQ(s.n_started + t.n_started, 0);
+        ASSERT_EQ(r.n_started + s.n_started + t.n_started, 0);
         fake_done(&f);
 }
 
