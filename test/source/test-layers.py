@@ -4,9 +4,9 @@ import os
 import re
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-MECHANISMS = {"systemd-client", "systemd-client-internal", "systemd-scope", "log-relay", "log-sink-file", "log-sink-journal", "process-spawn", "credentials"}
+MECHANISMS = {"systemd-client", "systemd-client-internal", "systemd-scope", "log-relay", "log-stream", "log-thread", "log-sink-file", "log-sink-journal", "process-spawn", "credentials"}
 OBJECTS = {"process", "process-run", "process-env", "process-files", "app", "job", "monitor", "runner", "runner-scope", "runner-cgroup", "runner-plain"}
-FACE = {"bus-face", "bus-queue", "bus-polkit", "manager-bus", "app-bus", "process-bus"}
+FACE = {"bus-face", "bus-peer", "bus-request", "bus-queue", "bus-polkit", "manager-bus", "app-bus", "process-bus"}
 COMPOSERS = {"pmd", "manager"}
 
 n = failed = 0
