@@ -171,7 +171,8 @@ static int group_entries(const Inspector *c, json_object *array, char ***entries
 
         for (size_t i = 0; i < n; i++) {
                 widths[i % columns] = MAX(widths[i % columns], n_chars((*entries)[i]) + 2);
-                numbers = numbers && IN_SET(json_object_get_type(json_object_array_get_idx(array, i)), json_type_int, json_type_double);
+                numbers = numbers &&
+                          IN_SET(json_object_get_type(json_object_array_get_idx(array, i)), json_type_int, json_type_double);
         }
 
         for (size_t i = 0; i < n; i += columns) {

@@ -5,6 +5,6 @@
 
 #include "shared/macro.h"
 
-/* A JSON value in the form in which Node prints it: util.inspect(value, { depth: null, maxArrayLength: null, maxStringLength: null }).
+/* A JSON value in the form in which Node prints it, util.inspect() with { depth: null, maxArrayLength: null, maxStringLength: null }.
  * New memory, without a final newline; NULL if memory ran out. */
 char *inspect(json_object *value);

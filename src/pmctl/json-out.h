@@ -3,8 +3,9 @@
 
 #include "shared/macro.h"
 
-/* Writes JSON text from front to back, on one line as JSON.stringify() does, without building a tree first: a list of many
- * processes with their environments is most of what pmctl is asked for. The first failure sticks; json_writer_finish() returns it. */
+/* Writes JSON text from front to back, on one line as JSON.stringify() does, without building a tree first: a list of
+ * many processes with their environments is most of what pmctl is asked for. The first failure sticks;
+ * json_writer_finish() returns it. */
 typedef struct JsonWriter {
         char *text;
         size_t size, allocated;

@@ -65,7 +65,8 @@ static int announce_targets(const Options *o, pmd_connection *c, const char *act
 
 static void warn_unused_definition(const Options *o) {
         if (o->n_app_flags > 0 || !strv_isempty(o->script_args) || o->update_env)
-                message_warn(o, "A restart keeps the definition: options of the app, arguments and --update-env have no effect");
+                message_warn(o, "A restart keeps the definition: options of the app, arguments and --update-env "
+                                "have no effect");
 }
 
 int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const *targets) {

@@ -54,7 +54,8 @@ static int add_time(Table *t, const char *key, uint64_t usec) {
 
 static int add_exit(Table *t, const pmd_process *p) {
         if (p->exit_signal > 0)
-                return add_rowf(t, "last exit", "signal %s (%s)", strna(signal_to_string(p->exit_signal)), strna(p->exit_reason));
+                return add_rowf(t, "last exit", "signal %s (%s)", strna(signal_to_string(p->exit_signal)),
+                                strna(p->exit_reason));
         if (p->exit_code >= 0)
                 return add_rowf(t, "last exit", "code %d (%s)", p->exit_code, strna(p->exit_reason));
         if (p->exit_reason && !streq(p->exit_reason, "none"))

@@ -262,7 +262,8 @@ static int parse_order(const Options *o, Order *ret) {
         }
 
         escaped = string_escape_cc(sort);
-        message_error(o, "Cannot sort by '%s'; fields are name, namespace, pid, id, cpu, memory, uptime and status", strempty(escaped));
+        message_error(o, "Cannot sort by '%s'; fields are name, namespace, pid, id, cpu, memory, uptime and status",
+                      strempty(escaped));
         return EXIT_CODE_USAGE;
 }
 

@@ -16,7 +16,8 @@ static const CliOption table[] = {
         { OPTION_ID_NO_COLOR,      "no-color",      0,   NULL,    "print without colours" },
         { OPTION_ID_NO_PAGER,      "no-pager",      0,   NULL,    "accepted; pmctl uses no pager" },
         { OPTION_ID_MINI_LIST,     "mini-list",     'm', NULL,    "print the list as blocks of lines" },
-        { OPTION_ID_SORT,          "sort",          0,   "FIELD", "sort the list: name, namespace, pid, id, cpu, memory, uptime or status, with :desc downwards" },
+        { OPTION_ID_SORT,          "sort",          0,   "FIELD",
+          "sort the list: name, namespace, pid, id, cpu, memory, uptime or status, with :desc downwards" },
         { OPTION_ID_FORCE,         "force",         'f', NULL,    "start a script once more that is running" },
         { OPTION_ID_UPDATE_ENV,    "update-env",    'a', NULL,    "accepted; a restart keeps the definition" },
         { OPTION_ID_LINES,         "lines",         0,   "N",     "print the last N lines of the logs" },
@@ -206,7 +207,8 @@ static int apply(Options *o, const CliOption *option, const char *value) {
         return EXIT_CODE_OK;
 }
 
-/* "start --user www-data" is pm2's way to name the user of an app; anywhere else the word after --user is none of its business. */
+/* "start --user www-data" is pm2's way to name the user of an app; anywhere else the word after --user is none of its
+ * business. */
 static bool user_option_has_name(const Parser *p) {
         const char *name = p->argv[p->next];
 

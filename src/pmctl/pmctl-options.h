@@ -45,7 +45,7 @@ const AppOption *app_flag_at(size_t n);
 bool app_flag_is_switch(const AppOption *option);
 bool app_flag_switch_value(const AppOption *option);
 
-/* Sorts the command line into options and words; the words are the verb and its operands, the strings are argv's. 0 or an ExitCode, the
- * message printed. */
+/* Sorts the command line into options and words; the words are the verb and its operands, the strings are argv's.
+ * 0 or an ExitCode, the message printed. */
 int parse_command_line(int argc, char *argv[], Options *o, char ***ret_words);
 void options_done(Options *o);

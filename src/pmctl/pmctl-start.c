@@ -71,7 +71,8 @@ static int set_environment(const Options *o, AppConfig *config) {
                         continue;
                 }
                 escaped = string_escape_cc(*e);
-                message_warn(o, "Leaving out a variable of the environment that is not valid UTF-8: %.40s", strempty(escaped));
+                message_warn(o, "Leaving out a variable of the environment that is not valid UTF-8: %.40s",
+                             strempty(escaped));
         }
         return EXIT_CODE_OK;
 }

@@ -220,15 +220,16 @@ char *format_bytes(uint64_t bytes) {
 int report_failures(const Options *o, const ProcessList *l, const pmd_result *result) {
         for (size_t i = 0; i < result->n_failures; i++) {
                 const pmd_failure *f = result->failures + i;
-                _cleanup_free_ char *text = string_escape_cc(strempty(f->message)), *name = NULL;
+                _cleanup_free_ char *text = string_escape_cc(isempty(f->message) ? strna(f->error_name) : f->message);
+                _cleanup_free_ char *name = NULL;
 
                 for (size_t k = 0; l && k < l->n; k++)
                         if (l->items[k].id == f->process_id)
                                 name = string_escape_cc(strempty(l->items[k].name));
                 if (name)
-                        message_error(o, "[%s](%" PRIu32 ") %s", name, f->process_id, isempty(text) ? strna(f->error_name) : text);
+                        message_error(o, "[%s](%" PRIu32 ") %s", name, f->process_id, strempty(text));
                 else
-                        message_error(o, "%s", isempty(text) ? strna(f->error_name) : text);
+                        message_error(o, "%s", strempty(text));
         }
         if (result->canceled && result->n_failures == 0)
                 message_error(o, "Canceled by a later request");

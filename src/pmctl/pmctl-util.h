@@ -28,7 +28,8 @@ typedef struct AppFlag {
         const char *value;
 } AppFlag;
 
-/* All options are global, as in pm2: they stand before or after the verb and each verb looks at those it knows. Strings belong to argv. */
+/* All options are global, as in pm2: they stand before or after the verb and each verb looks at those it knows.
+ * Strings belong to argv. */
 typedef struct Options {
         pmd_scope scope;
         const char *home;        /* of a private pmd, NULL: the default */
@@ -52,8 +53,8 @@ typedef struct Options {
         char **script_args;      /* what follows "--"; NULL: no "--" */
 } Options;
 
-/* A verb: argv[0] is the verb as it was typed, then come the operands, options taken out, NULL at the end. Prints what there is to say and
- * returns an ExitCode. */
+/* A verb: argv[0] is the verb as it was typed, then come the operands, options taken out, NULL at the end. Prints what
+ * there is to say and returns an ExitCode. */
 typedef int (*verb_func_t)(int argc, char *argv[], const Options *o);
 
 int verb_start(int argc, char *argv[], const Options *o);
@@ -74,8 +75,8 @@ int verb_logs(int argc, char *argv[], const Options *o);
 /* Candidates for shell completion: the names, namespaces and numbers there are. */
 void complete_targets(const Options *o);
 
-/* Messages in pm2's form: "[PM2] …" on standard output, "[PM2][WARN] …" and "[PM2][ERROR] …" on standard error; nothing with --silent. What comes
- * from an app or a caller must have gone through string_escape_cc(). */
+/* Messages in pm2's form: "[PM2] …" on standard output, "[PM2][WARN] …" and "[PM2][ERROR] …" on standard error; nothing
+ * with --silent. What comes from an app or a caller must have gone through string_escape_cc(). */
 void message_info(const Options *o, const char *format, ...) _printf_(2, 3);
 void message_warn(const Options *o, const char *format, ...) _printf_(2, 3);
 void message_error(const Options *o, const char *format, ...) _printf_(2, 3);
@@ -126,7 +127,7 @@ void process_list_done(ProcessList *l);
 /* For fetch_processes(): with the environments, or without any where one may not be read. */
 #define FETCH_ENVIRONMENT_IF_ALLOWED (1U << 31)
 
-/* pmd_list() that prints its error, but for the one of an operand that means nothing, which is the verb's to tell: 0 or an ExitCode. */
+/* pmd_list() that prints its error, but for EXIT_CODE_NO_SUCH_APP, which is the verb's to tell. 0 or an ExitCode. */
 int fetch_processes(const Options *o, pmd_connection *c, char *const *targets, unsigned flags, ProcessList *ret);
 
 /* Says that nothing answers to the operand; returns EXIT_CODE_NO_SUCH_APP. */

@@ -11,6 +11,7 @@
 #include "shared/strv.h"
 
 #define ANY UINT_MAX
+#define PROCESSES "NAME|NAMESPACE|ID|/REGEX/|all"
 
 typedef enum VerbFlags {
         VERB_DEFINES = 1 << 0, /* takes the options of definitions, and arguments of the script behind "--" */
@@ -35,23 +36,23 @@ static int verb_complete(int argc, char *argv[], const Options *o);
 static const Verb verbs[] = {
         { "start", NULL, "SCRIPT|NAME|NAMESPACE|ID|all…", 0, ANY, VERB_DEFINES, verb_start, "force",
           "Start a script, a binary or a command, or what is known already" },
-        { "stop", NULL, "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, 0, verb_act, NULL, "Stop processes" },
-        { "restart", NULL, "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, VERB_DEFINES, verb_act, "update-env",
+        { "stop", NULL, PROCESSES "…", 1, ANY, 0, verb_act, NULL, "Stop processes" },
+        { "restart", NULL, PROCESSES "…", 1, ANY, VERB_DEFINES, verb_act, "update-env",
           "Stop and start processes" },
-        { "delete", "del", "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, 0, verb_act, NULL, "Stop processes and forget them" },
-        { "reset", NULL, "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, 0, verb_reset, NULL, "Set the counters of restarts to 0" },
-        { "sendSignal", NULL, "SIGNAL NAME|NAMESPACE|ID|/REGEX/|all…", 2, ANY, 0, verb_send_signal, NULL,
+        { "delete", "del", PROCESSES "…", 1, ANY, 0, verb_act, NULL, "Stop processes and forget them" },
+        { "reset", NULL, PROCESSES "…", 1, ANY, 0, verb_reset, NULL, "Set the counters of restarts to 0" },
+        { "sendSignal", NULL, "SIGNAL " PROCESSES "…", 2, ANY, 0, verb_send_signal, NULL,
           "Send a signal to processes" },
-        { "list", "ls l ps status", "[NAME|NAMESPACE|ID|/REGEX/…]", 0, ANY, 0, verb_list, "json mini-list sort",
+        { "list", "ls l ps status", "[" PROCESSES "…]", 0, ANY, 0, verb_list, "json mini-list sort",
           "Show processes as a table" },
         { "jlist", NULL, NULL, 0, 0, 0, verb_jlist, NULL, "Print all about all processes as JSON, in pm2's form" },
         { "prettylist", NULL, NULL, 0, 0, 0, verb_prettylist, "json", "Print the same for people" },
-        { "describe", "show info desc", "NAME|NAMESPACE|ID|/REGEX/|all…", 1, ANY, 0, verb_describe, "json",
+        { "describe", "show info desc", PROCESSES "…", 1, ANY, 0, verb_describe, "json",
           "Show all about processes" },
-        { "pid", NULL, "[NAME|NAMESPACE|ID|/REGEX/]", 0, 1, 0, verb_pid, "json", "Print the ids of main processes" },
-        { "id", NULL, "NAME|NAMESPACE|/REGEX/", 1, 1, 0, verb_id, "json", "Print the numbers of processes" },
+        { "pid", NULL, "[" PROCESSES "]", 0, 1, 0, verb_pid, "json", "Print the ids of main processes" },
+        { "id", NULL, PROCESSES, 1, 1, 0, verb_id, "json", "Print the numbers of processes" },
         { "env", NULL, "ID|NAME", 1, 1, 0, verb_env, "json", "Print the environment of a process" },
-        { "logs", "log", "[NAME|NAMESPACE|ID|/REGEX/…]", 0, ANY, 0, verb_logs, "lines raw json nostream out err",
+        { "logs", "log", "[" PROCESSES "…]", 0, ANY, 0, verb_logs, "lines raw json nostream out err",
           "Show the logs, and what comes" },
         { "ping", NULL, NULL, 0, 0, 0, verb_ping, "json", "Ask pmd for a sign of life" },
         { "kill", NULL, NULL, 0, 0, 0, verb_kill, NULL, "Stop all apps and pmd itself" },
@@ -230,7 +231,8 @@ static int verb_complete(int argc, char *argv[], const Options *o) {
 static int check_operands(const Options *o, const Verb *v, size_t n) {
         if (n < v->min) {
                 if (!o->silent)
-                        (void) fprintf(stderr, "error: missing required argument: pmctl %s %s\n", v->name, strempty(v->operands));
+                        (void) fprintf(stderr, "error: missing required argument: pmctl %s %s\n", v->name,
+                                       strempty(v->operands));
                 return EXIT_CODE_USAGE;
         }
         if (n > v->max) {

@@ -4,8 +4,8 @@
 #include "shared/strv.h"
 #include "shared/time-util.h"
 
-/* Keys of pm2_env, sorted. A variable of the environment, which pm2 lays over them, does not replace one. Those with in_child are given to every
- * process by pmd, so that they are no variables of the user's. */
+/* Keys of pm2_env, sorted. A variable of the environment, which pm2 lays over them, does not replace one. Those with
+ * in_child are given to every process by pmd, so that they are no variables of the user's. */
 static const struct ReservedKey {
         const char *name;
         bool in_child;

@@ -85,8 +85,8 @@ size_t terminal_width(void) {
         return ws.ws_col;
 }
 
-/* A pipe gets the same characters whatever the locale, as scripts expect of pm2; a terminal is spared them where its locale says that it does
- * not know them. */
+/* A pipe gets the same characters whatever the locale, as scripts expect of pm2; a terminal is spared them where its
+ * locale says that it does not know them. */
 static const Frame *choose_frame(void) {
         static const char *const variables[] = { "LC_ALL", "LC_CTYPE", "LANG" };
 

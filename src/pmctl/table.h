@@ -3,7 +3,8 @@
 
 #include "pmctl/pmctl-util.h"
 
-/* A table in a frame, as pm2 draws it. Cells are added row by row; what is too long for its column is cut and ends in "…". */
+/* A table in a frame, as pm2 draws it. Cells are added row by row; what is too long for its column is cut and ends
+ * in "…". */
 
 typedef struct TableColumn {
         const char *title; /* NULL in the first column: no head */

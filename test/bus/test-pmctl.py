@@ -211,6 +211,8 @@ def check_prettylist(tap, pm):
     if not shutil.which("node"):
         tap.check(True, "prettylist # SKIP no node")
         return
+    odd = {"QUOTES": "'\"`${", "BOTH": "'\"", "LINES": "a long line that is broken\n" * 5, "CONTROL": "\t\x1b\x7f\u0085é😀\\"}
+    pm.run("start", "app", "-n", "odd", "--stop-exit-codes", ",".join(map(str, range(1, 60))), "--", *map(str, range(30)), "it's", **odd)
     pm.run("stop", "all")  # so that no figure changes between the two
     script = """
         const fs = require('fs'), util = require('util');
@@ -222,6 +224,8 @@ def check_prettylist(tap, pm):
     pair = pm.run("jlist").stdout + "\0" + pm.run("prettylist").stdout
     r = subprocess.run(["node", "-e", script], input=pair, capture_output=True, text=True, timeout=PATIENCE, check=False)
     tap.check(r.returncode == 0, "prettylist is what Node makes of jlist", r.stderr)
+    tap.equal(len(pm.process("odd")["pm2_env"]["stop_exit_codes"]), 59, "with an array that is set in columns")
+    pm.run("delete", "odd")
     pm.run("restart", "all")
 
 
