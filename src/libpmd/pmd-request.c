@@ -298,6 +298,7 @@ static int request_take_reply(Request *q, sd_bus_message *m) {
         return 0;
 }
 
+/* Returns 1, as sd_bus_process() would say that nothing happened if the answer is a timeout and nobody took it. */
 static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
         Request *q = ASSERT_PTR(userdata);
         const sd_bus_error *e = sd_bus_message_get_error(m);
@@ -305,20 +306,20 @@ static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unus
 
         if (e) {
                 request_end(q, error_from_bus(q->connection, e, &q->error));
-                return 0;
+                return 1;
         }
 
         r = request_take_reply(q, m);
         if (r < 0) {
                 request_fail(q, r);
-                return 0;
+                return 1;
         }
 
         q->calling = false;
         if (!anyone_calling(q->connection))
                 drop_early(q->connection);
         request_end_if_done(q);
-        return 0;
+        return 1;
 }
 
 /* The answer to ResolveTargets(); an error needs no care, the request itself meets the same. */

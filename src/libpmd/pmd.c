@@ -261,22 +261,27 @@ _public_ int pmd_reopen_logs(pmd_connection *c, pmd_error *reterr) {
         return call_simple(c, "ReopenLogs", c->timeout_usec, reterr);
 }
 
-_public_ int pmd_get_version(pmd_connection *c, char **ret, pmd_error *reterr) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
-        const char *version;
-        char *copy;
+static int get_property(pmd_connection *c, const char *name, sd_bus_message **ret, pmd_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
         r = connection_new_call(c, "org.freedesktop.DBus.Properties", "Get", &m);
         if (r >= 0)
-                r = sd_bus_message_append(m, "ss", PMD_INTERFACE_MANAGER, "Version");
+                r = sd_bus_message_append(m, "ss", PMD_INTERFACE_MANAGER, name);
         if (r < 0)
                 return error_from_errno(c, r, reterr);
+        return connection_call(c, m, c->timeout_usec, ret, reterr);
+}
 
-        r = connection_call(c, m, c->timeout_usec, &reply, reterr);
+_public_ int pmd_get_version(pmd_connection *c, char **ret, pmd_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *version;
+        char *copy;
+        int r;
+
+        r = get_property(c, "Version", &reply, reterr);
         if (r < 0)
                 return r;
-
         r = sd_bus_message_read(reply, "v", "s", &version);
         if (r < 0)
                 return error_from_errno(c, r, reterr);
@@ -339,6 +344,22 @@ static int on_owner_gone(sd_bus_message *m, void *userdata, sd_bus_error *reterr
         return 0;
 }
 
+/* The pidfd of pmd, or -EBADF. The kernel names who called listen(), which is not pmd if it was handed its socket; pmd says its
+ * pid, which is not ours to use if it lives in another pid namespace. What both say is right. */
+static int open_pidfd(pmd_connection *c) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        uint32_t pid;
+        int fd;
+
+        if (c->on_broker || c->peer_pid <= 0 || get_property(c, "PID", &reply, NULL) < 0)
+                return -EBADF;
+        if (sd_bus_message_read(reply, "v", "u", &pid) < 0 || pid != (uint32_t) c->peer_pid)
+                return -EBADF;
+
+        fd = (int) syscall(SYS_pidfd_open, c->peer_pid, 0);
+        return fd < 0 ? -EBADF : fd;
+}
+
 /* pmd closes its side as the last thing it does, but a process that has closed its sockets still holds the lock for a moment. */
 static int wait_for_process(int pidfd) {
         struct pollfd p = { .fd = pidfd, .events = POLLIN };
@@ -376,9 +397,7 @@ _public_ int pmd_exit(pmd_connection *c, pmd_error *reterr) {
         bool name_gone = false;
         int r;
 
-        /* Where PID 1 made the socket, it is PID 1 that seems to listen. */
-        if (c->peer_pid > 1)
-                pidfd = (int) syscall(SYS_pidfd_open, c->peer_pid, 0);
+        pidfd = open_pidfd(c);
 
         if (c->on_broker) {
                 r = sd_bus_add_match_async(c->bus, &slot,
