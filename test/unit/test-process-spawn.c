@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: MIT */
+#include "test.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pmd/process-spawn.h"
+#include "shared/fd-util.h"
+#include "shared/proc-util.h"
+#include "shared/strv.h"
+
+#define TIMEOUT_MSEC 20000
+#define ID_PLACE "INVOCATION_ID=00000000000000000000000000000000"
+
+static char *const no_environment[] = { NULL };
+
+static void wait_readable(int fd) {
+        struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+        ASSERT_EQ(poll(&pollfd, 1, TIMEOUT_MSEC), 1);
+}
+
+static siginfo_t wait_child(SpawnResult *c) {
+        siginfo_t si;
+
+        wait_readable(c->pidref.fd);
+        ASSERT_EQ(pidref_wait(&c->pidref, &si), 1);
+        pidref_done(&c->pidref);
+        c->gate_fd = safe_close(c->gate_fd);
+        c->error_fd = safe_close(c->error_fd);
+        return si;
+}
+
+static int wait_exec(const SpawnResult *c, SpawnStep *ret_step) {
+        wait_readable(c->error_fd);
+        return spawn_read_error(c->error_fd, ret_step);
+}
+
+static SpawnParameters parameters(char *const *argv) {
+        return (SpawnParameters) {
+                .argv = argv,
+                .envp = no_environment,
+                .cwd = "/",
+                .stdin_fd = -EBADF,
+                .stdout_fd = -EBADF,
+                .stderr_fd = -EBADF,
+                .cgroup_fd = -EBADF,
+        };
+}
+
+static void check_failure(const SpawnParameters *p, SpawnStep step, int error, int code) {
+        SpawnStep failed = SPAWN_STEP_NONE;
+        SpawnResult c;
+        siginfo_t si;
+
+        ASSERT_OK(spawn_process(p, &c));
+        c.gate_fd = spawn_open_gate(c.gate_fd, "");
+        ASSERT_EQ(wait_exec(&c, &failed), -error);
+        ASSERT_EQ(failed, step);
+        si = wait_child(&c);
+        ASSERT_EQ(si.si_code, CLD_EXITED);
+        ASSERT_EQ(si.si_status, code);
+}
+
+/* Reads to the end, which comes when the last process that writes has ended. */
+static char *read_all(int fd) {
+        char *text = calloc(1, 65536);
+        size_t n = 0;
+
+        ASSERT_TRUE(text);
+        for (;;) {
+                ssize_t k = read(fd, text + n, 65535 - n);
+
+                ASSERT_OK(k);
+                if (k == 0)
+                        return text;
+                n += (size_t) k;
+        }
+}
+
+/* What the program writes to standard output. */
+static char *run(SpawnParameters p, const char *invocation_id) {
+        _cleanup_close_pair_ int out[2] = EBADF_PAIR;
+        SpawnStep step;
+        SpawnResult c;
+        siginfo_t si;
+        char *text;
+
+        ASSERT_OK(pipe2(out, O_CLOEXEC));
+        p.stdout_fd = out[1];
+        ASSERT_OK(spawn_process(&p, &c));
+        out[1] = safe_close(out[1]);
+
+        c.gate_fd = spawn_open_gate(c.gate_fd, invocation_id);
+        ASSERT_EQ(c.gate_fd, -EBADF);
+        ASSERT_EQ(wait_exec(&c, &step), 1);
+
+        text = read_all(out[0]);
+        si = wait_child(&c);
+        ASSERT_EQ(si.si_code, CLD_EXITED);
+        ASSERT_EQ(si.si_status, 0);
+        return text;
+}
+
+/* In a process of its own, as it changes what cannot be changed back. */
+static void check_in_child(void (*f)(void)) {
+        int status;
+        pid_t pid;
+
+        pid = fork();
+        ASSERT_OK(pid);
+        if (pid == 0) {
+                if (setjmp(test_escape) == 0) {
+                        f();
+                        _exit(0);
+                }
+                (void) fflush(stdout);
+                _exit(1);
+        }
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        ASSERT_EQ(status, 0);
+}
+
+TEST(steps) {
+        ASSERT_STRING_TABLE(spawn_step, _SPAWN_STEP_MAX);
+}
+
+TEST(execute) {
+        char *const argv[] = { (char *) "other name", (char *) "-c", (char *) "echo $0 $1 $FOO; pwd; cat; echo end", (char *) "zero", (char *) "one", NULL };
+        char *const envp[] = { (char *) "FOO=bar", (char *) "PATH=/usr/bin:/bin", NULL };
+        SpawnParameters p = parameters(argv);
+        _cleanup_free_ char *text = NULL;
+
+        p.path = "/bin/sh";
+        p.envp = envp;
+        p.cwd = "/usr";
+        text = run(p, "");
+        ASSERT_STREQ(text, "zero one bar\n/usr\nend\n");
+}
+
+TEST(invocation_id) {
+        char *const argv[] = { (char *) "/usr/bin/env", NULL };
+        char *const with_place[] = { (char *) "A=1", (char *) ID_PLACE, (char *) "B=2", NULL };
+        char *const without_place[] = { (char *) "A=1", (char *) "INVOCATION_ID=x", NULL };
+        SpawnParameters p = parameters(argv);
+        _cleanup_free_ char *set = NULL, *dropped = NULL, *left_alone = NULL;
+
+        p.envp = with_place;
+        set = run(p, "0123456789abcdef0123456789abcdef");
+        ASSERT_STREQ(set, "A=1\nINVOCATION_ID=0123456789abcdef0123456789abcdef\nB=2\n");
+        dropped = run(p, "");
+        ASSERT_STREQ(dropped, "A=1\nB=2\n");
+        ASSERT_STREQ(with_place[1], ID_PLACE);
+
+        p.envp = without_place;
+        left_alone = run(p, "0123456789abcdef0123456789abcdef");
+        ASSERT_STREQ(left_alone, "A=1\nINVOCATION_ID=x\n");
+}
+
+static void wait_session(pid_t pid) {
+        ProcStat st;
+
+        do {
+                (void) sched_yield();
+                ASSERT_OK(proc_read_stat(pid, &st));
+        } while (st.session != pid);
+}
+
+TEST(gate_holds) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+        SpawnParameters p = parameters(argv);
+        struct pollfd pollfd;
+        SpawnStep step;
+        SpawnResult c;
+
+        ASSERT_OK(spawn_process(&p, &c));
+        wait_session(c.pidref.pid);
+        pollfd = (struct pollfd) { .fd = c.error_fd, .events = POLLIN };
+        ASSERT_EQ(poll(&pollfd, 1, 100), 0);
+        ASSERT_EQ(spawn_read_error(c.error_fd, &step), 0);
+        ASSERT_TRUE(pidref_is_alive(&c.pidref));
+
+        c.gate_fd = spawn_open_gate(c.gate_fd, "");
+        ASSERT_EQ(wait_exec(&c, &step), 1);
+        ASSERT_EQ(wait_child(&c).si_status, 0);
+}
+
+TEST(gate_end) {
+        _cleanup_close_pair_ int out[2] = EBADF_PAIR;
+        char *const argv[] = { (char *) "/bin/echo", (char *) "executed", NULL };
+        SpawnParameters p = parameters(argv);
+        _cleanup_free_ char *text = NULL;
+        SpawnResult c, later;
+
+        ASSERT_OK(pipe2(out, O_CLOEXEC));
+        p.stdout_fd = out[1];
+        ASSERT_OK(spawn_process(&p, &c));
+        /* One that is forked later, and goes on living, must not hold the other end. */
+        p.stdout_fd = -EBADF;
+        ASSERT_OK(spawn_process(&p, &later));
+        out[1] = safe_close(out[1]);
+        wait_session(later.pidref.pid);
+
+        c.gate_fd = safe_close(c.gate_fd);
+        text = read_all(out[0]);
+        ASSERT_STREQ(text, "");
+        ASSERT_EQ(wait_child(&c).si_status, EXIT_FAILURE);
+
+        later.gate_fd = safe_close(later.gate_fd);
+        ASSERT_EQ(wait_child(&later).si_status, EXIT_FAILURE);
+}
+
+TEST(parent_dies) {
+        _cleanup_close_pair_ int tell[2] = EBADF_PAIR, go[2] = EBADF_PAIR;
+        char *const argv[] = { (char *) "/bin/sleep", (char *) "1000", NULL };
+        SpawnParameters p = parameters(argv);
+        pid_t parent, child;
+        PidRef ref;
+        char c;
+
+        ASSERT_OK(pipe2(tell, O_CLOEXEC));
+        ASSERT_OK(pipe2(go, O_CLOEXEC));
+        parent = fork();
+        ASSERT_OK(parent);
+        if (parent == 0) {
+                SpawnResult s;
+                bool ok;
+
+                (void) close(go[1]);
+                ok = spawn_process(&p, &s) >= 0 && write(tell[1], &s.pidref.pid, sizeof(pid_t)) > 0 && read(go[0], &c, 1) == 0;
+                _exit(!ok);
+        }
+
+        ASSERT_EQ(read(tell[0], &child, sizeof(child)), sizeof(child));
+        ASSERT_OK(pidref_open(&ref, child));
+        ASSERT_TRUE(pidref_is_alive(&ref));
+        go[1] = safe_close(go[1]);
+        ASSERT_EQ(waitpid(parent, NULL, 0), parent);
+        wait_readable(ref.fd);
+        pidref_done(&ref);
+}
+
+/* SIGPIPE would end the test. */
+TEST(gate_of_dead_child) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+        SpawnParameters p = parameters(argv);
+        SpawnResult c;
+
+        ASSERT_OK(spawn_process(&p, &c));
+        ASSERT_OK(pidref_kill(&c.pidref, SIGKILL));
+        wait_readable(c.pidref.fd);
+        c.gate_fd = spawn_open_gate(c.gate_fd, "");
+        ASSERT_EQ(c.gate_fd, -EBADF);
+        ASSERT_EQ(wait_child(&c).si_status, SIGKILL);
+}
+
+static void put_script(const char *path, const char *text, mode_t mode) {
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+        ASSERT_OK(fd);
+        ASSERT_OK(write_all(fd, text, strlen(text)));
+        ASSERT_OK(fchmod(fd, mode));
+}
+
+TEST(failures) {
+        char directory[] = "/tmp/test-process-spawn-XXXXXX";
+        _cleanup_free_ char *file = NULL, *inside = NULL, *large = NULL;
+        char *argv[] = { NULL, NULL, NULL };
+        SpawnParameters p = parameters(argv);
+
+        ASSERT_TRUE(mkdtemp(directory));
+        file = strjoin(directory, "/file");
+        inside = strjoin(file, "/inside");
+        large = malloc(1 << 20);
+        ASSERT_TRUE(file && inside && large);
+
+        argv[0] = file;
+        check_failure(&p, SPAWN_STEP_EXEC, ENOENT, 127);
+        put_script(file, "no program\n", 0600);
+        check_failure(&p, SPAWN_STEP_EXEC, EACCES, 126);
+        put_script(file, "no program\n", 0700);
+        check_failure(&p, SPAWN_STEP_EXEC, ENOEXEC, 126);
+        put_script(file, "#!/no/such/interpreter\n", 0700);
+        check_failure(&p, SPAWN_STEP_EXEC, ENOENT, 127);
+
+        argv[0] = inside;
+        check_failure(&p, SPAWN_STEP_EXEC, ENOTDIR, 126);
+
+        argv[0] = (char *) "/bin/true";
+        memset(large, 'x', (1 << 20) - 1);
+        large[(1 << 20) - 1] = 0;
+        argv[1] = large;
+        check_failure(&p, SPAWN_STEP_EXEC, E2BIG, 126);
+
+        argv[1] = NULL;
+        p.cwd = "/no such directory";
+        check_failure(&p, SPAWN_STEP_CHDIR, ENOENT, 126);
+        p.cwd = file;
+        check_failure(&p, SPAWN_STEP_CHDIR, ENOTDIR, 126);
+
+        ASSERT_OK(unlink(file));
+        ASSERT_OK(rmdir(directory));
+}
+
+TEST(user) {
+        char directory[] = "/tmp/test-process-spawn-XXXXXX";
+        char *const argv[] = { (char *) "/usr/bin/env", (char *) "sh", (char *) "-c", (char *) "id -u; id -g; id -G; grep Cap[PE] /proc/self/status", NULL };
+        char *const envp[] = { (char *) "PATH=/usr/bin:/bin", NULL };
+        const gid_t groups[] = { 4711, 4712 };
+        SpawnParameters p = parameters(argv);
+        _cleanup_free_ char *text = NULL;
+
+        p.envp = envp;
+        p.set_user = true;
+        p.uid = 12345;
+        p.gid = 54321;
+        p.groups = groups;
+        p.n_groups = ELEMENTSOF(groups);
+
+        if (geteuid() != 0) {
+                check_failure(&p, SPAWN_STEP_GROUP, EPERM, 126);
+                return;
+        }
+
+        text = run(p, "");
+        ASSERT_STREQ(text, "12345\n54321\n54321 4711 4712\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n");
+
+        ASSERT_TRUE(mkdtemp(directory)); /* mode 0700, ours */
+        p.cwd = directory;
+        check_failure(&p, SPAWN_STEP_CHDIR, EACCES, 126);
+        ASSERT_OK(rmdir(directory));
+}
+
+static bool fd_is_leaked(pid_t pid) {
+        _cleanup_free_ char *path = strprintf("/proc/%d/fd", (int) pid);
+        _cleanup_closedir_ DIR *d = opendir(path);
+        unsigned n = 0;
+
+        ASSERT_TRUE(d);
+        for (struct dirent *de; (de = readdir(d));) {
+                if (de->d_name[0] == '.')
+                        continue;
+                if (atoi(de->d_name) > 2)
+                        return true;
+                n++;
+        }
+        ASSERT_EQ(n, 3);
+        return false;
+}
+
+TEST(fds) {
+        _cleanup_close_pair_ int in[2] = EBADF_PAIR, out[2] = EBADF_PAIR;
+        _cleanup_close_ int not_cloexec = open("/dev/null", O_RDONLY), high = fcntl(not_cloexec, F_DUPFD, 500);
+        char *const argv[] = { (char *) "/bin/cat", NULL };
+        SpawnParameters p = parameters(argv);
+        SpawnResult c;
+        char byte;
+
+        ASSERT_OK(high);
+        ASSERT_OK(pipe2(in, O_CLOEXEC));
+        ASSERT_OK(pipe2(out, O_CLOEXEC));
+        p.stdin_fd = in[0];
+        p.stdout_fd = out[1];
+        ASSERT_OK(spawn_process(&p, &c));
+
+        ASSERT_TRUE(fcntl(c.gate_fd, F_GETFD) & FD_CLOEXEC);
+        ASSERT_TRUE(fcntl(c.error_fd, F_GETFD) & FD_CLOEXEC);
+        ASSERT_TRUE(fcntl(c.pidref.fd, F_GETFD) & FD_CLOEXEC);
+        ASSERT_TRUE(fcntl(c.error_fd, F_GETFL) & O_NONBLOCK);
+
+        /* What it echoes tells that it runs and that its loader has closed what it opened. */
+        c.gate_fd = spawn_open_gate(c.gate_fd, "");
+        ASSERT_EQ(write(in[1], "x", 1), 1);
+        wait_readable(out[0]);
+        ASSERT_EQ(read(out[0], &byte, 1), 1);
+        ASSERT_TRUE(!fd_is_leaked(c.pidref.pid));
+
+        in[1] = safe_close(in[1]);
+        ASSERT_EQ(wait_child(&c).si_status, 0);
+}
+
+static void check_low_fds(void) {
+        char *const argv[] = { (char *) "/bin/sh", (char *) "-c", (char *) "read x; echo out; echo err >&2", NULL };
+        SpawnParameters p = parameters(argv);
+        SpawnStep step;
+        SpawnResult c;
+        char text[16];
+        int out[2], err[2];
+
+        for (int fd = 0; fd < 3; fd++)
+                (void) close(fd);
+        /* 0 and 1, 2 and 3: each that the child gets is in the way of another. */
+        ASSERT_OK(pipe2(err, O_CLOEXEC));
+        ASSERT_OK(pipe2(out, O_CLOEXEC));
+        p.stdout_fd = out[1];
+        p.stderr_fd = err[1];
+        ASSERT_OK(spawn_process(&p, &c));
+        (void) close(out[1]);
+        (void) close(err[1]);
+        c.gate_fd = spawn_open_gate(c.gate_fd, "");
+        ASSERT_EQ(wait_exec(&c, &step), 1);
+        ASSERT_EQ(read(out[0], text, sizeof(text)), 4);
+        ASSERT_TRUE(memcmp(text, "out\n", 4) == 0);
+        ASSERT_EQ(read(err[0], text, sizeof(text)), 4);
+        ASSERT_TRUE(memcmp(text, "err\n", 4) == 0);
+}
+
+TEST(low_fds) {
+        check_in_child(check_low_fds);
+}
+
+static void on_signal(int signo) {
+}
+
+static void check_signals(void) {
+        char *const argv[] = { (char *) "/bin/cat", (char *) "/proc/self/status", NULL };
+        SpawnParameters p = parameters(argv);
+        _cleanup_free_ char *text = NULL;
+        sigset_t all;
+
+        ASSERT_TRUE(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
+        ASSERT_TRUE(signal(SIGRTMIN + 3, SIG_IGN) != SIG_ERR);
+        ASSERT_TRUE(signal(SIGUSR1, on_signal) != SIG_ERR);
+        ASSERT_OK(sigfillset(&all));
+        ASSERT_OK(sigprocmask(SIG_SETMASK, &all, NULL));
+        (void) umask(0077);
+
+        text = run(p, "");
+        ASSERT_TRUE(strstr(text, "\nSigBlk:\t0000000000000000\n"));
+        ASSERT_TRUE(strstr(text, "\nSigIgn:\t0000000000000000\n"));
+        ASSERT_TRUE(strstr(text, "\nSigCgt:\t0000000000000000\n"));
+        ASSERT_TRUE(strstr(text, "\nUmask:\t0022\n"));
+}
+
+TEST(signals) {
+        check_in_child(check_signals);
+}
+
+TEST(signal_at_gate) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+        SpawnParameters p = parameters(argv);
+        sigset_t blocked, old;
+        SpawnResult c;
+
+        ASSERT_OK(sigemptyset(&blocked));
+        ASSERT_OK(sigaddset(&blocked, SIGTERM));
+        ASSERT_OK(sigprocmask(SIG_BLOCK, &blocked, &old));
+        ASSERT_OK(spawn_process(&p, &c));
+        ASSERT_OK(sigprocmask(SIG_SETMASK, &old, NULL));
+
+        ASSERT_OK(pidref_kill(&c.pidref, SIGTERM));
+        ASSERT_EQ(wait_child(&c).si_status, SIGTERM);
+}
+
+static void check_without_clone3(void) {
+        struct sock_filter filter[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = { ELEMENTSOF(filter), filter };
+        char *const argv[] = { (char *) "/bin/echo", (char *) "here", NULL };
+        SpawnParameters p = parameters(argv);
+        _cleanup_free_ char *text = NULL;
+        SpawnResult c;
+
+        ASSERT_OK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+        ASSERT_OK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+        text = run(p, "");
+        ASSERT_STREQ(text, "here\n");
+
+        p.cgroup_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        ASSERT_EQ(spawn_process(&p, &c), -ENOSYS);
+}
+
+TEST(without_clone3) {
+        check_in_child(check_without_clone3);
+}
+
+static int count_fds(void) {
+        _cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
+        int n = 0;
+
+        ASSERT_TRUE(d);
+        while (readdir(d))
+                n++;
+        return n;
+}
+
+/* No cgroup: refused, nothing left behind. */
+TEST(bad_cgroup) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+        SpawnParameters p = parameters(argv);
+        _cleanup_close_ int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int before = count_fds();
+        SpawnResult c = { .gate_fd = -4711 };
+
+        p.cgroup_fd = fd;
+        ASSERT_TRUE(spawn_process(&p, &c) < 0);
+        ASSERT_EQ(c.gate_fd, -4711);
+        ASSERT_EQ(count_fds(), before);
+        ASSERT_TRUE(waitpid(-1, NULL, WNOHANG) < 0);
+        ASSERT_EQ(errno, ECHILD);
+}
+
+/* The limit is met at each descriptor in turn. */
+static void check_fd_limit(void) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+        SpawnParameters p = parameters(argv);
+        struct rlimit limit;
+        unsigned failed = 0;
+        SpawnResult c;
+        int r, before = count_fds();
+
+        ASSERT_OK(getrlimit(RLIMIT_NOFILE, &limit));
+        for (limit.rlim_cur = (rlim_t) dup(0) + 1;; limit.rlim_cur++) {
+                struct rlimit enough = { 1024, limit.rlim_max };
+
+                ASSERT_OK(setrlimit(RLIMIT_NOFILE, &limit));
+                r = spawn_process(&p, &c);
+                ASSERT_OK(setrlimit(RLIMIT_NOFILE, &enough));
+                if (r >= 0)
+                        break;
+                ASSERT_EQ(r, -EMFILE);
+                ASSERT_EQ(count_fds(), before + 1);
+                ASSERT_TRUE(waitpid(-1, NULL, WNOHANG) < 0);
+                ASSERT_EQ(errno, ECHILD);
+                failed++;
+        }
+        ASSERT_TRUE(failed >= 5);
+        c.gate_fd = safe_close(c.gate_fd);
+        ASSERT_EQ(wait_child(&c).si_status, EXIT_FAILURE);
+}
+
+TEST(fd_limit) {
+        check_in_child(check_fd_limit);
+}
+
+TEST(read_error) {
+        _cleanup_close_pair_ int fds[2] = EBADF_PAIR;
+        SpawnError e = { _SPAWN_STEP_MAX, ENOENT };
+        SpawnStep step;
+
+        ASSERT_OK(pipe2(fds, O_CLOEXEC | O_NONBLOCK));
+        ASSERT_EQ(spawn_read_error(fds[0], &step), 0);
+        ASSERT_EQ(write(fds[1], &e, sizeof(e)), sizeof(e));
+        ASSERT_EQ(spawn_read_error(fds[0], &step), -EBADMSG);
+        ASSERT_EQ(step, SPAWN_STEP_NONE);
+        ASSERT_EQ(write(fds[1], &e, 3), 3);
+        ASSERT_EQ(spawn_read_error(fds[0], &step), -EBADMSG);
+        e = (SpawnError) { SPAWN_STEP_USER, EPERM };
+        ASSERT_EQ(write(fds[1], &e, sizeof(e)), sizeof(e));
+        ASSERT_EQ(spawn_read_error(fds[0], &step), -EPERM);
+        ASSERT_EQ(step, SPAWN_STEP_USER);
+        fds[1] = safe_close(fds[1]);
+        ASSERT_EQ(spawn_read_error(fds[0], &step), 1);
+}
+
+static void check_message(SpawnStep step, int error, const char *executable, const char *expected) {
+        _cleanup_free_ char *message = spawn_error_message(step, error, executable, "/srv/x", "www");
+
+        ASSERT_STREQ(message, expected);
+}
+
+TEST(messages) {
+        char directory[] = "/tmp/test-process-spawn-XXXXXX";
+        _cleanup_free_ char *file = NULL, *expected = NULL, *crlf = NULL, *loader = NULL, *denied = NULL, *own = NULL;
+
+        check_message(SPAWN_STEP_EXEC, -ENOENT, "/no/such",
+                        "Cannot execute '/no/such': No such file or directory (ENOENT). There is no such file; check the path.");
+        check_message(SPAWN_STEP_EXEC, ENOEXEC, "/x\x80",
+                        "Cannot execute '/x\\x80': Exec format error (ENOEXEC). It is neither a program for this machine nor a "
+                        "script that begins with '#!'; set 'interpreter', or add such a line.");
+        check_message(SPAWN_STEP_EXEC, EACCES, "/tmp", "Cannot execute '/tmp': Permission denied (EACCES). It is a directory.");
+        check_message(SPAWN_STEP_EXEC, EACCES, "/bin/sh",
+                        "Cannot execute '/bin/sh': Permission denied (EACCES). The file, every directory of its path and the "
+                        "file system (noexec) must allow it to user 'www'.");
+        check_message(SPAWN_STEP_CHDIR, ENOENT, "/x",
+                        "Cannot change to the working directory '/srv/x': No such file or directory (ENOENT). "
+                        "Make the directory, or set 'cwd' to one that exists.");
+        check_message(SPAWN_STEP_CHDIR, EACCES, "/x",
+                        "Cannot change to the working directory '/srv/x': Permission denied (EACCES). "
+                        "It and every directory above it must be open to user 'www'.");
+        check_message(SPAWN_STEP_USER, EPERM, "/x",
+                        "Cannot become user 'www': Operation not permitted (EPERM). "
+                        "Only a pmd that runs as root can start apps as somebody else.");
+        check_message(SPAWN_STEP_EXEC, E2BIG, "/x",
+                        "Cannot execute '/x': Argument list too long (E2BIG). "
+                        "Its arguments and environment are larger than the kernel takes; shorten them.");
+        check_message(SPAWN_STEP_EXEC, ENOTDIR, "/x/y",
+                        "Cannot execute '/x/y': Not a directory (ENOTDIR). A part of the path is a file, not a directory.");
+        check_message(SPAWN_STEP_EXEC, ETXTBSY, "/x",
+                        "Cannot execute '/x': Text file busy (ETXTBSY). "
+                        "Somebody is still writing to it; start it again when that has ended.");
+        check_message(SPAWN_STEP_EXEC, EPERM, "/x",
+                        "Cannot execute '/x': Operation not permitted (EPERM). A security policy of this system forbids it.");
+        check_message(SPAWN_STEP_SETUP, EIO, "/x", "Cannot make a process for '/x': Input/output error (EIO).");
+
+
+        ASSERT_TRUE(mkdtemp(directory));
+        file = strjoin(directory, "/file");
+
+        put_script(file, "#! /no/bash -e\n", 0700);
+        expected = spawn_error_message(SPAWN_STEP_EXEC, ENOENT, file, NULL, NULL);
+        ASSERT_TRUE(strstr(expected, "The file is there, but the interpreter that its first line names, '/no/bash', is not."));
+        put_script(file, "#!/bin/sh\r\n", 0700);
+        crlf = spawn_error_message(SPAWN_STEP_EXEC, ENOENT, file, NULL, NULL);
+        ASSERT_TRUE(strstr(crlf, "CR LF") && strstr(crlf, "'/bin/sh'"));
+        put_script(file, "\177ELF", 0700);
+        loader = spawn_error_message(SPAWN_STEP_EXEC, ENOENT, file, NULL, NULL);
+        ASSERT_TRUE(strstr(loader, "loader"));
+        put_script(file, "", 0600);
+        denied = spawn_error_message(SPAWN_STEP_EXEC, EACCES, file, NULL, NULL);
+        ASSERT_TRUE(strstr(denied, "chmod +x '/tmp/"));
+        own = spawn_error_message(SPAWN_STEP_USER, EINVAL, file, NULL, NULL);
+        ASSERT_STREQ(own, "Cannot become the user that pmd runs as: Invalid argument (EINVAL).");
+
+        ASSERT_OK(unlink(file));
+        ASSERT_OK(rmdir(directory));
+}
