@@ -45,7 +45,7 @@ ScopeRef *client_get_scope(SystemdClient *c, const char *unit) {
 }
 
 void scope_set_phase(ScopeRef *s, ScopePhase phase) {
-        log_debug("Scope %s: %s → %s", s->unit, scope_phase_to_string(s->phase), scope_phase_to_string(phase));
+        log_debug("Scope %s: %s → %s", s->unit, strna(scope_phase_to_string(s->phase)), strna(scope_phase_to_string(phase)));
         s->phase = phase;
 }
 
