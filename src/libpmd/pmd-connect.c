@@ -15,6 +15,8 @@
 #define OPEN_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define LOCK_WAIT_MIN_USEC (1 * USEC_PER_MSEC)
 #define LOCK_WAIT_MAX_USEC (50 * USEC_PER_MSEC)
+#define LAUNCH_WAIT_MIN_USEC (10 * USEC_PER_MSEC)
+#define LAUNCH_WAIT_MAX_USEC (500 * USEC_PER_MSEC)
 
 #define ERROR_NO_SERVER "org.freedesktop.DBus.Error.NoServer"
 
@@ -26,11 +28,10 @@ static bool nobody_serves(int r) {
 
 static int connect_in_time(int fd, const struct sockaddr_un *sa, usec_t deadline) {
         for (;;) {
-                usec_t left = usec_sub(deadline, now(CLOCK_MONOTONIC));
+                /* One attempt is made in any case, and 0 would mean for ever. */
+                usec_t left = MAX(usec_sub(deadline, now(CLOCK_MONOTONIC)), USEC_PER_MSEC);
                 struct timeval tv = { .tv_sec = (time_t) (left / USEC_PER_SEC), .tv_usec = (suseconds_t) (left % USEC_PER_SEC) };
 
-                if (left == 0)
-                        return -ETIMEDOUT;
                 /* connect() waits for room in the backlog, for this long. */
                 if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) < 0)
                         return -errno;
@@ -201,10 +202,39 @@ static int lock_or_connect(pmd_connection *c, usec_t deadline, int *ret_fd, pmd_
         }
 }
 
-static int launch_and_connect(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
-        _cleanup_(pmd_error_free) pmd_error launch_error = {};
-        _cleanup_close_ int lock_fd = -EBADF;
+/* Launches until one serves. */
+static int launch_locked(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
         int r, launched;
+
+        for (usec_t wait = LAUNCH_WAIT_MIN_USEC;; wait = MIN(wait * 2, LAUNCH_WAIT_MAX_USEC)) {
+                _cleanup_(pmd_error_free) pmd_error e = {};
+
+                launched = launch_pmd(c, deadline, &e);
+                r = connect_socket(c, deadline);
+                if (r >= 0) {
+                        c->was_started = launched >= 0;
+                        return 0;
+                }
+
+                /* In the way is one that is about to end, or was started by hand and is not ready yet. */
+                if (launched == -EBUSY && nobody_serves(r) && now(CLOCK_MONOTONIC) < deadline) {
+                        (void) usleep((useconds_t) wait);
+                        continue;
+                }
+
+                if (launched >= 0)
+                        return explain_socket_error(c, r, reterr);
+                if (reterr) {
+                        pmd_error_free(reterr);
+                        *reterr = TAKE_GENERIC(e, (pmd_error) {});
+                }
+                return launched;
+        }
+}
+
+static int launch_and_connect(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
+        _cleanup_close_ int lock_fd = -EBADF;
+        int r;
 
         r = instance_make_directories(c->instance);
         if (r < 0)
@@ -220,19 +250,7 @@ static int launch_and_connect(pmd_connection *c, usec_t deadline, pmd_error *ret
                 return 0;
         if (!nobody_serves(r))
                 return explain_socket_error(c, r, reterr);
-
-        launched = launch_pmd(c, deadline, &launch_error);
-        r = connect_socket(c, deadline); /* even if that failed: one that was started by hand may have been in our way */
-        if (r >= 0) {
-                c->was_started = launched >= 0;
-                return 0;
-        }
-        if (launched < 0) {
-                if (reterr)
-                        *reterr = TAKE_GENERIC(launch_error, (pmd_error) {});
-                return launched;
-        }
-        return explain_socket_error(c, r, reterr);
+        return launch_locked(c, deadline, reterr);
 }
 
 static int open_private(pmd_connection *c, usec_t deadline, pmd_error *reterr) {

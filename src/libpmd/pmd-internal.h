@@ -71,5 +71,6 @@ void connection_drop_requests(pmd_connection *c);
 
 /* ---- launching (pmd-launch.c) ---- */
 
-/* Runs "pmd --private=HOME" as a daemon and waits until it is ready. 0 or a negative errno with *reterr. */
+/* Runs "pmd --private=HOME" as a daemon and waits until it is ready. 0; -EBUSY if another one holds the lock; or another
+ * negative errno; with *reterr. */
 int launch_pmd(pmd_connection *c, usec_t deadline, pmd_error *reterr);

@@ -25,6 +25,9 @@
 
 #define LOG_TAIL_MAX 4096
 
+/* With which pmd says that another one has the lock. */
+#define EXIT_ANOTHER_SERVES 75
+
 #define ERROR_SPAWN_FAILED "org.freedesktop.DBus.Error.Spawn.Failed"
 #define ERROR_SPAWN_EXEC_FAILED "org.freedesktop.DBus.Error.Spawn.ExecFailed"
 #define ERROR_SPAWN_CHILD_EXITED "org.freedesktop.DBus.Error.Spawn.ChildExited"
@@ -375,7 +378,9 @@ static char *last_line(const Launch *l) {
         return string_escape_cc(nl ? nl + 1 : buffer);
 }
 
+/* -EBUSY if another pmd was in the way. */
 static int explain_end(const Launch *l, const LaunchReport *report, pmd_error *reterr) {
+        int error = report->code == CLD_EXITED && report->status == EXIT_ANOTHER_SERVES ? EBUSY : ECONNREFUSED;
         _cleanup_free_ char *line = NULL;
 
         if (report->exec_errno > 0)
@@ -383,11 +388,11 @@ static int explain_end(const Launch *l, const LaunchReport *report, pmd_error *r
 
         line = last_line(l);
         if (line)
-                return error_set(reterr, ECONNREFUSED, ERROR_SPAWN_CHILD_EXITED, "pmd ended while it started: %s (%s)", line, l->log_path);
+                return error_set(reterr, error, ERROR_SPAWN_CHILD_EXITED, "pmd ended while it started: %s (%s)", line, l->log_path);
         if (report->code == CLD_EXITED)
-                return error_set(reterr, ECONNREFUSED, ERROR_SPAWN_CHILD_EXITED,
+                return error_set(reterr, error, ERROR_SPAWN_CHILD_EXITED,
                                  "pmd ended while it started, with status %i and without a word.", report->status);
-        return error_set(reterr, ECONNREFUSED, ERROR_SPAWN_CHILD_EXITED,
+        return error_set(reterr, error, ERROR_SPAWN_CHILD_EXITED,
                          "pmd was killed by signal %i (%s) while it started.", report->status, strsignal(report->status));
 }
 

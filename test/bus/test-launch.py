@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""That clients of a private pmd start one, and only one, whatever is in the way. Argument: the build directory."""
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from pmdtest import PATIENCE, Tap, wait_until
+
+N_CLIENTS = 20
+
+
+class Instance:
+    def __init__(self, build):
+        self.dir = tempfile.mkdtemp(prefix="pmd-launch-")
+        self.home = os.path.join(self.dir, "home")
+        self.runtime = os.path.join(self.home, "run")
+        self.socket = os.path.join(self.runtime, "pmd.sock")
+        self.pmctl = os.path.abspath(os.path.join(build, "src", "pmctl"))
+        self.pmd = os.path.abspath(os.path.join(build, "src", "pmd"))
+        self.env = {"PATH": os.environ["PATH"], "HOME": self.dir, "PMD_HOME": self.home, "LC_ALL": "C.UTF-8"}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.pids(), "the end of pmd")
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def pids(self):
+        """The processes that are a pmd of this instance, zombies not."""
+        found = []
+        for entry in os.listdir("/proc"):
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as f:
+                    if f.read() == f"{self.pmd}\0--private={self.home}\0".encode():
+                        found.append(int(entry))
+            except OSError:
+                continue
+        return found
+
+    def popen(self, *args):
+        return subprocess.Popen(
+            [self.pmctl, *args], env=self.env, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
+
+    def run(self, *args):
+        p = self.popen(*args)
+        output = p.communicate(timeout=3 * PATIENCE)[0]
+        return p.returncode, output
+
+    def ping_at_once(self, n=N_CLIENTS):
+        """What the clients that failed have said."""
+        clients = [self.popen("ping") for _ in range(n)]
+        outputs = [(p.communicate(timeout=3 * PATIENCE)[0], p.returncode) for p in clients]
+        return [output for output, status in outputs if status != 0]
+
+
+def launches_one(tap, build):
+    with Instance(build) as i:
+        tap.equal(i.ping_at_once(), [], f"{N_CLIENTS} clients at once find a pmd")
+        first = i.pids()
+        tap.equal(len(first), 1, "it is one")
+        with open(f"/proc/{first[0]}/stat", encoding="utf-8") as f:
+            session, terminal = f.read().rsplit(")", 1)[1].split()[3:5]
+        tap.check(terminal == "0" and int(session) != os.getsid(0), "it has a session of its own and no terminal", (session, terminal))
+        tap.equal(os.readlink(f"/proc/{first[0]}/cwd"), "/", "it keeps no directory busy")
+        tap.equal(oct(os.stat(os.path.join(i.home, "pmd.log")).st_mode & 0o777), "0o600", "its log is private")
+
+        os.kill(first[0], signal.SIGKILL)
+        tap.equal(i.ping_at_once(), [], "and again after SIGKILL to it")
+        second = i.pids()
+        tap.check(len(second) == 1 and second != first, "it is one, and another", (first, second))
+
+
+def survives_leftovers(tap, build):
+    with Instance(build) as i:
+        os.makedirs(i.runtime, 0o700)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.bind(i.socket)
+        for name in ("launch.lock", "pmd.lock"):
+            with open(os.path.join(i.runtime, name), "w", encoding="utf-8") as f:
+                f.write("1\n")
+        tap.equal(i.ping_at_once(), [], "a socket and locks that were left behind do not matter")
+        tap.equal(len(i.pids()), 1, "there is one pmd")
+
+
+def competes(tap, build):
+    """With a pmd that somebody starts by hand, and with one that ends."""
+    with Instance(build) as i:
+        by_hand = subprocess.Popen([i.pmd, "--private=" + i.home], env=i.env, stderr=subprocess.DEVNULL)
+        tap.equal(i.ping_at_once(), [], "clients do not mind a pmd that is started by hand at the same time")
+        wait_until(lambda: len(i.pids()) == 1, "one pmd")
+        i.run("kill")
+        by_hand.wait(PATIENCE)
+
+        failures = []
+        for _ in range(5):
+            failures += i.ping_at_once(4)
+            status, output = i.run("kill")
+            if status != 0:
+                failures.append(output)
+            if i.pids():
+                failures.append("pmd was not gone when 'kill' returned")
+        tap.equal(failures, [], "one that was told to end is not in the way of the next")
+
+
+def hanging(tap, build, results):
+    with Instance(build) as i:
+        i.run("ping")
+        pid = i.pids()[0]
+        os.kill(pid, signal.SIGSTOP)
+        begin = time.monotonic()
+        status, output = i.run("ping")
+        took = time.monotonic() - begin
+        os.kill(pid, signal.SIGCONT)
+        results.append((status != 0 and f"kill -KILL {pid}" in output and took < 15, "a pmd that hangs is told, with what to do",
+                        (status, output, took)))
+        status, output = i.run("ping")
+        results.append((status == 0 and i.pids() == [pid], "it serves when it goes on", output))
+
+
+def locked(tap, build, results):
+    with Instance(build) as i:
+        os.makedirs(i.runtime, 0o700)
+        with open(os.path.join(i.runtime, "launch.lock"), "w", encoding="utf-8") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            begin = time.monotonic()
+            status, output = i.run("ping")
+            took = time.monotonic() - begin
+            results.append((status != 0 and "launch.lock" in output and took < 15, "one that launches for ever is told", (status, output, took)))
+            results.append((i.pids() == [], "nobody launches without the lock", i.pids()))
+
+            client = i.popen("ping")
+            time.sleep(0.3)
+        output = client.communicate(timeout=PATIENCE)[0]
+        results.append((client.returncode == 0, "one that gives up is succeeded", output))
+
+
+def run_beside(tap, build, *functions):
+    """These wait for time-outs."""
+    lists = [[] for _ in functions]
+    threads = [threading.Thread(target=f, args=(tap, build, results)) for f, results in zip(functions, lists)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for f, results in zip(functions, lists):
+        tap.check(results, f"{f.__name__} came to an end")
+        for ok, name, detail in results:
+            tap.check(ok, name, detail)
+
+
+def main():
+    build = sys.argv[1]
+    tap = Tap()
+    launches_one(tap, build)
+    survives_leftovers(tap, build)
+    competes(tap, build)
+    run_beside(tap, build, hanging, locked)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
