@@ -86,6 +86,7 @@ struct ScopeRef {
 int client_enqueue(SystemdClient *c, sd_bus_message *m, ScopeRef *scope);
 void client_end_call(SystemdClient *c, Call *call);
 void client_schedule(SystemdClient *c);
+int client_subscribe(SystemdClient *c);
 
 ScopeRef *client_get_scope(SystemdClient *c, const char *unit);
 ScopeRef *scope_destroy(ScopeRef *s);

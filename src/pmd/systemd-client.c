@@ -172,11 +172,8 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *rete
 }
 
 static int on_setup_reply(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
-        const sd_bus_error *e = sd_bus_message_get_error(m);
-
-        /* Without a service manager on the bus there is nothing to be told of. */
-        if (e && !sd_bus_error_has_names(e, SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
-                log_warning("Failed to subscribe to signals of the service manager, ignoring: %s", e->message);
+        if (sd_bus_message_is_method_error(m, NULL))
+                log_warning("Failed to subscribe to signals of the service manager, ignoring: %s", sd_bus_message_get_error(m)->message);
         return 0;
 }
 
@@ -194,10 +191,14 @@ static int client_listen(SystemdClient *c) {
         r = client_match(c, &c->unit_removed_slot, "UnitRemoved", on_unit_removed);
         if (r < 0)
                 return r;
-        r = sd_bus_match_signal_async(c->bus, &c->disconnected_slot, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
+        return sd_bus_match_signal_async(c->bus, &c->disconnected_slot, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
                         "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, c);
-        if (r < 0)
-                return r;
+}
+
+/* Not before the first start: where pmd does without a service manager, none shall be activated. */
+int client_subscribe(SystemdClient *c) {
+        if (c->subscribe_slot)
+                return 0;
         return sd_bus_call_method_async(c->bus, &c->subscribe_slot, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, "Subscribe", on_setup_reply, c, NULL);
 }
 

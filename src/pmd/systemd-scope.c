@@ -414,6 +414,9 @@ int systemd_client_start_scope(
                 return -EEXIST;
         if (!sd_bus_is_open(c->bus))
                 return -ENOTCONN;
+        r = client_subscribe(c);
+        if (r < 0)
+                return r;
 
         s = new(ScopeRef, 1);
         if (!s)

@@ -109,7 +109,7 @@ check_differ() { # NAME A B
 
 # Repeats the command until it succeeds. The patience is only for slow machines.
 eventually() { # COMMAND…
-        local end=$((SECONDS + 20))
+        local end=$((SECONDS + 30))
         until "$@" >/dev/null 2>&1; do
                 [ $SECONDS -lt $end ] || return 1
                 sleep 0.1
@@ -221,12 +221,14 @@ container_poweroff() {
 }
 
 container_cleanup() {
+        trap '' INT TERM
         container_poweroff
-        if [ -n "$NSPAWN_PID" ]; then
-                kill -KILL "$NSPAWN_PID" 2>/dev/null
-                wait "$NSPAWN_PID" 2>/dev/null
+        if [ -n "$CGROUP" ]; then
+                echo 1 >"$CGROUP/cgroup.kill"
+                [ -z "$NSPAWN_PID" ] || wait "$NSPAWN_PID" 2>/dev/null
+                eventually grep -q '^populated 0$' "$CGROUP/cgroup.events"
+                find "$CGROUP" -depth -type d -exec rmdir {} \; 2>/dev/null
         fi
-        [ -z "$CGROUP" ] || find "$CGROUP" -depth -type d -exec rmdir {} \; 2>/dev/null
         mountpoint -q "$WORK/usr" && umount "$WORK/usr"
         mountpoint -q "$WORK/tmp" && umount "$WORK/tmp"
         rm -rf "$WORK"
@@ -236,7 +238,7 @@ container_cleanup() {
 
 # Plainly, in the container's namespaces. Such a process is in no unit.
 enter() { # COMMAND…
-        nsenter -t "$LEADER" -m -u -i -n -p -C -- "$@" </dev/null
+        timeout 60 nsenter -t "$LEADER" -m -u -i -n -p -C -- "$@" </dev/null
 }
 
 put_file() { # PATH, content on standard input
