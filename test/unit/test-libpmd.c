@@ -2,9 +2,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
 
@@ -676,8 +674,9 @@ static void broker_done(Broker *b) {
 
 /* A session bus that knows how to start the fake. False if this machine has no dbus-daemon. */
 static bool broker_start(Broker *b, bool activatable) {
-        _cleanup_free_ char *config = NULL, *service = NULL, *path = NULL, *argument = NULL, *address = NULL, *socket = NULL;
-        int r;
+        _cleanup_free_ char *config = NULL, *service = NULL, *path = NULL, *argument = NULL, *address = NULL;
+        _cleanup_close_pair_ int ready[2] = EBADF_PAIR;
+        char byte;
 
         if (access("/usr/bin/dbus-daemon", X_OK) < 0) {
                 printf("# no dbus-daemon here\n");
@@ -686,7 +685,6 @@ static bool broker_start(Broker *b, bool activatable) {
 
         b->dir = tree_new();
         address = strjoin("unix:path=", b->dir, "/bus");
-        socket = strjoin(b->dir, "/bus");
         service = strprintf("[D-BUS Service]\nName=org.pmd1\nExec=%s --broker\n", self_path());
         config = strprintf("<busconfig><type>session</type><listen>%s</listen><auth>EXTERNAL</auth><servicedir>%s/services</servicedir>"
                            "<policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/><allow own=\"*\"/></policy>"
@@ -698,15 +696,18 @@ static bool broker_start(Broker *b, bool activatable) {
 
         setenv("DBUS_SESSION_BUS_ADDRESS", address, true);
         setenv("XDG_RUNTIME_DIR", b->dir, true);
-        r = posix_spawn(&b->pid, "/usr/bin/dbus-daemon", NULL, NULL,
-                        STRV("dbus-daemon", argument, "--nofork", "--nopidfile"), environ);
-        if (r != 0)
+        if (pipe2(ready, O_CLOEXEC) < 0)
                 abort();
-        while (access(socket, F_OK) < 0) {
-                if (waitpid(b->pid, NULL, WNOHANG) != 0)
-                        abort();
-                usleep(1000);
+        b->pid = fork();
+        if (b->pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+                (void) dup2(ready[1], STDOUT_FILENO);
+                (void) execv("/usr/bin/dbus-daemon", STRV("dbus-daemon", argument, "--nofork", "--nopidfile", "--print-address=1"));
+                _exit(127);
         }
+        ready[1] = safe_close(ready[1]);
+        if (read(ready[0], &byte, 1) != 1) /* it tells its address when it listens */
+                abort();
         return true;
 }
 
