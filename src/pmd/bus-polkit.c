@@ -184,7 +184,8 @@ static int query_ask_polkit(Query *q) {
         r = sd_bus_message_new_method_call(bus, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE, "CheckAuthorization");
         if (r < 0)
                 return r;
-        r = sd_bus_message_append(m, "(sa{sv})s", "system-bus-name", 1, "name", "s", sd_bus_message_get_sender(q->message), q->action);
+        r = sd_bus_message_append(m, "(sa{sv})s",
+                        "system-bus-name", 1, "name", "s", sd_bus_message_get_sender(q->message), q->action);
         if (r < 0)
                 return r;
         r = append_details(m, q->details);
@@ -214,7 +215,8 @@ static int on_caller_known(sd_bus_message *reply, void *userdata, sd_bus_error *
                 if (uid_is_trusted(q->uid, q->good_user))
                         return query_answer(q, true);
                 if (!q->polkit->ask_polkit) {
-                        (void) sd_bus_error_set(&error, SD_BUS_ERROR_ACCESS_DENIED, "Access denied: this pmd serves its own user and root only.");
+                        (void) sd_bus_error_set(&error, SD_BUS_ERROR_ACCESS_DENIED,
+                                "Access denied: this pmd serves its own user and root only.");
                         return query_refuse(q, &error);
                 }
                 q->slot = sd_bus_slot_unref(q->slot);
@@ -227,14 +229,22 @@ static int on_caller_known(sd_bus_message *reply, void *userdata, sd_bus_error *
         return 0;
 }
 
-static int ask_for_caller(BusPolkit *p, sd_bus_message *m, const char *action, const char *const *details, uid_t good_user, sd_bus_error *reterr) {
+static int ask_for_caller(
+                BusPolkit *p,
+                sd_bus_message *m,
+                const char *action,
+                const char *const *details,
+                uid_t good_user,
+                sd_bus_error *reterr) {
+
         _cleanup_(query_freep) Query *q = NULL;
         const char *sender = sd_bus_message_get_sender(m);
         int r;
 
         drop_stale_queries(p);
         if (p->n_queries >= QUERIES_MAX || count_queries_of(p, sender) >= QUERIES_PER_SENDER_MAX)
-                return sd_bus_error_set(reterr, SD_BUS_ERROR_LIMITS_EXCEEDED, "Too many calls wait for their authorization, try again.");
+                return sd_bus_error_set(reterr, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                        "Too many calls wait for their authorization, try again.");
 
         q = new(Query, 1);
         if (!q)
@@ -270,7 +280,8 @@ static int check_peer(sd_bus_message *m, uid_t good_user, uid_t *ret_uid, sd_bus
                 return r;
 
         if (!uid_is_trusted(uid, good_user))
-                return sd_bus_error_set(reterr, SD_BUS_ERROR_ACCESS_DENIED, "Access denied: this socket serves pmd's own user and root only.");
+                return sd_bus_error_set(reterr, SD_BUS_ERROR_ACCESS_DENIED,
+                        "Access denied: this socket serves pmd's own user and root only.");
         if (ret_uid)
                 *ret_uid = uid;
         return 1;

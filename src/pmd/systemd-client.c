@@ -86,7 +86,8 @@ static int on_call_reply(sd_bus_message *m, void *userdata, sd_bus_error *reterr
         Call *call = ASSERT_PTR(userdata);
 
         if (sd_bus_message_is_method_error(m, NULL))
-                log_debug("Call of %s failed, ignoring: %s", sd_bus_message_get_member(call->message), sd_bus_message_get_error(m)->message);
+                log_debug("Call of %s failed, ignoring: %s",
+                        sd_bus_message_get_member(call->message), sd_bus_message_get_error(m)->message);
         client_end_call(call->client, call);
         return 0;
 }
@@ -173,12 +174,14 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *rete
 
 static int on_setup_reply(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         if (sd_bus_message_is_method_error(m, NULL))
-                log_warning("Failed to subscribe to signals of the service manager, ignoring: %s", sd_bus_message_get_error(m)->message);
+                log_warning("Failed to subscribe to signals of the service manager, ignoring: %s",
+                        sd_bus_message_get_error(m)->message);
         return 0;
 }
 
 static int client_match(SystemdClient *c, sd_bus_slot **slot, const char *member, sd_bus_message_handler_t handler) {
-        return sd_bus_match_signal_async(c->bus, slot, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, member, handler, on_setup_reply, c);
+        return sd_bus_match_signal_async(c->bus, slot, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, member,
+                        handler, on_setup_reply, c);
 }
 
 static int client_listen(SystemdClient *c) {
@@ -191,15 +194,17 @@ static int client_listen(SystemdClient *c) {
         r = client_match(c, &c->unit_removed_slot, "UnitRemoved", on_unit_removed);
         if (r < 0)
                 return r;
-        return sd_bus_match_signal_async(c->bus, &c->disconnected_slot, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
-                        "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, c);
+        return sd_bus_match_signal_async(c->bus, &c->disconnected_slot,
+                        "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local", "Disconnected",
+                        on_disconnected, NULL, c);
 }
 
 /* Not before the first start: where pmd does without a service manager, none shall be activated. */
 int client_subscribe(SystemdClient *c) {
         if (c->subscribe_slot)
                 return 0;
-        return sd_bus_call_method_async(c->bus, &c->subscribe_slot, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, "Subscribe", on_setup_reply, c, NULL);
+        return sd_bus_call_method_async(c->bus, &c->subscribe_slot, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, "Subscribe",
+                        on_setup_reply, c, NULL);
 }
 
 int systemd_client_new(sd_bus *bus, SystemdClient **ret) {

@@ -312,7 +312,8 @@ static int scope_begin_waiting(ScopeRef *s, sd_bus_message *reply) {
         r = free_and_strdup(&s->job, job);
         if (r < 0)
                 return r;
-        r = sd_event_add_time_relative(s->client->event, &s->timeout_source, CLOCK_MONOTONIC, JOB_TIMEOUT_USEC, USEC_PER_SEC, on_job_timeout, s);
+        r = sd_event_add_time_relative(s->client->event, &s->timeout_source, CLOCK_MONOTONIC,
+                        JOB_TIMEOUT_USEC, USEC_PER_SEC, on_job_timeout, s);
         if (r < 0)
                 return r;
 
