@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -130,12 +131,20 @@ int cgroup_is_populated(int cgroup_fd) {
 
 typedef int (*visit_t)(int cgroup_fd, void *userdata);
 
-/* Calls visit() for the cgroup and those below it. Those that vanish meanwhile are passed over. */
-static int cgroup_walk(int dir_fd, const char *path, visit_t visit, void *userdata) {
+/* Each directory below has a link to this one. Reading the directory would tell too, but it holds dozens of files. */
+static bool has_children(int cgroup_fd) {
+        struct stat st;
+
+        return fstat(cgroup_fd, &st) < 0 || st.st_nlink != 2;
+}
+
+static int cgroup_walk_at(int dir_fd, const char *name, visit_t visit, void *userdata);
+
+static int cgroup_walk_children(int cgroup_fd, visit_t visit, void *userdata) {
         _cleanup_closedir_ DIR *d = NULL;
         int fd, r;
 
-        fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        fd = openat(cgroup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return error_is_cgroup_gone(-errno) ? 0 : -errno;
         d = fdopendir(fd);
@@ -144,18 +153,33 @@ static int cgroup_walk(int dir_fd, const char *path, visit_t visit, void *userda
                 return -ENOMEM;
         }
 
-        r = visit(fd, userdata);
-        if (r < 0)
-                return r;
-
         for (struct dirent *de; (de = readdir(d));) {
                 if (de->d_type != DT_DIR || streq(de->d_name, ".") || streq(de->d_name, ".."))
                         continue;
-                r = cgroup_walk(fd, de->d_name, visit, userdata);
+                r = cgroup_walk_at(fd, de->d_name, visit, userdata);
                 if (r < 0)
                         return r;
         }
         return 0;
+}
+
+/* Calls visit() for the cgroup and those below it. Those that vanish meanwhile are passed over. */
+static int cgroup_walk(int cgroup_fd, visit_t visit, void *userdata) {
+        int r;
+
+        r = visit(cgroup_fd, userdata);
+        if (r < 0 || !has_children(cgroup_fd))
+                return r;
+        return cgroup_walk_children(cgroup_fd, visit, userdata);
+}
+
+static int cgroup_walk_at(int dir_fd, const char *name, visit_t visit, void *userdata) {
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return error_is_cgroup_gone(-errno) ? 0 : -errno;
+        return cgroup_walk(fd, visit, userdata);
 }
 
 typedef struct PidArray {
@@ -180,7 +204,7 @@ int cgroup_get_pids(int cgroup_fd, pid_t **ret) {
         PidArray a = {};
         int r;
 
-        r = cgroup_walk(cgroup_fd, ".", add_pids_of_cgroup, &a);
+        r = cgroup_walk(cgroup_fd, add_pids_of_cgroup, &a);
         if (r < 0) {
                 free(a.pids);
                 return r;
@@ -347,34 +371,17 @@ int cgroup_read_usage(int cgroup_fd, ResourceUsage *ret) {
         return 0;
 }
 
-static int read_resident(pid_t pid, uint64_t *ret) {
-        char file[32], buf[128];
-        unsigned long long pages;
-        ssize_t n;
-
-        (void) snprintf(file, sizeof(file), "/proc/%d/statm", (int) pid);
-        n = read_virtual_file_at(AT_FDCWD, file, buf, sizeof(buf));
-        if (n < 0)
-                return (int) n;
-        if (sscanf(buf, "%*u %llu", &pages) != 1)
-                return -EBADMSG;
-
-        *ret = (uint64_t) pages * (uint64_t) sysconf(_SC_PAGESIZE);
-        return 0;
-}
-
 int procs_read_usage(const pid_t *pids, size_t n, ResourceUsage *ret) {
         ResourceUsage sum = {};
         bool found = false;
 
         for (size_t i = 0; i < n; i++) {
-                uint64_t resident = 0;
                 ProcStat st;
 
-                if (proc_read_stat(pids[i], &st) < 0 || read_resident(pids[i], &resident) < 0)
+                if (proc_read_stat(pids[i], &st) < 0)
                         continue; /* it has ended */
                 found = true;
-                sum.memory_current += resident;
+                sum.memory_current += st.resident;
                 sum.cpu_usage_nsec += st.cpu_nsec;
                 sum.tasks_current += st.n_threads;
         }

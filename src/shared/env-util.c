@@ -24,8 +24,9 @@ bool env_assignment_is_valid(const char *s) {
 }
 
 static char **env_find(char *const *env, const char *name, size_t n) {
+        /* Most names differ in their first letter already, and environments are searched often. */
         STRV_FOREACH(e, env)
-                if (strncmp(*e, name, n) == 0 && (*e)[n] == '=')
+                if (**e == *name && strncmp(*e, name, n) == 0 && (*e)[n] == '=')
                         return (char **) e;
         return NULL;
 }

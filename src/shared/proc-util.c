@@ -23,6 +23,7 @@ static uint64_t ticks_to_nsec(uint64_t ticks) {
 int proc_read_stat(pid_t pid, ProcStat *ret) {
         char path[32], buf[1024];
         uint64_t utime, stime, start_time;
+        int64_t pages;
         int ppid, session;
         unsigned n_threads;
         const char *p;
@@ -40,8 +41,8 @@ int proc_read_stat(pid_t pid, ProcStat *ret) {
                 return -EBADMSG;
 
         if (sscanf(p + 1, " %*c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
-                          " %*d %*d %*d %*d %u %*d %" SCNu64,
-                                &ppid, &session, &utime, &stime, &n_threads, &start_time) != 6)
+                          " %*d %*d %*d %*d %u %*d %" SCNu64 " %*u %" SCNi64,
+                                &ppid, &session, &utime, &stime, &n_threads, &start_time, &pages) != 7)
                 return -EBADMSG;
 
         *ret = (ProcStat) {
@@ -50,6 +51,7 @@ int proc_read_stat(pid_t pid, ProcStat *ret) {
                 .n_threads = n_threads,
                 .cpu_nsec = ticks_to_nsec(utime + stime),
                 .start_time = start_time,
+                .resident = pages > 0 ? (uint64_t) pages * (uint64_t) sysconf(_SC_PAGESIZE) : 0,
         };
         return 0;
 }

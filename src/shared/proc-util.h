@@ -10,6 +10,7 @@ typedef struct ProcStat {
         unsigned n_threads;
         uint64_t cpu_nsec;   /* user and system, without waited-for children */
         uint64_t start_time; /* in clock ticks since boot */
+        uint64_t resident;   /* bytes of memory, shared ones too */
 } ProcStat;
 
 /* -ESRCH if there is no such process, or no /proc. */

@@ -92,11 +92,26 @@ static size_t utf8_sequence(const unsigned char *s, size_t n) {
         return 0;
 }
 
+/* How many bytes at the beginning are surely ASCII; whole words only. */
+static size_t ascii_prefix(const unsigned char *s, size_t n) {
+        uint64_t word;
+        size_t k = 0;
+
+        for (; n - k >= sizeof word; k += sizeof word) {
+                memcpy(&word, s + k, sizeof word);
+                if (word & UINT64_C(0x8080808080808080))
+                        break;
+        }
+        return k;
+}
+
 bool utf8_is_valid(const char *s, size_t n) {
         const unsigned char *p = (const unsigned char *) s;
 
         for (size_t k; n > 0; p += k, n -= k) {
-                k = utf8_sequence(p, n);
+                k = ascii_prefix(p, n);
+                if (k == 0)
+                        k = utf8_sequence(p, n);
                 if (k == 0)
                         return false;
         }
