@@ -30,7 +30,10 @@ static int connect_in_time(int fd, const struct sockaddr_un *sa, usec_t deadline
         for (;;) {
                 /* One attempt is made in any case, and 0 would mean for ever. */
                 usec_t left = MAX(usec_sub(deadline, now(CLOCK_MONOTONIC)), USEC_PER_MSEC);
-                struct timeval tv = { .tv_sec = (time_t) (left / USEC_PER_SEC), .tv_usec = (suseconds_t) (left % USEC_PER_SEC) };
+                struct timeval tv = {
+                        .tv_sec = (time_t) (left / USEC_PER_SEC),
+                        .tv_usec = (suseconds_t) (left % USEC_PER_SEC),
+                };
 
                 /* connect() waits for room in the backlog, for this long. */
                 if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) < 0)
@@ -151,24 +154,25 @@ static int explain_socket_error(const pmd_connection *c, int error, pmd_error *r
         case EACCES:
         case EPERM:
                 return error_set(reterr, EACCES, SD_BUS_ERROR_ACCESS_DENIED,
-                                 "The pmd at %s belongs to another user. Become that user, or choose your own with PMD_HOME=DIR.",
-                                 i->socket_path);
+                                 "The pmd at %s belongs to another user. "
+                                 "Become that user, or choose your own with PMD_HOME=DIR.", i->socket_path);
         case ETIMEDOUT:
                 if (c->peer_pid > 0)
                         return error_set(reterr, error, SD_BUS_ERROR_TIMEOUT,
-                                         "pmd (pid %i) at %s does not answer. See %s; if it hangs, end it with 'kill -KILL %i': "
-                                         "this does not touch the apps.",
-                                         (int) c->peer_pid, i->socket_path, connection_log_hint(c), (int) c->peer_pid);
+                                         "pmd (pid %i) at %s does not answer. See %s; "
+                                         "if it hangs, end it with 'kill -KILL %i'.",
+                                         (int) c->peer_pid, i->socket_path, c->log_hint, (int) c->peer_pid);
                 return error_set(reterr, error, SD_BUS_ERROR_TIMEOUT, "pmd at %s does not answer. See %s.",
-                                 i->socket_path, connection_log_hint(c));
+                                 i->socket_path, c->log_hint);
         case ENOMEM:
-                return error_from_errno((pmd_connection *) c, error, reterr);
+                return error_from_errno(c, error, reterr);
         default:
                 return error_set(reterr, error, ERROR_NO_SERVER, "Cannot connect to %s: %m", i->socket_path);
         }
 }
 
-/* Gets the lock of who launches pmd. 1 if we have it, 0 if somebody else was faster and we are connected, or a negative errno with *reterr. */
+/* Gets the lock of who launches pmd. 1 if we have it, 0 if somebody else was faster and we are connected, or a negative
+ * errno with *reterr. */
 static int lock_or_connect(pmd_connection *c, usec_t deadline, int *ret_fd, pmd_error *reterr) {
         const char *path = c->instance->launch_lock_path;
         _cleanup_close_ int fd = -EBADF;
@@ -195,9 +199,9 @@ static int lock_or_connect(pmd_connection *c, usec_t deadline, int *ret_fd, pmd_
                 if (now(CLOCK_MONOTONIC) >= deadline)
                         return error_set(reterr, ETIMEDOUT, SD_BUS_ERROR_TIMEOUT,
                                          "Another program has been starting pmd for %u s (it holds %s). See %s.",
-                                         (unsigned) (OPEN_TIMEOUT_USEC / USEC_PER_SEC), path, connection_log_hint(c));
+                                         (unsigned) (OPEN_TIMEOUT_USEC / USEC_PER_SEC), path, c->log_hint);
 
-                /* No lock of the kernel can be waited for with a deadline without signals or a thread, which a library may not use. */
+                /* To wait for a lock with a deadline takes signals or a thread, which a library had better not use. */
                 (void) usleep((useconds_t) wait);
         }
 }
@@ -238,7 +242,8 @@ static int launch_and_connect(pmd_connection *c, usec_t deadline, pmd_error *ret
 
         r = instance_make_directories(c->instance);
         if (r < 0)
-                return error_set(reterr, r, SD_BUS_ERROR_FAILED, "Cannot make the directories of pmd in %s: %m", c->instance->home);
+                return error_set(reterr, r, SD_BUS_ERROR_FAILED, "Cannot make the directories of pmd in %s: %m",
+                                 c->instance->home);
 
         r = lock_or_connect(c, deadline, &lock_fd, reterr);
         if (r <= 0)
@@ -270,19 +275,20 @@ static int open_private(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
 
 static int explain_bus_error(const pmd_connection *c, int error, pmd_error *reterr) {
         bool is_user = c->scope == PMD_SCOPE_USER;
+        const char *bus = is_user ? "session" : "system";
 
         switch (abs(error)) {
         case ENOENT:
         case ENOMEDIUM:
         case ECONNREFUSED:
         case ENXIO:
-                return error_set(reterr, error, ERROR_NO_SERVER, "There is no %s bus here. %sFor a pmd that needs none, set PMD_HOME=DIR.",
-                                 is_user ? "session" : "system",
+                return error_set(reterr, error, ERROR_NO_SERVER,
+                                 "There is no %s bus here. %sFor a pmd that needs none, set PMD_HOME=DIR.", bus,
                                  is_user ? "Log in as this user (su and sudo make no session), or use --system. " : "");
         case ETIMEDOUT:
-                return error_set(reterr, error, SD_BUS_ERROR_TIMEOUT, "The %s bus does not answer.", is_user ? "session" : "system");
+                return error_set(reterr, error, SD_BUS_ERROR_TIMEOUT, "The %s bus does not answer.", bus);
         default:
-                return error_set(reterr, error, SD_BUS_ERROR_FAILED, "Cannot connect to the %s bus: %m", is_user ? "session" : "system");
+                return error_set(reterr, error, SD_BUS_ERROR_FAILED, "Cannot connect to the %s bus: %m", bus);
         }
 }
 
@@ -309,8 +315,8 @@ static int wake_pmd(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
                                  "pmd does not run, and the bus does not know how to start it: is it installed? "
                                  "'systemctl %sstatus pmd' tells.", option);
         if (startswith(error.name, "org.freedesktop.DBus.Error.Spawn."))
-                return error_set(reterr, ECONNREFUSED, error.name, "pmd could not be started: %s. 'systemctl %sstatus pmd' tells more.",
-                                 strna(error.message), option);
+                return error_set(reterr, ECONNREFUSED, error.name,
+                                 "pmd could not be started: %s. 'systemctl %sstatus pmd' tells more.", strna(error.message), option);
         return error_from_bus(c, &error, reterr);
 }
 
@@ -372,6 +378,18 @@ static InstanceScope scope_to_instance(pmd_scope s) {
         }
 }
 
+/* Where pmd's own messages are. */
+static char *make_log_hint(const Instance *i) {
+        switch (i->scope) {
+        case INSTANCE_SYSTEM:
+                return strdup("'journalctl -u pmd'");
+        case INSTANCE_USER:
+                return strdup("'journalctl --user -u pmd'");
+        default:
+                return strjoin(i->home, "/pmd.log");
+        }
+}
+
 static int connection_new(pmd_scope scope, const char *home, unsigned flags, pmd_connection **ret, pmd_error *reterr) {
         _cleanup_(pmd_closep) pmd_connection *c = NULL;
         int r;
@@ -389,12 +407,15 @@ static int connection_new(pmd_scope scope, const char *home, unsigned flags, pmd
         r = instance_new(scope_to_instance(scope), home, &c->instance);
         if (r == -ENXIO && scope == PMD_SCOPE_USER)
                 return error_set(reterr, ENOMEDIUM, ERROR_NO_SERVER,
-                                 "XDG_RUNTIME_DIR is not set, so there is no session to find pmd in. Log in as this user (su and sudo "
-                                 "make no session), use --system, or set PMD_HOME=DIR for a pmd that needs no session.");
+                                 "XDG_RUNTIME_DIR is not set, so there is no session to find pmd in. Log in as this user "
+                                 "(su and sudo make no session), use --system, or set PMD_HOME=DIR for a pmd that needs no session.");
         if (r == -ENXIO)
                 return error_set(reterr, ENOMEDIUM, ERROR_NO_SERVER, "HOME is not set. Set it, or PMD_HOME=DIR.");
         if (r < 0)
                 return error_set(reterr, r, SD_BUS_ERROR_FAILED, "Cannot tell where pmd is: %m");
+        c->log_hint = make_log_hint(c->instance);
+        if (!c->log_hint)
+                return error_set(reterr, ENOMEM, SD_BUS_ERROR_NO_MEMORY, "Out of memory.");
 
         *ret = TAKE_PTR(c);
         return 0;
@@ -433,5 +454,6 @@ _public_ pmd_connection *pmd_close(pmd_connection *c) {
         sd_bus_slot_unref(c->disconnected_slot);
         sd_bus_close_unref(c->bus);
         instance_free(c->instance);
+        free(c->log_hint);
         return mfree(c);
 }

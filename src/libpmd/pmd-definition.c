@@ -139,7 +139,8 @@ static const char *find_invalid_text(const pmd_attribute *a) {
 static int refuse_invalid_text(const pmd_attribute *a, const char *text, pmd_error *reterr) {
         _cleanup_free_ char *key = string_escape_cc(a->key), *escaped = string_escape_cc(text);
 
-        return error_set(reterr, EINVAL, PMD_ERROR_INVALID_DEFINITION, "%s: '%s' is not valid UTF-8.", strna(key), strna(escaped));
+        return error_set(reterr, EINVAL, PMD_ERROR_INVALID_DEFINITION, "%s: '%s' is not valid UTF-8.",
+                                 strna(key), strna(escaped));
 }
 
 int message_append_definition(sd_bus_message *m, const pmd_definition *d, pmd_error *reterr) {

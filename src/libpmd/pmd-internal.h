@@ -14,6 +14,7 @@ typedef struct Request Request;
 struct pmd_connection {
         sd_bus *bus;
         Instance *instance;
+        char *log_hint;       /* where pmd's own messages are: a file, or a command to type */
         pmd_scope scope;
         bool on_broker;       /* else peer to peer, over the private socket */
         bool no_start, interactive, was_started;
@@ -40,11 +41,9 @@ static inline void pmd_closep(pmd_connection **c) {
 /* Describes an error; returns -abs(error). */
 int error_set(pmd_error *reterr, int error, const char *name, const char *format, ...) _printf_(4, 5);
 /* The errno of an error that pmd, the bus or sd-bus reported, with its description. */
-int error_from_bus(pmd_connection *c, const sd_bus_error *e, pmd_error *reterr);
+int error_from_bus(const pmd_connection *c, const sd_bus_error *e, pmd_error *reterr);
 /* The same for a failure of our own, outside of a method call. */
-int error_from_errno(pmd_connection *c, int error, pmd_error *reterr);
-/* Where pmd's own log is, as a thing to type. */
-const char *connection_log_hint(const pmd_connection *c);
+int error_from_errno(const pmd_connection *c, int error, pmd_error *reterr);
 
 /* ---- calls (pmd.c) ---- */
 

@@ -104,13 +104,15 @@ static int find_binary(char **ret, pmd_error *reterr) {
         if (r < 0)
                 return error_set(reterr, r, ERROR_SPAWN_EXEC_FAILED,
                                  "Cannot start pmd: %s: %m. %s", absolute,
-                                 isempty(e) ? "Install it, or say where it is with PMD_DAEMON=/path/to/pmd." : "PMD_DAEMON says so.");
+                                 isempty(e) ? "Install it, or say where it is with PMD_DAEMON=/path/to/pmd." :
+                                              "PMD_DAEMON says so.");
         return 0;
 }
 
 static bool environment_is_for_pmd(const char *assignment) {
         static const char *const names[] = {
-                "PATH=", "HOME=", "USER=", "LOGNAME=", "LANG=", "LC_", "TZ=", "XDG_RUNTIME_DIR=", "PMD_LOG_LEVEL=", "PMD_RUNNER=",
+                "PATH=", "HOME=", "USER=", "LOGNAME=", "LANG=", "LC_", "TZ=", "XDG_RUNTIME_DIR=",
+                "PMD_LOG_LEVEL=", "PMD_RUNNER=",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
@@ -119,7 +121,7 @@ static bool environment_is_for_pmd(const char *assignment) {
         return false;
 }
 
-/* Apps get the environment of who starts them by their definition; that of who happened to start pmd is nobody's business. */
+/* Apps get the environment of who starts them by their definition; that of who happened to start pmd is not for them. */
 static int make_environment(const char *notify_name, char ***ret) {
         _cleanup_strv_free_ char **l = NULL;
         int r;
@@ -388,7 +390,8 @@ static int explain_end(const Launch *l, const LaunchReport *report, pmd_error *r
 
         line = last_line(l);
         if (line)
-                return error_set(reterr, error, ERROR_SPAWN_CHILD_EXITED, "pmd ended while it started: %s (%s)", line, l->log_path);
+                return error_set(reterr, error, ERROR_SPAWN_CHILD_EXITED, "pmd ended while it started: %s (%s)",
+                                 line, l->log_path);
         if (report->code == CLD_EXITED)
                 return error_set(reterr, error, ERROR_SPAWN_CHILD_EXITED,
                                  "pmd ended while it started, with status %i and without a word.", report->status);

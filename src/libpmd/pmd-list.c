@@ -214,7 +214,7 @@ static int read_attributes(sd_bus_message *m, pmd_process *p) {
         return sd_bus_message_exit_container(m);
 }
 
-/* Replaces strings that belong to the message by copies. All are attempted, so that none is left that may not be freed. */
+/* Replaces strings that belong to the message by copies; all of them, so that none is left that may not be freed. */
 static int own_strings(char **const *fields, size_t n) {
         bool ok = true;
 
@@ -332,19 +332,33 @@ static pmd_process *find_process(ProcessList *l, uint32_t id, size_t expected) {
         return NULL;
 }
 
+static int set_environments(ProcessList *l, const uint32_t *ids, size_t n, char **environment, size_t *position) {
+        for (size_t i = 0; i < n; i++, (*position)++) {
+                pmd_process *p = find_process(l, ids[i], *position);
+
+                if (!p || p->environment)
+                        return -EBADMSG;
+                p->environment = strv_copy(environment);
+                if (!p->environment)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
 static int read_environments(sd_bus_message *m, ProcessList *l) {
+        size_t position = 0;
         int r;
 
-        r = sd_bus_message_enter_container(m, 'a', "(uas)");
+        r = sd_bus_message_enter_container(m, 'a', "(auas)");
         if (r < 0)
                 return r;
 
-        for (size_t i = 0; (r = sd_bus_message_enter_container(m, 'r', "uas")) > 0; i++) {
+        while ((r = sd_bus_message_enter_container(m, 'r', "auas")) > 0) {
                 _cleanup_strv_free_ char **environment = NULL;
-                pmd_process *p;
-                uint32_t id;
+                const uint32_t *ids;
+                size_t size;
 
-                r = sd_bus_message_read_basic(m, 'u', &id);
+                r = sd_bus_message_read_array(m, 'u', (const void **) &ids, &size);
                 if (r < 0)
                         return r;
                 r = sd_bus_message_read_strv(m, &environment);
@@ -353,11 +367,9 @@ static int read_environments(sd_bus_message *m, ProcessList *l) {
                 r = sd_bus_message_exit_container(m);
                 if (r < 0)
                         return r;
-
-                p = find_process(l, id, i);
-                if (!p || p->environment)
-                        return -EBADMSG;
-                p->environment = TAKE_PTR(environment);
+                r = set_environments(l, ids, size / sizeof(uint32_t), environment, &position);
+                if (r < 0)
+                        return r;
         }
         return r;
 }
@@ -387,7 +399,8 @@ static int fetch_environments(pmd_connection *c, ProcessList *l, pmd_error *rete
         return r < 0 ? error_from_errno(c, r, reterr) : 0;
 }
 
-_public_ int pmd_list(pmd_connection *c, char *const *targets, unsigned flags, pmd_process **ret, size_t *ret_n, pmd_error *reterr) {
+_public_ int pmd_list(pmd_connection *c, char *const *targets, unsigned flags,
+                      pmd_process **ret, size_t *ret_n, pmd_error *reterr) {
         int r;
 
         for (unsigned attempt = 1;; attempt++) {

@@ -82,27 +82,15 @@ static int error_name_to_errno(const sd_bus_error *e) {
         return error > 0 ? error : EIO;
 }
 
-const char *connection_log_hint(const pmd_connection *c) {
-        switch (c->instance->scope) {
-        case INSTANCE_SYSTEM:
-                return "journalctl -u pmd";
-        case INSTANCE_USER:
-                return "journalctl --user -u pmd";
-        default:
-                return "the pmd.log of its directory";
-        }
-}
-
-int error_from_errno(pmd_connection *c, int error, pmd_error *reterr) {
+int error_from_errno(const pmd_connection *c, int error, pmd_error *reterr) {
         switch (abs(error)) {
         case ECONNRESET:
         case ENOTCONN:
         case EPIPE:
                 return error_set(reterr, ECONNRESET, SD_BUS_ERROR_DISCONNECTED,
-                                 "The connection to pmd broke: pmd has ended or was restarted. See %s.", connection_log_hint(c));
+                                 "The connection to pmd broke: pmd has ended or was restarted. See %s.", c->log_hint);
         case ETIMEDOUT:
-                return error_set(reterr, ETIMEDOUT, SD_BUS_ERROR_TIMEOUT, "pmd did not answer in time. See %s.",
-                                 connection_log_hint(c));
+                return error_set(reterr, ETIMEDOUT, SD_BUS_ERROR_TIMEOUT, "pmd did not answer in time. See %s.", c->log_hint);
         case ENOMEM:
                 return error_set(reterr, ENOMEM, SD_BUS_ERROR_NO_MEMORY, "Out of memory.");
         case EBADMSG:
@@ -114,7 +102,7 @@ int error_from_errno(pmd_connection *c, int error, pmd_error *reterr) {
         }
 }
 
-int error_from_bus(pmd_connection *c, const sd_bus_error *e, pmd_error *reterr) {
+int error_from_bus(const pmd_connection *c, const sd_bus_error *e, pmd_error *reterr) {
         int error = error_name_to_errno(e);
 
         /* What sd-bus answers itself to calls that are open when the connection ends looks like a timeout. */
@@ -360,7 +348,7 @@ static int open_pidfd(pmd_connection *c) {
         return fd < 0 ? -EBADF : fd;
 }
 
-/* pmd closes its side as the last thing it does, but a process that has closed its sockets still holds the lock for a moment. */
+/* A process that has closed its sockets still holds the lock for a moment, and the next pmd would meet it. */
 static int wait_for_process(int pidfd) {
         struct pollfd p = { .fd = pidfd, .events = POLLIN };
         usec_t deadline = usec_add(now(CLOCK_MONOTONIC), EXIT_TIMEOUT_USEC);
@@ -416,6 +404,6 @@ _public_ int pmd_exit(pmd_connection *c, pmd_error *reterr) {
         if (r == -ETIMEDOUT)
                 return error_set(reterr, r, SD_BUS_ERROR_TIMEOUT,
                                  "pmd has stopped all apps, but has not ended %u s later. See %s.",
-                                 (unsigned) (EXIT_TIMEOUT_USEC / USEC_PER_SEC), connection_log_hint(c));
+                                 (unsigned) (EXIT_TIMEOUT_USEC / USEC_PER_SEC), c->log_hint);
         return r < 0 ? error_from_errno(c, r, reterr) : 0;
 }

@@ -40,7 +40,7 @@ typedef enum pmd_scope {
 #define PMD_OPEN_INTERACTIVE (1U << 1) /* polkit may ask for a password */
 
 /* Connects, starting pmd if none serves: by D-Bus activation, or, for a private instance, by launching it (one, however many clients
- * try at once). home: of a private instance, NULL for the default. -ETIMEDOUT if pmd does not come up in 10 s. */
+ * try at once). home: of a private instance (which AUTO then means), NULL for the default. -ETIMEDOUT if pmd does not come up in 10 s. */
 int pmd_open(pmd_scope scope, const char *home, unsigned flags, pmd_connection **ret, pmd_error *reterr);
 pmd_connection *pmd_close(pmd_connection *c);
 
@@ -54,8 +54,8 @@ bool pmd_was_started(pmd_connection *c);
 /* Microseconds a synchronous call waits for its answer; 0: the default of sd-bus, 25 s. */
 void pmd_set_timeout(pmd_connection *c, uint64_t usec);
 
-/* For an event loop: the fd and the poll events to wait for, the CLOCK_MONOTONIC deadline in µs, and what to call then. pmd_dispatch() returns 1
- * while there is more to do, 0, or a negative errno: the connection is of no use any more. */
+/* For an event loop: the fd and the poll events to wait for, the CLOCK_MONOTONIC deadline in µs, and what to call then.
+ * pmd_dispatch() returns 1 while there is more to do, 0, or a negative errno: the connection is of no use any more. */
 int pmd_get_fd(pmd_connection *c);
 int pmd_get_events(pmd_connection *c);
 int pmd_get_timeout(pmd_connection *c, uint64_t *ret_usec);

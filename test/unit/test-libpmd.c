@@ -686,8 +686,10 @@ static bool broker_start(Broker *b, bool activatable) {
         b->dir = tree_new();
         address = strjoin("unix:path=", b->dir, "/bus");
         service = strprintf("[D-BUS Service]\nName=org.pmd1\nExec=%s --broker\n", self_path());
-        config = strprintf("<busconfig><type>session</type><listen>%s</listen><auth>EXTERNAL</auth><servicedir>%s/services</servicedir>"
-                           "<policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/><allow own=\"*\"/></policy>"
+        config = strprintf("<busconfig><type>session</type><listen>%s</listen><auth>EXTERNAL</auth>"
+                           "<servicedir>%s/services</servicedir>"
+                           "<policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/>"
+                           "<allow own=\"*\"/></policy>"
                            "</busconfig>", address, b->dir);
         if (activatable)
                 free(tree_write(b->dir, "services/org.pmd1.service", service, strlen(service), 0644));
