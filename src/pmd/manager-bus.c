@@ -339,16 +339,32 @@ static int find_common_owner(Manager *m, const uint32_t *ids, size_t n, uid_t *r
         return 0;
 }
 
-static int append_environment_row(sd_bus_message *reply, const Process *p) {
+static int append_shared_environment(sd_bus_message *reply, const Manager *m, const AppConfig *config) {
+        _cleanup_strv_free_ char **env = NULL;
         int r;
 
-        r = sd_bus_message_open_container(reply, 'r', "uas");
+        r = process_shared_environment(m, config, &env);
         if (r < 0)
                 return r;
-        r = sd_bus_message_append(reply, "u", p->id);
+        return bus_message_append_text_strv(reply, env);
+}
+
+/* A row for these ids and those behind them that share their definition; advances *i behind them. */
+static int append_environment_row(sd_bus_message *reply, Manager *m, const uint32_t *ids, size_t n, size_t *i) {
+        const AppConfig *config = manager_get_process(m, ids[*i])->config;
+        size_t first = *i;
+        int r;
+
+        while (*i < n && manager_get_process(m, ids[*i])->config == config)
+                (*i)++;
+
+        r = sd_bus_message_open_container(reply, 'r', "auas");
         if (r < 0)
                 return r;
-        r = process_bus_append_environment(reply, p);
+        r = sd_bus_message_append_array(reply, 'u', ids + first, (*i - first) * sizeof(uint32_t));
+        if (r < 0)
+                return r;
+        r = append_shared_environment(reply, m, config);
         if (r < 0)
                 return r;
         return sd_bus_message_close_container(reply);
@@ -361,11 +377,11 @@ static int reply_environments(sd_bus_message *message, Manager *m, const uint32_
         r = sd_bus_message_new_method_return(message, &reply);
         if (r < 0)
                 return r;
-        r = sd_bus_message_open_container(reply, 'a', "(uas)");
+        r = sd_bus_message_open_container(reply, 'a', "(auas)");
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < n; i++) {
-                r = append_environment_row(reply, manager_get_process(m, ids[i]));
+        for (size_t i = 0; i < n;) {
+                r = append_environment_row(reply, m, ids, n, &i);
                 if (r < 0)
                         return r;
         }
@@ -589,7 +605,7 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("GetEnvironments",
                                 SD_BUS_ARGS("au", processes),
-                                SD_BUS_RESULT("a(uas)", environments),
+                                SD_BUS_RESULT("a(auas)", environments),
                                 method_get_environments,
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("GetApp", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", app), method_get_app, ANYONE),

@@ -5,6 +5,9 @@
 
 #define CPU_WINDOW_MIN (1 * USEC_PER_SEC)
 
+/* Figures this fresh are told again: many who look at once cost no more than one. */
+#define FIGURES_AGE_MAX (100 * USEC_PER_MSEC)
+
 static double percent(uint64_t nsec, usec_t window) {
         return window > 0 ? (double) nsec / 10.0 / (double) window : 0;
 }
@@ -30,11 +33,21 @@ static double cpu_percent(Process *p, uint64_t cpu_nsec) {
 }
 
 void monitor_read(Process *p, ResourceUsage *ret, double *ret_cpu_percent) {
+        usec_t t = now(CLOCK_MONOTONIC);
+
         *ret = RESOURCE_USAGE_UNSET;
         *ret_cpu_percent = 0;
 
-        if (!process_is_running(p) || !p->unit || runner_unit_read_usage(p->unit, ret) < 0)
+        if (!process_is_running(p) || !p->unit)
                 return;
-        if (ret->cpu_usage_nsec != UINT64_MAX)
-                *ret_cpu_percent = cpu_percent(p, ret->cpu_usage_nsec);
+
+        if (p->figures_read_at < p->started_monotonic || t - p->figures_read_at > FIGURES_AGE_MAX) {
+                if (runner_unit_read_usage(p->unit, &p->figures) < 0)
+                        return;
+                p->figures_read_at = t;
+                p->cpu_percent = p->figures.cpu_usage_nsec != UINT64_MAX ? cpu_percent(p, p->figures.cpu_usage_nsec) : 0;
+        }
+
+        *ret = p->figures;
+        *ret_cpu_percent = p->cpu_percent;
 }

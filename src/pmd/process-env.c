@@ -52,9 +52,6 @@ static int set_pm2(const Process *p, char ***env) {
         if (r >= 0)
                 r = process_pid_file(p, &pid_file);
 
-        if (p->manager->instance->scope == INSTANCE_PRIVATE)
-                set(env, &r, "PM2_HOME", p->manager->instance->home);
-        set(env, &r, "PM2_USAGE", "CLI");
         set(env, &r, "name", c->name);
         set(env, &r, "namespace", c->name_space);
         set(env, &r, "unique_id", p->unique_id);
@@ -90,16 +87,34 @@ static int set_pm2(const Process *p, char ***env) {
         return r;
 }
 
-int process_build_environment(const Process *p, char ***ret) {
+int process_shared_environment(const Manager *m, const AppConfig *config, char ***ret) {
         _cleanup_strv_free_ char **env = NULL;
-        int r;
+        int r = 0;
 
-        env = strv_copy(p->config->env);
+        env = strv_copy(config->env);
         if (!env)
                 return -ENOMEM;
 
         for (size_t i = 0; i < ELEMENTSOF(foreign); i++)
                 strv_env_unset(env, foreign[i]);
+
+        if (m->instance->scope == INSTANCE_PRIVATE)
+                set(&env, &r, "PM2_HOME", m->instance->home);
+        set(&env, &r, "PM2_USAGE", "CLI");
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(env);
+        return 0;
+}
+
+int process_build_environment(const Process *p, char ***ret) {
+        _cleanup_strv_free_ char **env = NULL;
+        int r;
+
+        r = process_shared_environment(p->manager, p->config, &env);
+        if (r < 0)
+                return r;
 
         r = set_pm2(p, &env);
         set_user(&env, &r, p->credentials);

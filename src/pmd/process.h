@@ -8,6 +8,7 @@
 #include "pmd/pmd-forward.h"
 #include "pmd/process-spawn.h"
 #include "shared/app-config.h"
+#include "shared/cgroup-util.h"
 #include "shared/list.h"
 #include "shared/pidref.h"
 #include "shared/restart-policy.h"
@@ -156,6 +157,9 @@ struct Process {
         /* For monitor.c: where the window of CPUPercent begins, and where the next one may. */
         usec_t cpu_window_start, cpu_sampled_at;
         uint64_t cpu_window_nsec, cpu_sample_nsec;
+        usec_t figures_read_at;
+        ResourceUsage figures;
+        double cpu_percent;
 
         /* For bus-queue.c. */
         ProcessField dirty;
@@ -183,6 +187,8 @@ int process_signal(Process *p, int signo, bool whole_unit);
 
 /* process-env.c: the environment the next incarnation gets: the definition's, and what pm2 gives a child. New strv. */
 int process_build_environment(const Process *p, char ***ret);
+/* The part of it that all processes of a definition share. New strv. */
+int process_shared_environment(const Manager *m, const AppConfig *config, char ***ret);
 
 /* process-files.c: where its lines go. *ret NULL: not to a file. New memory. */
 LogTarget process_log_target(const Process *p); /* never LOG_TARGET_AUTO */

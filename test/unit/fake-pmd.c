@@ -178,9 +178,9 @@ static int on_environments(sd_bus_message *m) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 
         must(sd_bus_message_new_method_return(m, &reply));
-        must(sd_bus_message_open_container(reply, 'a', "(uas)"));
+        must(sd_bus_message_open_container(reply, 'a', "(auas)"));
         for (uint32_t i = FAKE_N_PROCESSES - 1; i-- > 0;)
-                must(sd_bus_message_append(reply, "(uas)", i, 2, "A=1", "B=2"));
+                must(sd_bus_message_append(reply, "(auas)", 1, i, 2, "A=1", "B=2"));
         must(sd_bus_message_close_container(reply));
         return sd_bus_message_send(reply);
 }
