@@ -14,6 +14,7 @@
 #include "shared/bus-util.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
+#include "shared/strv.h"
 
 static void json_putp(json_object **o) {
         json_object_put(*o);
