@@ -60,6 +60,26 @@ static unsigned lowest_free_instance(const App *a) {
         return i;
 }
 
+int app_restore_process(App *a, AppConfig *config, unsigned instance, int error, const char *fault, Process **ret) {
+        Process *p;
+        int r;
+
+        if (instance_is_taken(a, instance))
+                return -EEXIST;
+        r = manager_reserve_processes(a->manager, 1);
+        if (r < 0)
+                return r;
+        r = process_new_restored(a->manager, a, config, a->manager->next_process_id, instance, error, fault, &p);
+        if (r < 0)
+                return r;
+
+        LIST_APPEND(siblings, a->processes, p);
+        a->manager->next_process_id++;
+        manager_add_process(a->manager, p);
+        *ret = p;
+        return 0;
+}
+
 int app_add_processes(App *a, AppConfig *config, unsigned n) {
         Process **added = NULL;
         unsigned done = 0;

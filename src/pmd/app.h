@@ -24,3 +24,7 @@ DEFINE_CLEANUP_FUNC(App *, app_free);
 
 /* Adds n processes, each with the lowest free instance number, definition config. They are not started. 0 or a negative errno, none added then. */
 int app_add_processes(App *a, AppConfig *config, unsigned n);
+
+/* Adds one with the instance number that it had when it was saved. error: 0, or why it cannot be started, in words in fault: it
+ * is errored by its first start then. -EEXIST if the number is taken. */
+int app_restore_process(App *a, AppConfig *config, unsigned instance, int error, const char *fault, Process **ret);

@@ -157,6 +157,8 @@ static void add_start_failure(Job *j, const Process *p) {
                 return add_failure(j, p->id, PMD_ERROR_EXEC_FAILED, process_failure_message(p));
 
         case EXIT_REASON_SPAWN_FAILED:
+                if (p->start_fault)
+                        return add_failure(j, p->id, PMD_ERROR_SPAWN_FAILED, strdup(p->start_fault));
                 return add_failure(j, p->id, PMD_ERROR_SPAWN_FAILED, strprintf("Cannot start a process for %s: %s", p->config->name, strerror(-p->spawn_error)));
 
         default:

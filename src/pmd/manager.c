@@ -166,14 +166,9 @@ void manager_job_removed(Manager *m, Job *j, JobResult result) {
 
 /* ---- requests ---- */
 
-static int get_or_make_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret) {
-        App *a = manager_get_app(m, config->name);
+int manager_make_app(Manager *m, AppConfig *config, uid_t owner, App **ret) {
+        App *a;
         int r;
-
-        if (a) {
-                *ret = a;
-                return force ? 0 : -EEXIST;
-        }
 
         r = app_new(m, config, owner, &a);
         if (r < 0)
@@ -184,7 +179,20 @@ static int get_or_make_app(Manager *m, AppConfig *config, uid_t owner, bool forc
         }
         bus_face_app_new(m->bus_face, a);
         *ret = a;
-        return 1;
+        return 0;
+}
+
+static int get_or_make_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret) {
+        App *a = manager_get_app(m, config->name);
+        int r;
+
+        if (a) {
+                *ret = a;
+                return force ? 0 : -EEXIST;
+        }
+
+        r = manager_make_app(m, config, owner, ret);
+        return r < 0 ? r : 1;
 }
 
 static Process **newest_processes(Manager *m, unsigned n) {

@@ -55,6 +55,7 @@ int manager_resolve_targets(Manager *m, char *const *targets, Process ***ret, si
 /* Upward calls of the objects */
 void manager_add_process(Manager *m, Process *p);      /* memory was reserved by manager_reserve_processes() */
 int manager_reserve_processes(Manager *m, size_t n);
+int manager_make_app(Manager *m, AppConfig *config, uid_t owner, App **ret); /* there is none of that name */
 void manager_remove_process(Manager *m, Process *p);    /* and frees it */
 void manager_remove_app(Manager *m, App *a);            /* and frees it; it has no processes */
 void manager_process_settled(Manager *m);             /* for the shutdown, which waits for all of them */

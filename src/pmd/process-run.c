@@ -381,10 +381,22 @@ static int fork_child(Process *p, int out_fd, int err_fd) {
         return 0;
 }
 
+/* That of a restored process may not have been known when it was made. */
+static int look_up_user(Process *p) {
+        const AppConfig *c = p->config;
+
+        if (p->credentials || (!c->user && !c->group))
+                return 0;
+        return credentials_new(c->user ?: "0", c->group, &p->credentials);
+}
+
 static int spawn_and_attach(Process *p) {
         _cleanup_close_ int out_fd = -EBADF, err_fd = -EBADF;
         int r;
 
+        r = look_up_user(p);
+        if (r < 0)
+                return r;
         r = add_stream(p, LOG_STREAM_OUT, &out_fd);
         if (r < 0)
                 return r;
@@ -409,7 +421,11 @@ static int spawn_and_attach(Process *p) {
 }
 
 static int run_spawn(Process *p) {
-        int r;
+        int r = TAKE_GENERIC(p->restore_error, 0);
+
+        if (r < 0)
+                return log_warning_errno(r, "Process %u (%s) cannot be started: %s", p->id, p->config->name, p->start_fault);
+        p->start_fault = mfree(p->start_fault);
 
         r = spawn_and_attach(p);
         if (r < 0) {
@@ -436,7 +452,7 @@ const ProcessHostVTable process_run_host = {
 
 /* ---- construction ---- */
 
-int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, Process **ret) {
+static int process_make(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, Process **ret) {
         _cleanup_(process_freep) Process *p = NULL;
         sd_id128_t uuid;
         int r;
@@ -448,16 +464,44 @@ int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned i
         p->manager = m;
         p->created_realtime = now(CLOCK_REALTIME);
 
-        if (config->user || config->group) {
-                r = credentials_new(config->user ?: "0", config->group, &p->credentials);
-                if (r < 0)
-                        return r;
-        }
-
         r = sd_id128_randomize(&uuid);
         if (r < 0)
                 return r;
         (void) sd_id128_to_uuid_string(uuid, p->unique_id);
+
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, Process **ret) {
+        _cleanup_(process_freep) Process *p = NULL;
+        int r;
+
+        r = process_make(m, app, config, id, instance, &p);
+        if (r < 0)
+                return r;
+        r = look_up_user(p);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+int process_new_restored(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, int error, const char *fault, Process **ret) {
+        _cleanup_(process_freep) Process *p = NULL;
+        int r;
+
+        r = process_make(m, app, config, id, instance, &p);
+        if (r < 0)
+                return r;
+
+        p->restore_error = error;
+        if (error < 0) {
+                p->start_fault = strdup(fault);
+                if (!p->start_fault)
+                        return -ENOMEM;
+        }
 
         *ret = TAKE_PTR(p);
         return 0;
@@ -472,5 +516,6 @@ Process *process_free(Process *p) {
         sd_event_source_disable_unref(p->drained_source);
         credentials_unref(p->credentials);
         app_config_unref(p->config);
+        free(p->start_fault);
         return mfree(p);
 }

@@ -143,6 +143,8 @@ struct Process {
         LastExit last_exit;
         SpawnStep spawn_failed_step;  /* with EXIT_REASON_EXEC_FAILED */
         int spawn_error;              /* negative errno of the last failed spawn or exec */
+        int restore_error;            /* negative errno that the next start is to fail with: found when it was restored */
+        char *start_fault;            /* that error, in words */
         const char *restart_reason;   /* why it is, or is not, restarted: static text of the policy */
 
         /* What process-run.c holds for the present incarnation. */
@@ -181,6 +183,7 @@ void process_reset_counters(Process *p);
 /* process-run.c: the host that spawns, signals and drains for real */
 extern const ProcessHostVTable process_run_host;
 int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, Process **ret);
+int process_new_restored(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, int error, const char *fault, Process **ret);
 Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
 int process_signal(Process *p, int signo, bool whole_unit);

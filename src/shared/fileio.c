@@ -8,17 +8,12 @@
 #include "shared/fileio.h"
 #include "shared/string-util.h"
 
-int read_full_file_at(int dir_fd, const char *path, size_t max, char **ret, size_t *ret_size) {
-        _cleanup_close_ int fd = -EBADF;
+int read_full_fd(int fd, size_t max, char **ret, size_t *ret_size) {
         _cleanup_free_ char *buf = NULL;
         size_t n = 0, allocated = 0;
 
         if (max == 0)
                 max = 64U << 20;
-
-        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        if (fd < 0)
-                return -errno;
 
         for (;;) {
                 ssize_t k;
@@ -44,6 +39,16 @@ int read_full_file_at(int dir_fd, const char *path, size_t max, char **ret, size
         if (ret_size)
                 *ret_size = n;
         return 0;
+}
+
+int read_full_file_at(int dir_fd, const char *path, size_t max, char **ret, size_t *ret_size) {
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+
+        return read_full_fd(fd, max, ret, ret_size);
 }
 
 int read_full_file(const char *path, char **ret, size_t *ret_size) {
@@ -77,7 +82,7 @@ int write_virtual_file_at(int dir_fd, const char *path, const char *value) {
         return 0;
 }
 
-static int fsync_parent(const char *path) {
+int fsync_parent(const char *path) {
         _cleanup_free_ char *dir = NULL;
         _cleanup_close_ int fd = -EBADF;
         const char *slash = strrchr(path, '/');

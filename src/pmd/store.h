@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <json-c/json.h>
+
+#include "shared/macro.h"
+
+/* The saved list: a JSON file {"checksum":"crc32:…","version":1,"apps":[…]}, of which the two before it are kept as
+ * PATH.1 and PATH.2. The checksum is over all that follows it in the file. What an entry of "apps" says is the caller's. */
+
+#define STORE_VERSION 1
+#define STORE_GENERATIONS 3U
+
+/* Makes apps the newest generation, mode 0600. What is the same as the newest one already is not written again, and
+ * a newest one that is damaged does not push out one that is good. 0 or a negative errno; unless the very last step
+ * fails (the fsync of the directory), all generations are as before then. */
+int store_save(const char *path, json_object *apps);
+
+/* The newest generation that is good. ret_warnings: a line for each that was passed over, and which one was taken;
+ * NULL if it was the newest. 0; -ENOENT if there is none at all; -EBADMSG if there are some, but none is good (with
+ * *ret_warnings). */
+int store_load(const char *path, json_object **ret, char **ret_warnings);
