@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -12,8 +14,10 @@
 #include "shared/log.h"
 #include "shared/string-util.h"
 
-/* Where pmd may write to its own cgroup: a directory of this pmd's in it, in there one for each incarnation, into which the child is born.
- * What a pmd that was killed has left stays as it is, for processes may still be in it. */
+/* Where pmd may write to its own cgroup: a directory of this pmd's in it, in there one for each incarnation, into which the child is born. */
+
+#define ROOT_PREFIX "pmd-"
+#define ROOT_TRIES_MAX 8U
 
 typedef struct CgroupRoot {
         char *path;      /* in the v2 tree */
@@ -39,10 +43,10 @@ static CgroupRoot *cgroup_root_free(CgroupRoot *root) {
         if (!root)
                 return NULL;
 
-        if (root->fd >= 0) {
+        if (root->directory) {
                 r = cgroup_remove(AT_FDCWD, root->directory);
                 if (r < 0)
-                        log_debug_errno(r, "Failed to remove cgroup %s, ignoring: %m", root->path);
+                        log_debug_errno(r, "Failed to remove %s, ignoring: %m", root->directory);
         }
         safe_close(root->fd);
         free(root->path);
@@ -81,25 +85,46 @@ static int find_own_cgroup(char **ret_path, char **ret_directory) {
         return 0;
 }
 
+/* The lock tells other pmds that this one lives. -EAGAIN if one of them was faster and took the new directory for an old one. */
 static int make_root(CgroupRoot *root, const char *own_path, const char *own_directory) {
-        root->directory = strprintf("%s/pmd-%d-XXXXXX", own_directory, (int) getpid());
+        root->directory = strprintf("%s/" ROOT_PREFIX "%d-XXXXXX", own_directory, (int) getpid());
         if (!root->directory)
                 return -ENOMEM;
-        if (!mkdtemp(root->directory))
+        if (!mkdtemp(root->directory)) {
+                root->directory = mfree(root->directory);
                 return -errno;
+        }
 
         root->fd = open(root->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (root->fd < 0) {
-                int r = -errno;
-
-                (void) rmdir(root->directory);
-                return r;
-        }
+        if (root->fd < 0)
+                return errno == ENOENT ? -EAGAIN : -errno;
+        if (flock(root->fd, LOCK_EX | LOCK_NB) < 0)
+                return errno == EWOULDBLOCK ? -EAGAIN : -errno;
         if (fchmod(root->fd, 0755) < 0) /* apps look up their own limits */
-                return -errno;
+                return errno == ENOENT ? -EAGAIN : -errno;
+        if (access(root->directory, F_OK) < 0)
+                return -EAGAIN;
 
         root->path = strjoin(own_path, root->directory + strlen(own_directory));
         return root->path ? 0 : -ENOMEM;
+}
+
+/* Removes what pmds that were killed have left, unless processes are still in it. */
+static void remove_stale_roots(const char *own_directory) {
+        _cleanup_closedir_ DIR *d = opendir(own_directory);
+
+        if (!d)
+                return;
+
+        for (struct dirent *de; (de = readdir(d));) {
+                _cleanup_close_ int fd = -EBADF;
+
+                if (de->d_type != DT_DIR || !startswith(de->d_name, ROOT_PREFIX))
+                        continue;
+                fd = openat(dirfd(d), de->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+                if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) >= 0)
+                        (void) cgroup_remove(dirfd(d), de->d_name);
+        }
 }
 
 /* Each by itself, for one that is missing would let all fail. */
@@ -123,12 +148,19 @@ static int cgroup_root_new(CgroupRoot **ret) {
         if (r < 0)
                 return r;
 
-        root = new(CgroupRoot, 1);
-        if (!root)
-                return -ENOMEM;
-        *root = (CgroupRoot) { .fd = -EBADF };
+        remove_stale_roots(own_directory);
 
-        r = make_root(root, own_path, own_directory);
+        for (unsigned i = 0; i < ROOT_TRIES_MAX; i++) {
+                cgroup_root_free(root);
+                root = new(CgroupRoot, 1);
+                if (!root)
+                        return -ENOMEM;
+                *root = (CgroupRoot) { .fd = -EBADF };
+
+                r = make_root(root, own_path, own_directory);
+                if (r != -EAGAIN)
+                        break;
+        }
         if (r < 0)
                 return r;
         if (faccessat(root->fd, "cgroup.kill", W_OK, AT_EACCESS) < 0 || faccessat(root->fd, "cgroup.events", R_OK, AT_EACCESS) < 0)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -15,6 +16,7 @@
  * Lost is who clears its environment, makes a session of its own, and loses its parent before anybody looked. */
 
 #define KILL_ROUNDS_MAX 100U /* a fork bomb must not hold the event loop for ever */
+#define EXECVE_LOOKS_MAX 1000U /* some 10 ms */
 
 typedef struct PlainUnit PlainUnit;
 
@@ -143,6 +145,19 @@ static int add_children(PlainUnit *u, pid_t parent) {
         return added;
 }
 
+/* The kernel shows no environment for a part of execve(). It would not tell when that is over, so we look again at once. */
+static bool has_mark(pid_t pid, const char *mark) {
+        for (unsigned i = 0; i < EXECVE_LOOKS_MAX; i++) {
+                int r = proc_has_environment(pid, mark);
+
+                if (r != -EAGAIN)
+                        return r > 0;
+                (void) sched_yield();
+        }
+        log_debug("Process %d is in execve() for too long, taking it for a stranger.", (int) pid);
+        return false;
+}
+
 static bool is_our_orphan(const PlainUnit *u, pid_t pid) {
         const RunnerUnit *base = &u->base;
         ProcStat st;
@@ -152,7 +167,7 @@ static bool is_our_orphan(const PlainUnit *u, pid_t pid) {
         /* A pid stays taken for as long as a session has its number. */
         if (proc_read_stat(pid, &st) >= 0 && st.session == base->main->pid)
                 return true;
-        return base->mark && proc_has_environment(pid, base->mark) > 0;
+        return base->mark && has_mark(pid, base->mark);
 }
 
 static int add_orphans(PlainUnit *u) {

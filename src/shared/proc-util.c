@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -21,12 +20,10 @@ static uint64_t ticks_to_nsec(uint64_t ticks) {
 }
 
 int proc_read_stat(pid_t pid, ProcStat *ret) {
+        uint64_t fields[52] = {}; /* as proc_pid_stat(5) counts them */
         char path[32], buf[1024];
-        uint64_t utime, stime, start_time;
-        int64_t pages;
-        int ppid, session;
-        unsigned n_threads;
         const char *p;
+        char state;
         ssize_t n;
 
         proc_path(path, sizeof(path), pid, "stat");
@@ -37,21 +34,30 @@ int proc_read_stat(pid_t pid, ProcStat *ret) {
                 return (int) n;
 
         p = strrchr(buf, ')'); /* the name of the command may hold anything, also ')' */
-        if (!p)
+        if (!p || strlen(p) < STRLEN(") S "))
                 return -EBADMSG;
+        p += STRLEN(") ");
 
-        if (sscanf(p + 1, " %*c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
-                          " %*d %*d %*d %*d %u %*d %" SCNu64 " %*u %" SCNi64,
-                                &ppid, &session, &utime, &stime, &n_threads, &start_time, &pages) != 7)
-                return -EBADMSG;
+        state = *p++;
+        for (size_t i = 4; i < ELEMENTSOF(fields); i++) {
+                char *end;
+
+                fields[i] = strtoull(p, &end, 10);
+                if (end == p)
+                        return -EBADMSG;
+                p = end;
+        }
 
         *ret = (ProcStat) {
-                .ppid = ppid,
-                .session = session,
-                .n_threads = n_threads,
-                .cpu_nsec = ticks_to_nsec(utime + stime),
-                .start_time = start_time,
-                .resident = pages > 0 ? (uint64_t) pages * (uint64_t) sysconf(_SC_PAGESIZE) : 0,
+                .state = state,
+                .ppid = (pid_t) fields[4],
+                .session = (pid_t) fields[6],
+                .n_threads = (unsigned) fields[20],
+                .cpu_nsec = ticks_to_nsec(fields[14] + fields[15]),
+                .start_time = fields[22],
+                .resident = fields[24] * (uint64_t) sysconf(_SC_PAGESIZE),
+                .environment_start = fields[50],
+                .environment_end = fields[51],
         };
         return 0;
 }
@@ -104,6 +110,19 @@ int proc_get_children(pid_t pid, pid_t **ret) {
         return (int) n;
 }
 
+/* Whether what was read is all there is. In the middle of execve(), and if that happens while we read, there is less. */
+static int check_environment_size(pid_t pid, size_t size) {
+        ProcStat st;
+        int r;
+
+        r = proc_read_stat(pid, &st);
+        if (r < 0)
+                return r;
+        if (IN_SET(st.state, 'Z', 'X'))
+                return -ESRCH;
+        return st.environment_end == 0 || size < st.environment_end - st.environment_start ? -EAGAIN : 0;
+}
+
 int proc_has_environment(pid_t pid, const char *assignment) {
         _cleanup_free_ char *environment = NULL;
         char path[32];
@@ -120,5 +139,5 @@ int proc_has_environment(pid_t pid, const char *assignment) {
         for (const char *p = environment; p < environment + size; p += strlen(p) + 1)
                 if (streq(p, assignment))
                         return 1;
-        return 0;
+        return check_environment_size(pid, size);
 }

@@ -6,11 +6,13 @@
 /* What /proc tells about a pid at this moment. Nothing here is proof of identity: who acts on a process holds a PidRef too. */
 
 typedef struct ProcStat {
+        char state;
         pid_t ppid, session;
         unsigned n_threads;
         uint64_t cpu_nsec;   /* user and system, without waited-for children */
         uint64_t start_time; /* in clock ticks since boot */
         uint64_t resident;   /* bytes of memory, shared ones too */
+        uint64_t environment_start, environment_end; /* addresses; 0 in the middle of execve() */
 } ProcStat;
 
 /* -ESRCH if there is no such process, or no /proc. */
@@ -20,7 +22,8 @@ int proc_read_stat(pid_t pid, ProcStat *ret);
  * reap its children meanwhile, and then one of their neighbours can be missed. */
 int proc_get_children(pid_t pid, pid_t **ret);
 
-/* 1 if "NAME=value" stands in the environment it was executed with, 0 if not, or a negative errno. */
+/* 1 if "NAME=value" stands in the environment it was executed with, 0 if not, -EAGAIN if it is in the middle of execve(), or another
+ * negative errno. */
 int proc_has_environment(pid_t pid, const char *assignment);
 
 /* Appends the pids of a text, which white space separates. 0 or -ENOMEM. */
