@@ -39,7 +39,13 @@ static Subscription *subscription_free(Subscription *u) {
 }
 DEFINE_CLEANUP_FUNC(Subscription *, subscription_free);
 
-static int subscription_new(LogRelay *l, uint64_t stream, log_stream_closed_t closed, void *userdata, Subscription **ret) {
+static int subscription_new(
+                LogRelay *l,
+                uint64_t stream,
+                log_stream_closed_t closed,
+                void *userdata,
+                Subscription **ret) {
+
         _cleanup_(subscription_freep) Subscription *u = new(Subscription, 1);
 
         if (!u)
@@ -145,7 +151,14 @@ static int send_command(LogRelay *l, log_command_run_t run, uint64_t stream, pid
         return log_thread_send(l->thread, TAKE_PTR(c));
 }
 
-int log_relay_add_stream(LogRelay *l, int fd, const LogStreamSpec *spec, log_stream_closed_t closed, void *userdata, uint64_t *ret_stream) {
+int log_relay_add_stream(
+                LogRelay *l,
+                int fd,
+                const LogStreamSpec *spec,
+                log_stream_closed_t closed,
+                void *userdata,
+                uint64_t *ret_stream) {
+
         _cleanup_(subscription_freep) Subscription *u = NULL;
         _cleanup_(log_command_freep) LogCommand *c = NULL;
         _cleanup_close_ int owned_fd = fd;

@@ -28,8 +28,9 @@ typedef struct LogStreamSpec {
         const char *unit;       /* NULL: none */
         bool journal;
         const char *path;       /* file for this stream, NULL: none */
+        bool own_path;          /* path is in pmd's directory: it is opened with pmd's rights */
         const char *combined_path; /* file for both streams, NULL: none */
-        uid_t uid;              /* whose rights the files are opened with */
+        uid_t uid;              /* whose rights other files are opened with */
         gid_t gid;
 } LogStreamSpec;
 
@@ -41,12 +42,19 @@ LogRelay *log_relay_free(LogRelay *l); /* writes out what is in the pipes now, t
 DEFINE_CLEANUP_FUNC(LogRelay *, log_relay_free);
 
 /* Takes over fd (the read end). 0 with the stream's number (never 0), or a negative errno, fd closed then. */
-int log_relay_add_stream(LogRelay *l, int fd, const LogStreamSpec *spec, log_stream_closed_t closed, void *userdata, uint64_t *ret_stream);
+int log_relay_add_stream(
+                LogRelay *l,
+                int fd,
+                const LogStreamSpec *spec,
+                log_stream_closed_t closed,
+                void *userdata,
+                uint64_t *ret_stream);
 
 /* The pid and unit are known only after the fork. */
 int log_relay_set_pid(LogRelay *l, uint64_t stream, pid_t pid, const char *unit);
 
-/* Reads what is in the pipe now and closes it, even if a stray process still holds the other end. closed() follows. */
+/* Reads what is in the pipe now and closes it, even if a stray process still holds the other end. closed() follows, after
+ * a second at the latest: a log thread that hangs in a write is not waited for, the lines come when it goes on. */
 int log_relay_give_up(LogRelay *l, uint64_t stream);
 
 /* No callback any more; the stream lives on to its EOF. */

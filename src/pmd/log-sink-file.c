@@ -263,7 +263,8 @@ void log_file_write(LogFile *f, const void *writer, const LogBlock *block) {
                 return;
         }
 
-        /* A piece of an overlong line, or of a failed write, may be the last in the file: only its writer goes on with it. */
+        /* A piece of an overlong line, or of a failed write, may be the last in the file: only its writer goes on with
+         * it. */
         if (f->line_open && (f->writer != writer || !block->continued))
                 iov[n++] = (struct iovec) { (char *) "\n", 1 };
         iov[n++] = (struct iovec) { (char *) block->data, block->size };

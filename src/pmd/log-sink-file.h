@@ -5,8 +5,8 @@
 
 /* Log files, shared by all streams of the same user that name the same path. All of this belongs to the log thread.
  *
- * Nothing here fails for the caller: a file that cannot be opened or written is tried again with later lines, and what is lost
- * meanwhile is counted and said once. */
+ * Nothing here fails for the caller: a file that cannot be opened or written is tried again with later lines, and what
+ * is lost meanwhile is counted and said once. */
 
 typedef struct LogFile LogFile;
 typedef struct LogFileSet LogFileSet;
@@ -19,7 +19,8 @@ DEFINE_CLEANUP_FUNC(LogFileSet *, log_file_set_free);
 int log_file_set_get(LogFileSet *s, const char *path, uid_t uid, gid_t gid, LogFile **ret);
 LogFile *log_file_unref(LogFile *f);
 
-/* Writes the block in one piece; writer tells apart those who share the file. A line without newline at the end of its stream gets one. */
+/* Writes the block in one piece; writer tells apart those who share the file. A line without newline at the end of its
+ * stream gets one. */
 void log_file_write(LogFile *f, const void *writer, const LogBlock *block);
 
 /* Opens every file anew by its path. */

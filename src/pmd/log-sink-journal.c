@@ -156,7 +156,8 @@ static void note_result(LogJournal *j, int error) {
 
 static int send_line(LogSinkJournal *s, LogJournal *j, const LogLine *line) {
         static const char *const priorities[] = {
-                "PRIORITY=0", "PRIORITY=1", "PRIORITY=2", "PRIORITY=3", "PRIORITY=4", "PRIORITY=5", "PRIORITY=6", "PRIORITY=7",
+                "PRIORITY=0", "PRIORITY=1", "PRIORITY=2", "PRIORITY=3",
+                "PRIORITY=4", "PRIORITY=5", "PRIORITY=6", "PRIORITY=7",
         };
         size_t n = s->n_fields;
 

@@ -6,16 +6,19 @@
 #include "pmd/log-relay.h"
 #include "shared/log-line.h"
 
-/* Sends lines to journald. All of this belongs to the log thread; a sink may be made on another one before it is handed over. */
+/* Sends lines to journald. All of this belongs to the log thread; a sink may be made on another one before it is handed
+ * over. */
 
-/* What all streams of the log thread share: the buffer in which an entry's MESSAGE is put together, and the count of what was lost. */
+/* What all streams of the log thread share: the buffer in which an entry's MESSAGE is put together, and the count of
+ * what was lost. */
 typedef struct LogJournal LogJournal;
 
 int log_journal_new(LogJournal **ret);
 LogJournal *log_journal_free(LogJournal *j);
 DEFINE_CLEANUP_FUNC(LogJournal *, log_journal_free);
 
-/* For tests: called instead of sd_journal_sendv(). To be set before there is a log thread; NULL restores the default. */
+/* For tests: called instead of sd_journal_sendv(). To be set before there is a log thread; NULL restores the default.
+ * */
 typedef int (*log_journal_send_t)(const struct iovec *iov, int n);
 void log_journal_set_sender(log_journal_send_t send);
 

@@ -28,6 +28,7 @@ int log_stream_new(uint64_t id, int fd, const LogStreamSpec *spec, LogStream **r
         *s = (LogStream) {
                 .id = id,
                 .fd = TAKE_FD(owned_fd),
+                .own_path = spec->own_path,
                 .uid = spec->uid,
                 .gid = spec->gid,
         };
@@ -105,7 +106,8 @@ static ssize_t stream_read(LogStream *s) {
         return n;
 }
 
-/* Room costs the kernel something, so that only a writer who has filled the pipe gets more. Where a user has had his share, the pipe stays as it is. */
+/* Room costs the kernel something, so that only a writer who has filled the pipe gets more. Where a user has had his
+ * share, the pipe stays as it is. */
 static void enlarge_pipe(LogStream *s) {
         if (s->pipe_enlarged)
                 return;
@@ -135,14 +137,14 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
         return 0;
 }
 
-static LogFile *get_file(LogStream *s, const char *path) {
+static LogFile *get_file(LogStream *s, const char *path, uid_t uid, gid_t gid) {
         LogFile *f = NULL;
         int r;
 
         if (!path)
                 return NULL;
 
-        r = log_file_set_get(s->context->files, path, s->uid, s->gid, &f);
+        r = log_file_set_get(s->context->files, path, uid, gid, &f);
         if (r < 0)
                 log_warning_errno(r, "Failed to set up log file %s, dropping its lines: %m", path);
         return f;
@@ -152,8 +154,8 @@ void log_stream_attach(LogStream *s, LogThreadContext *context) {
         int r;
 
         s->context = context;
-        s->file = get_file(s, s->path);
-        s->combined = get_file(s, s->combined_path);
+        s->file = get_file(s, s->path, s->own_path ? geteuid() : s->uid, s->own_path ? getegid() : s->gid);
+        s->combined = get_file(s, s->combined_path, s->uid, s->gid);
 
         r = sd_event_add_io(context->event, &s->source, s->fd, EPOLLIN, on_readable, s);
         if (r >= 0)

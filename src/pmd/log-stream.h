@@ -8,7 +8,8 @@
 #include "pmd/log-sink-journal.h"
 #include "shared/log-line.h"
 
-/* One pipe with what cuts its bytes into lines, and the targets of these. Made by the main thread, then handed over to the log thread. */
+/* One pipe with what cuts its bytes into lines, and the targets of these. Made by the main thread, then handed over to
+ * the log thread. */
 
 typedef struct LogStream LogStream;
 
@@ -31,6 +32,7 @@ struct LogStream {
         LogStream *next; /* of whoever owns it */
 
         char *path, *combined_path;
+        bool own_path;
         uid_t uid;
         gid_t gid;
         bool pipe_enlarged;
@@ -46,7 +48,8 @@ int log_stream_new(uint64_t id, int fd, const LogStreamSpec *spec, LogStream **r
 LogStream *log_stream_free(LogStream *s);
 DEFINE_CLEANUP_FUNC(LogStream *, log_stream_free);
 
-/* On the log thread: opens the files and begins to read. Ends, sooner or later, in context->closed(), also if this fails. */
+/* On the log thread: opens the files and begins to read. Ends, sooner or later, in context->closed(), also if this
+ * fails. */
 void log_stream_attach(LogStream *s, LogThreadContext *context);
 
 /* Reads what is in the pipe now, writes it out, and closes. */

@@ -199,7 +199,8 @@ static void *thread_main(void *arg) {
 
         (void) pthread_setname_np(pthread_self(), "pmd-log");
 
-        /* Files are opened with an app's uid and gid; groups of ours must not help. libc's setgroups() would drop them for all threads. */
+        /* Files are opened with an app's uid and gid; groups of ours must not help. libc's setgroups() would drop them
+         * for all threads. */
         if (geteuid() == 0 && syscall(SYS_setgroups, 0, NULL) < 0)
                 log_debug_errno(errno, "Failed to drop the groups of the log thread, ignoring: %m");
 
@@ -269,7 +270,8 @@ static int thread_allocate(LogThread *t) {
         if (r < 0)
                 return r;
 
-        /* The loop is made here, where an error can be returned, and from the thread's start on used by the thread alone. */
+        /* The loop is made here, where an error can be returned, and from the thread's start on used by the thread
+         * alone. */
         r = sd_event_new(&t->context.event);
         if (r < 0)
                 return r;
@@ -301,7 +303,12 @@ int log_thread_new(LogThread **ret) {
         if (!t)
                 return -ENOMEM;
 
-        *t = (LogThread) { .command_fd = -EBADF, .closed_fd = -EBADF, .ended_fd = -EBADF, .mutex = PTHREAD_MUTEX_INITIALIZER };
+        *t = (LogThread) {
+                .command_fd = -EBADF,
+                .closed_fd = -EBADF,
+                .ended_fd = -EBADF,
+                .mutex = PTHREAD_MUTEX_INITIALIZER,
+        };
         t->commands_tail = &t->commands;
         t->closed_tail = &t->closed;
 

@@ -3,8 +3,8 @@
 
 #include "pmd/log-stream.h"
 
-/* The thread that reads and writes the lines, and the two queues between it and the main thread. These functions are for the
- * main thread. */
+/* The thread that reads and writes the lines, and the two queues between it and the main thread. These functions are
+ * for the main thread. */
 
 typedef struct LogThread LogThread;
 typedef struct LogCommand LogCommand;
@@ -26,7 +26,8 @@ DEFINE_CLEANUP_FUNC(LogCommand *, log_command_free);
 
 int log_thread_new(LogThread **ret);
 
-/* Writes out what is in the pipes now and ends the thread. One that hangs in a write is left behind with all it holds. */
+/* Writes out what is in the pipes now and ends the thread. One that hangs in a write is left behind with all it holds.
+ * */
 LogThread *log_thread_stop(LogThread *t);
 DEFINE_CLEANUP_FUNC(LogThread *, log_thread_stop);
 

@@ -54,7 +54,9 @@ void log_splitter_done(LogSplitter *s) {
         forget_partial(s);
 }
 
-static void emit_block(LogSplitter *s, const char *data, size_t size, LogLineEnd end, log_block_t emit, void *userdata) {
+static void emit_block(
+                LogSplitter *s, const char *data, size_t size, LogLineEnd end, log_block_t emit, void *userdata) {
+
         LogBlock b = { .data = data, .size = size, .end = end, .continued = s->continued };
 
         s->continued = end == LOG_LINE_END_SPLIT;
@@ -83,7 +85,7 @@ static void emit_unkept(LogSplitter *s, const char *data, size_t n, LogLineEnd e
                 emit_block(s, data, n, end, emit, userdata);
 }
 
-/* Goes on with the line that is kept; n > 0. Returns how many bytes it took, which may be none if that line was full. */
+/* Goes on with the line that is kept; n > 0. Returns how many bytes it took: none, perhaps, if that line was full. */
 static size_t continue_partial(LogSplitter *s, const char *data, size_t n, log_block_t emit, void *userdata) {
         size_t room = s->max - s->n_partial, take;
         const char *newline;
@@ -100,7 +102,8 @@ static size_t continue_partial(LogSplitter *s, const char *data, size_t n, log_b
         return take;
 }
 
-/* At the beginning of a line; n > 0. No line within max bytes is longer than max, so that one look for the last newline is enough. */
+/* At the beginning of a line; n > 0. No line within max bytes is longer than max, so that one look for the last newline
+ * is enough. */
 static size_t take_lines(LogSplitter *s, const char *data, size_t n, log_block_t emit, void *userdata) {
         size_t window = MIN(n, s->max), take;
         const char *newline;

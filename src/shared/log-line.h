@@ -3,8 +3,8 @@
 
 #include "shared/macro.h"
 
-/* Cuts the bytes of a pipe into lines. Every byte but '\n' is text: NUL and what is no UTF-8 pass as they are. How the bytes
- * arrive in pieces makes no difference to the lines. */
+/* Cuts the bytes of a pipe into lines. Every byte but '\n' is text: NUL and what is no UTF-8 pass as they are. How the
+ * bytes arrive in pieces makes no difference to the lines. */
 
 /* A longer line is handed on in pieces of this size. */
 #define LOG_LINE_MAX ((size_t) 256 * 1024)
@@ -21,8 +21,8 @@ typedef enum LogLineEnd {
 const char *log_line_end_to_string(LogLineEnd e);
 LogLineEnd log_line_end_from_string(const char *s);
 
-/* One or more lines with their newlines, or, where end says so, one line or piece of a line without a newline. A file takes a block in one
- * write; what wants single lines walks through it. */
+/* One or more lines with their newlines, or, where end says so, one line or piece of a line without a newline. A file
+ * takes a block in one write; what wants single lines walks through it. */
 typedef struct LogBlock {
         const char *data;
         size_t size;
@@ -40,7 +40,8 @@ typedef struct LogLine {
 /* Puts the line at *offset into *ret and moves *offset behind it. False at the end of the block. */
 bool log_block_next(const LogBlock *b, size_t *offset, LogLine *ret);
 
-/* Removes a "<N>" in front of the line, N being 0 to 7, and returns N, or -1 if there is none. A line that goes on from a split one has none. */
+/* Removes a "<N>" in front of the line, N being 0 to 7, and returns N, or -1 if there is none. A line that goes on from
+ * a split one has none. */
 int log_line_take_priority(LogLine *line);
 
 typedef void (*log_block_t)(const LogBlock *block, void *userdata);
@@ -56,8 +57,8 @@ typedef struct LogSplitter {
 void log_splitter_init(LogSplitter *s, size_t max); /* max > 0 */
 void log_splitter_done(LogSplitter *s);
 
-/* Calls emit() for what is complete with these n bytes. The blocks are valid during the call only. Where memory runs out the line is
- * split early; nothing is lost. */
+/* Calls emit() for what is complete with these n bytes. The blocks are valid during the call only. Where memory runs
+ * out the line is split early; nothing is lost. */
 void log_splitter_feed(LogSplitter *s, const char *data, size_t n, log_block_t emit, void *userdata);
 
 /* The stream has ended: emits the incomplete line, if there is one. */

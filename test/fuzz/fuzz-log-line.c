@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "shared/log-line.h"
 
-/* The first two bytes choose the limit and the pieces; the rest is the stream. Fed whole and fed in pieces it must give the same
- * lines, and the lines put together again must be the stream. */
+/* The first two bytes choose the limit and the pieces; the rest is the stream. Fed whole and fed in pieces it must give
+ * the same lines, and the lines put together again must be the stream. */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
