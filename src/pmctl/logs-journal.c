@@ -25,7 +25,15 @@ static void log_selection_done(LogSelection *s) {
         free(s->id);
 }
 
-static int add_selection(LogSelection **items, size_t *n, size_t *allocated, const char *app, const char *name_space, const char *id, unsigned group) {
+static int add_selection(
+                LogSelection **items,
+                size_t *n,
+                size_t *allocated,
+                const char *app,
+                const char *name_space,
+                const char *id,
+                unsigned group) {
+
         bool oom = false;
         LogSelection s = {
                 .app = dup_or_null(app, &oom),
@@ -235,10 +243,6 @@ static int compare_entries(const void *a, const void *b) {
 }
 
 /* ---- the last lines ---- */
-
-static int seek_end(LogReader *l) {
-        return l->cursor ? sd_journal_seek_cursor(l->journal, l->cursor) : sd_journal_seek_tail(l->journal);
-}
 
 static int match_group(LogReader *l, const LogSelections *s, unsigned group, const Options *o) {
         int r = 0;

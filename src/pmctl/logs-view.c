@@ -67,8 +67,8 @@ static void print_prefixed(const LogView *v, const LogEntry *e) {
         const Options *o = v->options;
         _cleanup_free_ char *app = string_escape_cc(e->app), *id = string_escape_cc(e->id ?: "-");
 
-        (void) printf("%s%s|%-*s | %s", color(o, e->err ? COLOR_RED : COLOR_GREEN), strempty(id), v->name_width, strempty(app),
-                      color(o, COLOR_NORMAL));
+        (void) printf("%s%s|%-*s | %s", color(o, e->err ? COLOR_RED : COLOR_GREEN), strempty(id), v->name_width,
+                      strempty(app), color(o, COLOR_NORMAL));
         write_text(stdout, e, v->escape_out);
 }
 
@@ -150,5 +150,6 @@ void log_view_print_file_header(const LogView *v, const char *path) {
                 return;
 
         escaped = string_escape_cc(path);
-        (void) printf("%s%s last %u lines:%s\n", color(o, COLOR_GREY), strempty(escaped), o->lines, color(o, COLOR_NORMAL));
+        (void) printf("%s%s last %u lines:%s\n", color(o, COLOR_GREY), strempty(escaped), o->lines,
+                      color(o, COLOR_NORMAL));
 }

@@ -28,7 +28,8 @@ void log_view_print(const LogView *v, const LogEntry *e);
 /* The line above the last lines of a file. */
 void log_view_print_file_header(const LogView *v, const char *path);
 
-/* What of the journal is wanted; NULL: any. All selections are followed; of those of one group together come the last lines, group 0 has none. */
+/* What of the journal is wanted; NULL: any. All selections are followed; of those of one group together come the last
+ * lines, group 0 has none. */
 typedef struct LogSelection {
         char *app, *name_space, *id;
         unsigned group;

@@ -8,8 +8,8 @@
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
-/* Where the lines of a process are: in its files where it has any, else in the journal. What pmd cannot tell, because it is not running or has
- * forgotten the app, is looked for by name. */
+/* Where the lines of a process are: in its files where it has any, else in the journal. What pmd cannot tell, because
+ * it is not running or has forgotten the app, is looked for by name. */
 
 typedef struct Logs {
         const Options *options;
@@ -292,19 +292,18 @@ static int add_journal_apps(Logs *l, const Wanted *w) {
 }
 
 static int add_journal(Logs *l, const Wanted *w) {
-        unsigned group = ++l->n_groups;
         int r;
 
         switch (w->kind) {
         case OPERAND_ALL:
-                return log_selections_add(&l->selections, NULL, NULL, NULL, group);
+                return log_selections_add(&l->selections, NULL, NULL, NULL, ++l->n_groups);
         case OPERAND_ID:
-                return log_selections_add(&l->selections, NULL, NULL, w->operand, group);
+                return log_selections_add(&l->selections, NULL, NULL, w->operand, ++l->n_groups);
         case OPERAND_REGEX:
                 return add_journal_apps(l, w);
         case OPERAND_NAME:
-                r = log_selections_add(&l->selections, w->operand, NULL, NULL, group);
-                return r < 0 ? r : log_selections_add(&l->selections, NULL, w->operand, NULL, group);
+                r = log_selections_add(&l->selections, w->operand, NULL, NULL, ++l->n_groups);
+                return r < 0 ? r : log_selections_add(&l->selections, NULL, w->operand, NULL, l->n_groups);
         default:
                 return 0;
         }
@@ -345,7 +344,8 @@ static int add_operand(Logs *l, const char *operand) {
         if (l->connection) {
                 _cleanup_free_ char *escaped = string_escape_cc(operand);
 
-                message_warn(l->options, "Process or Namespace %s not found; looking for old logs of that name.", strempty(escaped));
+                message_warn(l->options, "Process or Namespace %s not found; looking for old logs of that name.",
+                             strempty(escaped));
         }
         r = add_by_name(l, operand);
         return r < 0 ? report_error(l->options, r, NULL) : EXIT_CODE_OK;
@@ -374,45 +374,53 @@ static int shorter_timeout(int a, int b) {
         return a < 0 ? b : b < 0 ? a : MIN(a, b);
 }
 
-static int follow(Logs *l) {
-        int r;
+/* Prints what has come. *ret_timeout: how long to wait for more, in ms, -1: for ever. */
+static int process(Logs *l, int *ret_timeout) {
+        int timeout, r;
 
-        r = log_follower_watch(l->follower, &l->view);
-        if (r < 0)
-                return r;
+        log_follower_process(l->follower, &l->view);
+        timeout = log_follower_get_timeout(l->follower);
+
         if (l->reader) {
-                r = log_reader_follow(l->reader, &l->selections, l->options);
+                r = log_reader_process(l->reader, &l->selections, &l->view);
                 if (r < 0)
                         return r;
+                timeout = shorter_timeout(timeout, log_reader_get_timeout(l->reader));
         }
 
-        for (;;) {
-                struct pollfd p[] = {
-                        { .fd = STDOUT_FILENO }, /* whoever read us has gone, which would show with the next line only */
-                        { .fd = log_follower_get_fd(l->follower), .events = POLLIN },
-                        { .fd = l->reader ? log_reader_get_fd(l->reader) : -EBADF, .events = (short) (l->reader ? log_reader_get_events(l->reader) : 0) },
-                };
-                int timeout = log_follower_get_timeout(l->follower);
+        *ret_timeout = timeout;
+        return fflush(stdout) != 0 ? -errno : 0;
+}
 
-                if (l->reader) {
-                        r = log_reader_process(l->reader, &l->selections, &l->view);
-                        if (r < 0)
-                                return r;
-                        timeout = shorter_timeout(timeout, log_reader_get_timeout(l->reader));
-                }
-                log_follower_process(l->follower, &l->view);
-                if (fflush(stdout) != 0)
-                        return -errno;
+static int follow(Logs *l) {
+        int timeout, r;
 
+        r = log_follower_watch(l->follower, &l->view);
+        if (r >= 0 && l->reader)
+                r = log_reader_follow(l->reader, &l->selections, l->options);
+        if (r < 0)
+                return r;
+
+        struct pollfd p[] = {
+                { .fd = STDOUT_FILENO }, /* that the one who read us has gone would else show with the next line only */
+                { .fd = log_follower_get_fd(l->follower), .events = POLLIN },
+                { .fd = l->reader ? log_reader_get_fd(l->reader) : -EBADF },
+        };
+
+        while (!(p[0].revents & (POLLERR | POLLHUP))) {
+                r = process(l, &timeout);
+                if (r < 0)
+                        return r;
+                if (l->reader)
+                        p[2].events = (short) log_reader_get_events(l->reader);
                 if (poll(p, ELEMENTSOF(p), timeout) < 0 && errno != EINTR)
                         return -errno;
-                if (p[0].revents & (POLLERR | POLLHUP))
-                        return 0;
         }
+        return 0;
 }
 
 static bool has_source(const Logs *l) {
-        return !log_follower_is_empty(l->follower) || (l->reader && l->selections.n > 0);
+        return !log_follower_is_empty(l->follower) || l->reader;
 }
 
 int verb_logs(int argc, char *argv[], const Options *o) {
@@ -430,6 +438,9 @@ int verb_logs(int argc, char *argv[], const Options *o) {
                 if (r != EXIT_CODE_OK)
                         return r;
         }
+
+        if (l.selections.n == 0)
+                l.reader = log_reader_free(l.reader); /* no match would mean every entry */
 
         print_header(&l, operands);
         r = tail(&l);
