@@ -53,8 +53,9 @@ int log_relay_add_stream(
 /* The pid and unit are known only after the fork. */
 int log_relay_set_pid(LogRelay *l, uint64_t stream, pid_t pid, const char *unit);
 
-/* Reads what is in the pipe now and closes it, even if a stray process still holds the other end. closed() follows, after
- * a second at the latest: a log thread that hangs in a write is not waited for, the lines come when it goes on. */
+/* Reads what is in the pipe now and closes it, even if a stray process still holds the other end. closed() follows,
+ * after a second at the latest: a log thread that hangs in a write is not waited for, the lines come when it goes
+ * on. */
 int log_relay_give_up(LogRelay *l, uint64_t stream);
 
 /* No callback any more; the stream lives on to its EOF. */

@@ -17,8 +17,8 @@ int log_journal_new(LogJournal **ret);
 LogJournal *log_journal_free(LogJournal *j);
 DEFINE_CLEANUP_FUNC(LogJournal *, log_journal_free);
 
-/* For tests: called instead of sd_journal_sendv(). To be set before there is a log thread; NULL restores the default.
- * */
+/* For tests: called instead of sd_journal_sendv(). To be set before there is a log thread; NULL restores the
+ * default. */
 typedef int (*log_journal_send_t)(const struct iovec *iov, int n);
 void log_journal_set_sender(log_journal_send_t send);
 

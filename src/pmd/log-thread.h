@@ -26,8 +26,8 @@ DEFINE_CLEANUP_FUNC(LogCommand *, log_command_free);
 
 int log_thread_new(LogThread **ret);
 
-/* Writes out what is in the pipes now and ends the thread. One that hangs in a write is left behind with all it holds.
- * */
+/* Writes out what is in the pipes now and ends the thread. One that hangs in a write is left behind with all it
+ * holds. */
 LogThread *log_thread_stop(LogThread *t);
 DEFINE_CLEANUP_FUNC(LogThread *, log_thread_stop);
 

@@ -372,8 +372,8 @@ TEST(reopen_after_a_rename) {
         LogStreamSpec spec = spec_of(LOG_STREAM_OUT);
         spec.path = path;
 
-        /* The second stream keeps the file open while the first one ends: its closed() tells that the line is written.
-         * */
+        /* The second stream keeps the file open while the first one ends: its closed() tells that the line is
+         * written. */
         fds[0] = add(&f, &spec, &stream);
         fds[1] = add(&f, &spec, NULL);
         put(fds[0], "before\n");
