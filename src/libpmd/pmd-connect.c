@@ -316,7 +316,8 @@ static int wake_pmd(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
                                  "'systemctl %sstatus pmd' tells.", option);
         if (startswith(error.name, "org.freedesktop.DBus.Error.Spawn."))
                 return error_set(reterr, ECONNREFUSED, error.name,
-                                 "pmd could not be started: %s. 'systemctl %sstatus pmd' tells more.", strna(error.message), option);
+                                 "pmd could not be started: %s. 'systemctl %sstatus pmd' tells more.",
+                                 strna(error.message), option);
         return error_from_bus(c, &error, reterr);
 }
 
@@ -408,7 +409,7 @@ static int connection_new(pmd_scope scope, const char *home, unsigned flags, pmd
         if (r == -ENXIO && scope == PMD_SCOPE_USER)
                 return error_set(reterr, ENOMEDIUM, ERROR_NO_SERVER,
                                  "XDG_RUNTIME_DIR is not set, so there is no session to find pmd in. Log in as this user "
-                                 "(su and sudo make no session), use --system, or set PMD_HOME=DIR for a pmd that needs no session.");
+                                 "(su and sudo make no session), use --system, or set PMD_HOME=DIR for a pmd that needs none.");
         if (r == -ENXIO)
                 return error_set(reterr, ENOMEDIUM, ERROR_NO_SERVER, "HOME is not set. Set it, or PMD_HOME=DIR.");
         if (r < 0)

@@ -173,14 +173,26 @@ static int on_list(sd_bus_message *m, const char *target) {
         return sd_bus_message_send(reply);
 }
 
-/* In reverse order, and without the last. */
+/* The even ones share an environment, the odd ones have an empty one; the last is gone. */
 static int on_environments(sd_bus_message *m) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        uint32_t even[FAKE_N_PROCESSES / 2], odd[FAKE_N_PROCESSES / 2 - 1];
+
+        for (uint32_t i = 0; i < ELEMENTSOF(even); i++)
+                even[i] = 2 * i;
+        for (uint32_t i = 0; i < ELEMENTSOF(odd); i++)
+                odd[i] = 2 * i + 1;
 
         must(sd_bus_message_new_method_return(m, &reply));
         must(sd_bus_message_open_container(reply, 'a', "(auas)"));
-        for (uint32_t i = FAKE_N_PROCESSES - 1; i-- > 0;)
-                must(sd_bus_message_append(reply, "(auas)", 1, i, 2, "A=1", "B=2"));
+        must(sd_bus_message_open_container(reply, 'r', "auas"));
+        must(sd_bus_message_append_array(reply, 'u', even, sizeof(even)));
+        must(sd_bus_message_append(reply, "as", 2, "A=1", "B=2"));
+        must(sd_bus_message_close_container(reply));
+        must(sd_bus_message_open_container(reply, 'r', "auas"));
+        must(sd_bus_message_append_array(reply, 'u', odd, sizeof(odd)));
+        must(sd_bus_message_append(reply, "as", 0));
+        must(sd_bus_message_close_container(reply));
         must(sd_bus_message_close_container(reply));
         return sd_bus_message_send(reply);
 }

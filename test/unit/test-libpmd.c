@@ -183,6 +183,8 @@ TEST(list_with_environments) {
         ASSERT_EQ(n, FAKE_N_PROCESSES);
         ASSERT_TRUE(strv_equal(p[0].environment, STRV("A=1", "B=2")));
         ASSERT_TRUE(strv_equal(p[n - 2].environment, STRV("A=1", "B=2")));
+        ASSERT_TRUE(p[0].environment != p[n - 2].environment);
+        ASSERT_TRUE(p[1].environment && strv_isempty(p[1].environment));
         ASSERT_TRUE(!p[n - 1].environment);
         pmd_process_free_many(p, n);
 }
@@ -704,7 +706,8 @@ static bool broker_start(Broker *b, bool activatable) {
         if (b->pid == 0) {
                 (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
                 (void) dup2(ready[1], STDOUT_FILENO);
-                (void) execv("/usr/bin/dbus-daemon", STRV("dbus-daemon", argument, "--nofork", "--nopidfile", "--print-address=1"));
+                (void) execv("/usr/bin/dbus-daemon",
+                             STRV("dbus-daemon", argument, "--nofork", "--nopidfile", "--print-address=1"));
                 _exit(127);
         }
         ready[1] = safe_close(ready[1]);
