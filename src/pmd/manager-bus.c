@@ -8,6 +8,7 @@
 #include "pmd/bus-request.h"
 #include "pmd/log-relay.h"
 #include "pmd/manager-bus.h"
+#include "pmd/manager-save-bus.h"
 #include "pmd/manager.h"
 #include "pmd/process-bus.h"
 #include "pmd/runner.h"
@@ -617,6 +618,18 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ussb)", jobs), method_list_jobs, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ReopenLogs", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reopen_logs, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Save",
+                                SD_BUS_ARGS("b", force),
+                                SD_BUS_RESULT("s", path, "u", processes),
+                                method_save,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Resurrect",
+                                SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("s", path, "au", jobs, "au", processes, "as", skipped, "as", warnings),
+                                method_resurrect,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("ClearSaved", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", path), method_clear_saved, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("ReloadSettings", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload_settings, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("Exit", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_exit, ANYONE),
 
         SD_BUS_SIGNAL_WITH_ARGS("AppNew", SD_BUS_ARGS("s", name, "o", app), 0),

@@ -255,6 +255,9 @@ static int restore_entry(Restore *restore, json_object *entry) {
                 return text ? warn(restore, entry_name(entry), text) : -ENOMEM;
         }
 
+        r = settings_apply(&restore->manager->settings, config);
+        if (r < 0)
+                return r;
         if (notes) {
                 r = warn(restore, config->name, notes);
                 if (r < 0)

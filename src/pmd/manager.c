@@ -8,6 +8,8 @@
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
 #include "pmd/log-relay.h"
+#include "pmd/manager-boot.h"
+#include "pmd/manager-settings.h"
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
@@ -226,6 +228,9 @@ int manager_start_app(Manager *m, AppConfig *config, uid_t owner, bool force, Ap
         if (m->exiting)
                 return -ESHUTDOWN;
 
+        r = settings_apply(&m->settings, config);
+        if (r < 0)
+                return r;
         r = get_or_make_app(m, config, owner, force, &a);
         if (r < 0)
                 return r;
@@ -320,6 +325,7 @@ static int on_signal_exit(sd_event_source *s, const struct signalfd_siginfo *si,
         Manager *m = ASSERT_PTR(userdata);
 
         log_info("Got SIG%s, stopping all apps.", strna(sigabbrev_np((int) si->ssi_signo)));
+        manager_boot_forget(m);
         return manager_exit(m);
 }
 
@@ -330,7 +336,14 @@ static int on_signal_reopen(sd_event_source *s, const struct signalfd_siginfo *s
         return 0;
 }
 
-static int on_signal_ignore(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
+static int on_signal_reload(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+        int r;
+
+        r = manager_load_settings(m);
+        if (r < 0)
+                log_warning_errno(r, "Failed to read the settings again, ignoring: %m");
+        (void) log_relay_reopen_files(m->log_relay);
         return 0;
 }
 
@@ -342,7 +355,7 @@ static int add_signals(Manager *m) {
         } signals[] = {
                 { SIGTERM, on_signal_exit, &m->sigterm_source },
                 { SIGINT, on_signal_exit, &m->sigint_source },
-                { SIGHUP, on_signal_ignore, &m->sighup_source },
+                { SIGHUP, on_signal_reload, &m->sighup_source },
                 { SIGUSR2, on_signal_reopen, &m->sigusr2_source },
         };
         int r;
@@ -444,6 +457,10 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = take_lock(m);
         if (r < 0)
                 return r;
+        r = manager_load_settings(m);
+        if (r < 0)
+                return log_error_errno(r, "Failed to read the settings: %m");
+        manager_use_settings_of_start(m);
         r = add_signals(m);
         if (r < 0)
                 return log_error_errno(r, "Failed to watch for signals: %m");
@@ -475,6 +492,8 @@ Manager *manager_free(Manager *m) {
                         manager_remove_app(m, lh_entry_v(e));
         lh_table_free(m->apps);
 
+        sd_bus_slot_unref(m->boot_slot);
+        conf_done(&m->settings);
         runner_free(m->runner);
         systemd_client_free(m->systemd);
         bus_face_free(m->bus_face);

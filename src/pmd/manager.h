@@ -10,6 +10,7 @@
 #include "shared/app-config.h"
 #include "shared/instance.h"
 #include "shared/list.h"
+#include "shared/settings.h"
 
 /* Registries, queues, and the order of start-up and shutdown. It decides nothing about an app. */
 struct Manager {
@@ -22,6 +23,9 @@ struct Manager {
         bool log_to_journal;      /* default log target */
         int lock_fd;
         uid_t uid;                /* ours */
+        Conf settings;            /* pmd.conf */
+        bool log_level_given;     /* by whoever started pmd: pmd.conf does not change it */
+        sd_bus_slot *boot_slot;   /* manager-boot.c asks whether pmd is enabled */
 
         struct lh_table *apps;    /* name → App */
         Process **processes;      /* by id, ascending */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "pmd/manager-boot.h"
 #include "pmd/manager.h"
 #include "shared/fd-util.h"
 #include "shared/instance.h"
@@ -17,6 +18,8 @@
 static InstanceScope arg_scope = _INSTANCE_SCOPE_INVALID;
 static const char *arg_home = NULL;
 static const char *arg_runner = NULL;
+static bool arg_resurrect = false;
+static bool arg_log_level = false;
 
 static int help(void) {
         printf("%s [OPTIONS…]\n\n"
@@ -26,6 +29,7 @@ static int help(void) {
                "     --private[=DIR]      Serve below a directory (default: $PMD_HOME, ~/.pmd): no bus, no systemd, log files\n"
                "     --runner=KIND        Keep processes together by \"scope\", \"cgroup\" or \"plain\" (default: the first that works)\n"
                "     --log-level=LEVEL    emerg … debug\n"
+               "     --resurrect          Restore the saved list, at the first start since the machine booted\n"
                "  -h --help               Show this help\n"
                "     --version            Show the version\n\n"
                "Exit codes: 0 ended on request, 1 failure, 2 wrong usage, 75 another pmd serves already.\n",
@@ -51,13 +55,14 @@ static int set_scope(InstanceScope scope) {
 
 /* 1: go on, 0: done, < 0: wrong usage. */
 static int parse_argv(int argc, char *argv[]) {
-        enum { ARG_SYSTEM = 0x100, ARG_USER, ARG_PRIVATE, ARG_RUNNER, ARG_LOG_LEVEL, ARG_VERSION };
+        enum { ARG_SYSTEM = 0x100, ARG_USER, ARG_PRIVATE, ARG_RUNNER, ARG_LOG_LEVEL, ARG_RESURRECT, ARG_VERSION };
         static const struct option options[] = {
                 { "system", no_argument, NULL, ARG_SYSTEM },
                 { "user", no_argument, NULL, ARG_USER },
                 { "private", optional_argument, NULL, ARG_PRIVATE },
                 { "runner", required_argument, NULL, ARG_RUNNER },
                 { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
+                { "resurrect", no_argument, NULL, ARG_RESURRECT },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, ARG_VERSION },
                 {},
@@ -95,6 +100,11 @@ static int parse_argv(int argc, char *argv[]) {
 
                 case ARG_LOG_LEVEL:
                         r = parse_log_level(optarg);
+                        arg_log_level = true;
+                        break;
+
+                case ARG_RESURRECT:
+                        arg_resurrect = true;
                         break;
 
                 default:
@@ -143,12 +153,15 @@ static int run(void) {
         r = manager_new(instance, &m);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up: %m");
+        m->log_level_given = arg_log_level || getenv("PMD_LOG_LEVEL");
         r = manager_startup(m, isempty(arg_runner) ? NULL : arg_runner);
         if (r < 0)
                 return r;
 
         (void) sd_notifyf(false, "READY=1\nSTATUS=Serving %s", instance->home);
         log_info("pmd " PMD_VERSION " serves the %s instance at %s.", instance_scope_to_string(instance->scope), instance->home);
+
+        manager_boot(m, arg_resurrect);
 
         r = sd_event_loop(m->event);
         if (r < 0)

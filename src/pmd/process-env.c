@@ -116,7 +116,9 @@ int process_build_environment(const Process *p, char ***ret) {
         if (r < 0)
                 return r;
 
-        r = set_pm2(p, &env);
+        r = settings_add_environment(&p->manager->settings, p->config->name, &env);
+        if (r >= 0)
+                r = set_pm2(p, &env);
         set_user(&env, &r, p->credentials);
         set(&env, &r, "INVOCATION_ID", "00000000000000000000000000000000"); /* the gate brings the real one */
         if (r < 0)

@@ -7,6 +7,7 @@
 #include "shared/path-util.h"
 #include "shared/string-table.h"
 #include "shared/string-util.h"
+#include "shared/strv.h"
 
 static const char *const instance_scope_table[_INSTANCE_SCOPE_MAX] = {
         [INSTANCE_SYSTEM] = "system",
@@ -64,7 +65,7 @@ static int fill_private(Instance *i, const char *home) {
         i->runtime_dir = strjoin(i->home, "/run");
         i->log_dir = strjoin(i->home, "/logs");
         i->pid_dir = strjoin(i->home, "/pids");
-        return 0;
+        return strv_extend(&i->conf_dirs, i->home);
 }
 
 static int fill_user(Instance *i) {
@@ -79,10 +80,13 @@ static int fill_user(Instance *i) {
         i->log_dir = strjoin(i->state_dir, "/logs");
         i->pid_dir = strjoin(i->runtime_dir, "/pids");
         i->home = strdup(i->state_dir);
-        return 0;
+        return strv_consume(&i->conf_dirs, xdg_dir("XDG_CONFIG_HOME", ".config"));
 }
 
 static int fill_system(Instance *i) {
+        static const char *const conf_dirs[] = { "/etc/pmd", "/run/pmd", "/usr/lib/pmd", NULL };
+
+        i->conf_dirs = strv_copy((char *const *) conf_dirs);
         i->runtime_dir = strdup("/run/pmd");
         i->state_dir = strdup("/var/lib/pmd");
         i->log_dir = strdup("/var/log/pmd");
@@ -103,7 +107,8 @@ int instance_new(InstanceScope scope, const char *home, Instance **ret) {
         r = scope == INSTANCE_PRIVATE ? fill_private(i, home) : scope == INSTANCE_USER ? fill_user(i) : fill_system(i);
         if (r < 0)
                 return r;
-        if (!i->home || !i->state_dir || !i->runtime_dir || !i->log_dir || !i->pid_dir)
+        if (!i->home || !i->state_dir || !i->runtime_dir || !i->log_dir || !i->pid_dir ||
+            !i->conf_dirs)
                 return -ENOMEM;
 
         i->socket_path = strjoin(i->runtime_dir, "/pmd.sock");
@@ -125,6 +130,7 @@ Instance *instance_free(Instance *i) {
         free(i->runtime_dir);
         free(i->log_dir);
         free(i->pid_dir);
+        strv_free(i->conf_dirs);
         free(i->socket_path);
         free(i->lock_path);
         free(i->launch_lock_path);

@@ -24,6 +24,7 @@ typedef struct Instance {
         char *runtime_dir;  /* what does not: the socket, the locks, a file per process */
         char *log_dir;      /* default place of apps' log files, and of pmd's own log where there is no journal */
         char *pid_dir;      /* pid files of apps */
+        char **conf_dirs;   /* of pmd.conf; what is in the first wins, and that is where pmctl writes */
         char *socket_path;  /* private D-Bus socket */
         char *lock_path;    /* held by the pmd that serves */
         char *launch_lock_path; /* held by the client that starts pmd */

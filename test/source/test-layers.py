@@ -4,10 +4,10 @@ import os
 import re
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-MECHANISMS = {"systemd-client", "systemd-client-internal", "systemd-scope", "log-relay", "log-stream", "log-thread", "log-sink-file", "log-sink-journal", "process-spawn", "credentials"}
+MECHANISMS = {"systemd-client", "systemd-client-internal", "systemd-scope", "log-relay", "log-stream", "log-thread", "log-sink-file", "log-sink-journal", "process-spawn", "credentials", "store"}
 OBJECTS = {"process", "process-run", "process-env", "process-files", "app", "job", "monitor", "runner", "runner-scope", "runner-cgroup", "runner-plain"}
-FACE = {"bus-face", "bus-peer", "bus-request", "bus-queue", "bus-polkit", "manager-bus", "app-bus", "process-bus"}
-COMPOSERS = {"pmd", "manager"}
+FACE = {"bus-face", "bus-peer", "bus-request", "bus-queue", "bus-polkit", "manager-bus", "manager-save-bus", "app-bus", "process-bus"}
+COMPOSERS = {"pmd", "manager", "manager-boot"}
 
 n = failed = 0
 
@@ -51,7 +51,7 @@ check("mechanisms do not know the objects",
 check("objects do not know the bus", layer_faults(pmd_files(OBJECTS), lambda p, i: stem(i) not in FACE))
 check("every file of pmd has its layer",
       [os.path.relpath(p, ROOT) for p in sources("src/pmd/*.[ch]")
-       if stem(p) not in MECHANISMS | OBJECTS | FACE | COMPOSERS | {"pmd-forward", "manager-targets"}])
+       if stem(p) not in MECHANISMS | OBJECTS | FACE | COMPOSERS | {"pmd-forward", "manager-targets", "manager-save", "manager-settings"}])
 check("no synchronous bus call and no sleep in pmd",
       [f"{os.path.relpath(p, ROOT)}: {line.strip()}" for p in sources("src/pmd/*.c")
        for line in open(p) if re.search(r"\bsd_bus_call(_method)?\(|\b(u|nano)?sleep\(|clock_nanosleep", line)])

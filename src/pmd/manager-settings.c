@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#include "pmd/manager-settings.h"
+
+#include "pmd/manager.h"
+#include "shared/log.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+int manager_load_settings(Manager *m) {
+        _cleanup_strv_free_ char **lines = NULL;
+        _cleanup_free_ char *faults = NULL;
+        Conf settings;
+        int r;
+
+        r = settings_load(m->instance, &settings, &faults);
+        if (r < 0)
+                return r;
+
+        conf_done(&m->settings);
+        m->settings = settings;
+
+        lines = faults ? strv_split(faults, "\n") : NULL;
+        STRV_FOREACH(line, lines)
+                log_warning("%s", *line);
+
+        /* An option of the command line or of the environment wins. */
+        if (!m->log_level_given)
+                log_set_max_level(log_level_from_string(settings_get(&m->settings, "LogLevel")));
+        return 0;
+}
+
+void manager_use_settings_of_start(Manager *m) {
+        LogTarget target = log_target_from_string(settings_get(&m->settings, "LogTarget"));
+
+        if (target != LOG_TARGET_AUTO)
+                m->log_to_journal = target == LOG_TARGET_JOURNAL;
+}
