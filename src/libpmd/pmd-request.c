@@ -7,6 +7,7 @@
  * is there, signals are kept as long as an answer is expected. The waiting functions are the others with a loop around. */
 
 #define EARLY_MAX 4096U
+#define RESURRECT_SIGNATURE "sauauasas"
 
 struct Request {
         pmd_connection *connection;
@@ -23,6 +24,7 @@ struct Request {
         bool refused;      /* nothing was done, or nobody knows: there is an error instead of a result */
         pmd_result result;
         pmd_error error;
+        pmd_restored restored; /* of pmd_resurrect() */
 
         pmd_done_t done;
         void *userdata;
@@ -56,6 +58,7 @@ static Request *request_free(Request *q) {
         sd_bus_slot_unref(q->resolve_slot);
         pmd_result_free(&q->result);
         pmd_error_free(&q->error);
+        pmd_restored_free(&q->restored);
         free(q->pmd);
         free(q->jobs);
         return mfree(q);
@@ -275,6 +278,36 @@ static int read_start_app_reply(Request *q, sd_bus_message *m) {
         return message_read_ids(m, &q->result.process_ids, &q->result.n_processes);
 }
 
+static int read_resurrect_reply(Request *q, sd_bus_message *m) {
+        const char *path;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &path);
+        if (r < 0)
+                return r;
+        r = free_and_strdup(&q->restored.path, path);
+        if (r < 0)
+                return r;
+        r = message_read_ids(m, &q->jobs, &q->n_jobs);
+        if (r < 0)
+                return r;
+        r = message_read_ids(m, &q->result.process_ids, &q->result.n_processes);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_strv(m, &q->restored.skipped);
+        if (r < 0)
+                return r;
+        return sd_bus_message_read_strv(m, &q->restored.warnings);
+}
+
+static int request_read_reply(Request *q, sd_bus_message *m) {
+        if (sd_bus_message_has_signature(m, "au") > 0)
+                return message_read_ids(m, &q->jobs, &q->n_jobs);
+        if (sd_bus_message_has_signature(m, RESURRECT_SIGNATURE) > 0)
+                return read_resurrect_reply(q, m);
+        return read_start_app_reply(q, m);
+}
+
 static int request_take_reply(Request *q, sd_bus_message *m) {
         const char *sender = sd_bus_message_get_sender(m);
         pmd_connection *c = q->connection;
@@ -284,9 +317,7 @@ static int request_take_reply(Request *q, sd_bus_message *m) {
         if (r < 0)
                 return r;
 
-        r = sd_bus_message_has_signature(m, "au") > 0 ?
-                message_read_ids(m, &q->jobs, &q->n_jobs) :
-                read_start_app_reply(q, m);
+        r = request_read_reply(q, m);
         if (r < 0)
                 return r;
 
@@ -498,6 +529,28 @@ _public_ int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets,
 
         r = send_verb(q, verb, targets, reterr);
         return r < 0 ? r : request_wait(q, ret, reterr);
+}
+
+_public_ int pmd_resurrect(pmd_connection *c, pmd_restored *ret_restored, pmd_result *ret, pmd_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        _cleanup_(request_freep) Request *q = NULL;
+        int r;
+
+        r = request_new(c, &q);
+        if (r < 0)
+                return error_from_errno(c, r, reterr);
+        q->waited_for = true;
+
+        r = connection_new_call(c, PMD_INTERFACE_MANAGER, "Resurrect", &m);
+        if (r >= 0)
+                r = request_send(q, m);
+        if (r < 0)
+                return error_from_errno(c, r, reterr);
+
+        r = request_wait(q, ret, reterr);
+        if (!q->refused && ret_restored)
+                *ret_restored = TAKE_GENERIC(q->restored, (pmd_restored) {});
+        return r;
 }
 
 bool connection_dispatch_completed(pmd_connection *c) {

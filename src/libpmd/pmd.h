@@ -143,6 +143,27 @@ typedef void (*pmd_done_t)(pmd_connection *c, int r, const pmd_result *result, c
 int pmd_start_app_async(pmd_connection *c, const pmd_definition *d, bool force, pmd_done_t done, void *userdata);
 int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_done_t done, void *userdata);
 
+/* Saves all processes. ret_path (may be NULL): the file, to be freed with free(3); ret_n: how many. -ENODATA if there are none and
+ * force is not given. If it fails the list saved before is as it was. */
+int pmd_save(pmd_connection *c, bool force, char **ret_path, uint32_t *ret_n, pmd_error *reterr);
+/* Saves an empty list. */
+int pmd_clear_saved(pmd_connection *c, char **ret_path, pmd_error *reterr);
+
+typedef struct pmd_restored {
+        char *path;
+        char **skipped;  /* apps of the list that there were already */
+        char **warnings; /* for people: a damaged list, an app whose script is missing */
+} pmd_restored;
+
+void pmd_restored_free(pmd_restored *r); /* what it holds */
+
+/* Makes the processes of the saved list again, starts those that were not stopped, and waits until the jobs have ended. Returns as
+ * pmd_request() does, *ret_restored is set with 0 and -EREMOTEIO; -ENOENT if there is no saved list, -EBADMSG if it is damaged. */
+int pmd_resurrect(pmd_connection *c, pmd_restored *ret_restored, pmd_result *ret, pmd_error *reterr);
+
+/* Has pmd read pmd.conf again. */
+int pmd_reload_settings(pmd_connection *c, pmd_error *reterr);
+
 /* The ids that were touched, to be freed with free(3). */
 int pmd_reset(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
 int pmd_send_signal(pmd_connection *c, char *const *targets, bool whole_unit, int signo, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
