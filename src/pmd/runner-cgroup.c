@@ -57,7 +57,7 @@ DEFINE_CLEANUP_FUNC(CgroupRoot *, cgroup_root_free);
 
 /* Who may not move processes out of our own cgroup cannot have them born in one below it either. */
 static int find_own_cgroup(char **ret_path, char **ret_directory) {
-        _cleanup_free_ char *mount = NULL, *path = NULL, *procs = NULL;
+        _cleanup_free_ char *mount = NULL, *path = NULL;
         _cleanup_close_ int fd = -EBADF;
         char *directory;
         int r;

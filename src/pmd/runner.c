@@ -155,7 +155,8 @@ int runner_set_reaper(Runner *r, runner_is_main_t is_main, void *userdata) {
 
 /* ---- units ---- */
 
-int runner_unit_new(Runner *runner, const char *app, unsigned id, unsigned incarnation, const AppConfig *config, const PidRef *main_ref, RunnerUnit **ret) {
+int runner_unit_new(Runner *runner, const char *app, unsigned id, unsigned incarnation, const AppConfig *config,
+                    const PidRef *main_ref, RunnerUnit **ret) {
         _cleanup_(runner_unit_freep) RunnerUnit *u = NULL;
         int r;
 

@@ -81,8 +81,10 @@ static char *read_all(int fd) {
 
         ASSERT_TRUE(text);
         for (;;) {
-                ssize_t k = read(fd, text + n, 65535 - n);
+                ssize_t k;
 
+                wait_readable(fd);
+                k = read(fd, text + n, 65535 - n);
                 ASSERT_OK(k);
                 if (k == 0)
                         return text;
