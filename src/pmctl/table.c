@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <libsmartcols.h>
 #include <limits.h>
 #include <locale.h>
 #include <sys/ioctl.h>
@@ -7,7 +8,6 @@
 
 #include "pmctl/table.h"
 #include "shared/string-util.h"
-#include "shared/strv.h"
 
 typedef struct Cell {
         char *text;
@@ -22,17 +22,17 @@ struct Table {
 };
 
 typedef struct Frame {
-        const char *horizontal, *vertical, *ellipsis;
+        const char *horizontal, *vertical, *separator, *ellipsis;
         const char *top[3], *middle[3], *bottom[3]; /* left, between, right */
 } Frame;
 
 static const Frame frame_utf8 = {
-        .horizontal = "─", .vertical = "│", .ellipsis = "…",
+        .horizontal = "─", .vertical = "│", .separator = " │ ", .ellipsis = "…",
         .top = { "┌", "┬", "┐" }, .middle = { "├", "┼", "┤" }, .bottom = { "└", "┴", "┘" },
 };
 
 static const Frame frame_ascii = {
-        .horizontal = "-", .vertical = "|", .ellipsis = "~",
+        .horizontal = "-", .vertical = "|", .separator = " | ", .ellipsis = "~",
         .top = { "+", "+", "+" }, .middle = { "+", "+", "+" }, .bottom = { "+", "+", "+" },
 };
 
@@ -85,6 +85,14 @@ size_t terminal_width(void) {
         return ws.ws_col;
 }
 
+size_t table_width_min(const Table *t) {
+        size_t sum = t->n_columns + 1;
+
+        for (size_t i = 0; i < t->n_columns; i++)
+                sum += t->columns[i].width_min;
+        return sum;
+}
+
 /* A pipe gets the same characters whatever the locale, as scripts expect of pm2; a terminal is spared them where its
  * locale says that it does not know them. */
 static const Frame *choose_frame(void) {
@@ -100,6 +108,8 @@ static const Frame *choose_frame(void) {
         }
         return &frame_utf8;
 }
+
+/* ---- text ---- */
 
 /* The columns that the character at s takes, and its bytes. */
 static size_t char_width(const char *s, size_t *ret_bytes) {
@@ -140,83 +150,228 @@ static size_t bytes_that_fit(const char *s, size_t width) {
         return (size_t) (p - s);
 }
 
-static size_t frame_width(const Table *t) {
-        return t->n_columns + 1;
+/* ---- layout ---- */
+
+/* A table as libsmartcols sees it: our columns, the blanks beside them being part of the separator, and an empty one at the end
+ * so that the last of ours is padded and followed by a separator too. The last line is a ruler, which is not shown: it keeps each column at its
+ * least width, which libsmartcols has no other means for. */
+typedef struct Layout {
+        const Table *table;
+        const Frame *frame;
+        struct libscols_table *scols;
+        size_t *widths; /* as libsmartcols has decided */
+        bool *fixed;    /* the column does not give way any more where the terminal is narrow */
+        char *text;
+} Layout;
+
+static void layout_done(Layout *l) {
+        free(l->text);
+        free(l->widths);
+        free(l->fixed);
+        scols_unref_table(l->scols);
 }
 
-size_t table_width_min(const Table *t) {
-        size_t sum = frame_width(t);
-
-        for (size_t i = 0; i < t->n_columns; i++)
-                sum += t->columns[i].width_min;
-        return sum;
+static struct libscols_column *layout_column(const Layout *l, size_t i) {
+        return scols_table_get_column(l->scols, i);
 }
 
-/* Room beyond the least goes to the columns that have use for it, from left to right. */
-static void set_widths(const Table *t, size_t width, size_t *widths) {
-        size_t least = table_width_min(t), spare = width > least ? width - least : 0;
+static size_t content_min(const TableColumn *c) {
+        return c->width_min - 2;
+}
+
+static int layout_add_columns(Layout *l, const Options *o) {
+        const Table *t = l->table;
 
         for (size_t i = 0; i < t->n_columns; i++) {
-                const TableColumn *c = t->columns + i;
-                size_t wanted = c->title ? text_width(c->title) + 2 : 0, grow;
+                struct libscols_column *c = scols_table_new_column(l->scols, strempty(t->columns[i].title), 0, SCOLS_FL_TRUNC);
 
-                for (size_t k = i; k < t->n_cells; k += t->n_columns)
-                        wanted = MAX(wanted, text_width(t->cells[k].text) + 2);
-                if (c->width_max > 0)
-                        wanted = MIN(wanted, c->width_max);
-                grow = wanted > c->width_min ? MIN(wanted - c->width_min, spare) : 0;
-                widths[i] = c->width_min + grow;
-                spare -= grow;
+                if (!c)
+                        return -ENOMEM;
+                if (o->color && scols_cell_set_color(scols_column_get_header(c), color(o, COLOR_HEADER)) < 0)
+                        return -ENOMEM;
         }
+        return scols_table_new_column(l->scols, "", 0, 0) ? 0 : -ENOMEM;
 }
 
-static void print_line(const Table *t, const Frame *f, const char *const ends[3], const size_t *widths) {
+/* Sets a cell to what of its text there is room for. */
+static int layout_set_text(Layout *l, size_t row, size_t column, size_t room) {
+        const char *text = l->table->cells[row * l->table->n_columns + column].text;
+        struct libscols_line *line = scols_table_get_line(l->scols, row);
+        char *cut;
+
+        if (text_width(text) <= room)
+                return scols_line_set_data(line, column, text) < 0 ? -ENOMEM : 0;
+
+        cut = strprintf("%.*s%s", (int) bytes_that_fit(text, room), text, l->frame->ellipsis);
+        if (!cut)
+                return -ENOMEM;
+        return scols_line_refer_data(line, column, cut) < 0 ? -ENOMEM : 0;
+}
+
+static int layout_set_ruler(Layout *l, size_t column, size_t width) {
+        struct libscols_line *line = scols_table_get_line(l->scols, scols_table_get_nlines(l->scols) - 1);
+        char *ruler = new(char, width + 1);
+
+        if (!ruler)
+                return -ENOMEM;
+        memset(ruler, 'x', width);
+        ruler[width] = '\0';
+        return scols_line_refer_data(line, column, ruler) < 0 ? -ENOMEM : 0;
+}
+
+static int layout_add_cells(Layout *l, const Options *o) {
+        const Table *t = l->table;
+        int r;
+
+        for (size_t i = 0; i < t->n_cells; i++) {
+                size_t row = i / t->n_columns, column = i % t->n_columns, max = t->columns[column].width_max;
+                Color c = t->cells[i].color;
+
+                if (column == 0 && !scols_table_new_line(l->scols, NULL))
+                        return -ENOMEM;
+                r = layout_set_text(l, row, column, max > 0 ? max - 2 : SIZE_MAX);
+                if (r < 0)
+                        return r;
+                if (o->color && c != COLOR_NORMAL &&
+                    scols_cell_set_color(scols_line_get_cell(scols_table_get_line(l->scols, row), column), color(o, c)) < 0)
+                        return -ENOMEM;
+        }
+
+        if (!scols_table_new_line(l->scols, NULL))
+                return -ENOMEM;
         for (size_t i = 0; i < t->n_columns; i++) {
+                r = layout_set_ruler(l, i, content_min(t->columns + i));
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int layout_init(Layout *l, const Table *t, const Options *o, size_t width) {
+        int r;
+
+        *l = (Layout) {
+                .table = t,
+                .frame = choose_frame(),
+                .scols = scols_new_table(),
+                .widths = new0(size_t, t->n_columns),
+                .fixed = new0(bool, t->n_columns),
+        };
+        if (!l->scols || !l->widths || !l->fixed)
+                return -ENOMEM;
+
+        if (scols_table_set_column_separator(l->scols, l->frame->separator) < 0)
+                return -ENOMEM;
+        scols_table_enable_noencoding(l->scols, true);
+        scols_table_enable_colors(l->scols, o->color);
+        scols_table_enable_noheadings(l->scols, !t->columns[0].title);
+        scols_table_set_termforce(l->scols, width == SIZE_MAX ? SCOLS_TERMFORCE_NEVER : SCOLS_TERMFORCE_ALWAYS);
+        /* Two columns are the left edge's, and as many of what libsmartcols prints, at the very end, are not shown. */
+        scols_table_set_termwidth(l->scols, width == SIZE_MAX ? 0 : width);
+
+        r = layout_add_columns(l, o);
+        return r < 0 ? r : layout_add_cells(l, o);
+}
+
+static int layout_run(Layout *l) {
+        l->text = mfree(l->text);
+        if (scols_print_table_to_string(l->scols, &l->text) != 0)
+                return -ENOMEM;
+        for (size_t i = 0; i < l->table->n_columns; i++)
+                l->widths[i] = scols_column_get_width(layout_column(l, i));
+        return 0;
+}
+
+static int layout_cut_column(Layout *l, size_t column) {
+        const Table *t = l->table;
+        int r;
+
+        for (size_t row = 0; row * t->n_columns < t->n_cells; row++) {
+                r = layout_set_text(l, row, column, l->widths[column]);
+                if (r < 0)
+                        return r;
+        }
+        return layout_set_ruler(l, column, l->widths[column]);
+}
+
+/* libsmartcols cuts wherever a column is wide. One that it has made too narrow is fixed at its least, and the others have
+ * to give way. 1 if there was one. */
+static int layout_fix_narrow(Layout *l) {
+        int r;
+
+        for (size_t i = 0; i < l->table->n_columns; i++) {
+                if (l->fixed[i] || l->widths[i] >= content_min(l->table->columns + i))
+                        continue;
+                l->fixed[i] = true;
+                l->widths[i] = content_min(l->table->columns + i);
+                if (scols_column_set_flags(layout_column(l, i), 0) < 0)
+                        return -EINVAL;
+                r = layout_cut_column(l, i);
+                return r < 0 ? r : 1;
+        }
+        return 0;
+}
+
+static int layout_decide(Layout *l) {
+        int r;
+
+        do {
+                r = layout_run(l);
+                if (r >= 0)
+                        r = layout_fix_narrow(l);
+        } while (r > 0);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < l->table->n_columns; i++) {
+                r = layout_cut_column(l, i);
+                if (r < 0)
+                        return r;
+        }
+        return layout_run(l);
+}
+
+/* ---- output ---- */
+
+static void print_edge(const Layout *l, const char *const ends[3]) {
+        for (size_t i = 0; i < l->table->n_columns; i++) {
                 (void) fputs(ends[i == 0 ? 0 : 1], stdout);
-                for (size_t k = 0; k < widths[i]; k++)
-                        (void) fputs(f->horizontal, stdout);
+                for (size_t k = 0; k < l->widths[i] + 2; k++)
+                        (void) fputs(l->frame->horizontal, stdout);
         }
         (void) puts(ends[2]);
 }
 
-static void print_cell(const Frame *f, const Options *o, const char *text, Color c, size_t width) {
-        size_t room = width - 2, have = text_width(text), bytes = strlen(text);
-        const char *ellipsis = "";
+static void print_lines(const Layout *l) {
+        bool head = l->table->columns[0].title;
+        const char *s = l->text, *end;
 
-        if (have > room) {
-                bytes = bytes_that_fit(text, room);
-                ellipsis = f->ellipsis;
-                have = 1;
-                for (size_t i = 0, n; i < bytes; i += n)
-                        have += char_width(text + i, &n);
+        print_edge(l, l->frame->top);
+        for (; (end = strchr(s, '\n')); s = end + 1) {
+                size_t n = (size_t) (end - s);
+
+                while (n > 0 && s[n - 1] == ' ')
+                        n--;
+                printf("%s %.*s\n", l->frame->vertical, (int) n, s);
+                if (head)
+                        print_edge(l, l->frame->middle);
+                head = false;
         }
-        printf("%s %s%.*s%s%s%*s", f->vertical, c == COLOR_NORMAL ? "" : color(o, c), (int) bytes, text, ellipsis,
-               c == COLOR_NORMAL ? "" : color(o, COLOR_NORMAL), (int) (room - have + 1), "");
+        /* What is left has no newline: the ruler. */
+        print_edge(l, l->frame->bottom);
 }
 
 int table_print(const Table *t, const Options *o, size_t width) {
-        const Frame *f = choose_frame();
-        _cleanup_free_ size_t *widths = new(size_t, t->n_columns);
+        _cleanup_(layout_done) Layout l = {};
+        int r;
 
-        if (!widths)
-                return -ENOMEM;
-
-        /* For wcwidth(); whatever the locale of the caller, the text here is UTF-8. */
+        /* For the widths of characters; whatever the locale of the caller, the text here is UTF-8. */
         (void) setlocale(LC_CTYPE, "C.UTF-8");
-        set_widths(t, width, widths);
-
-        print_line(t, f, f->top, widths);
-        if (t->columns[0].title) {
-                for (size_t i = 0; i < t->n_columns; i++)
-                        print_cell(f, o, t->columns[i].title, COLOR_HEADER, widths[i]);
-                printf("%s\n", f->vertical);
-                print_line(t, f, f->middle, widths);
-        }
-        for (size_t i = 0; i < t->n_cells; i++) {
-                print_cell(f, o, t->cells[i].text, t->cells[i].color, widths[i % t->n_columns]);
-                if ((i + 1) % t->n_columns == 0)
-                        printf("%s\n", f->vertical);
-        }
-        print_line(t, f, f->bottom, widths);
+        r = layout_init(&l, t, o, width);
+        if (r >= 0)
+                r = layout_decide(&l);
+        if (r < 0)
+                return r;
+        print_lines(&l);
         return 0;
 }
