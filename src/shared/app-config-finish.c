@@ -298,14 +298,13 @@ static int finish_interpreter(AppConfig *c, char **reterr) {
 
 /* ---- the rest ---- */
 
-/* The last part of the script as given, cut at its last dot; a shell command is treated no differently. */
-static int derive_name(const AppConfig *c, char **ret) {
+int app_name_from_script(const char *given, const char *cwd, char **ret) {
         _cleanup_free_ char *script = NULL, *path = NULL;
         const char *base;
         char *dot, *name;
         size_t n;
 
-        script = strdup(c->script);
+        script = strdup(given);
         if (!script)
                 return -ENOMEM;
         for (n = strlen(script); n > 1 && script[n - 1] == '/'; n--)
@@ -314,7 +313,7 @@ static int derive_name(const AppConfig *c, char **ret) {
         base = path_basename(script);
         if (streq(base, ".") || streq(base, "..")) {
                 /* It is named after the directory that it is. */
-                path = path_resolve(c->cwd, script);
+                path = path_resolve(cwd, script);
                 if (!path)
                         return -ENOMEM;
                 base = path_basename(path);
@@ -338,7 +337,7 @@ static int finish_name(AppConfig *c, char **reterr) {
         if (given)
                 name = strdup(c->name);
         else {
-                r = derive_name(c, &name);
+                r = app_name_from_script(c->script, c->cwd, &name);
                 if (r < 0)
                         return r;
         }

@@ -107,6 +107,10 @@ bool app_config_has(const AppConfig *c, const char *key);
  * not a number. NULL if it can, else why not (static). */
 const char *app_name_fault(const char *name);
 
+/* The name that an app gets without one: the last part of its script, cut at the last dot; a shell command is treated no differently.
+ * "." and ".." are named after the directory that they are below cwd. 0 or -ENOMEM. */
+int app_name_from_script(const char *script, const char *cwd, char **ret);
+
 /* The option table, for --help, the command line, D-Bus introspection of definitions, and the manual. */
 typedef enum OptionType {
         OPTION_STRING, OPTION_PATH, OPTION_STRV, OPTION_BOOL, OPTION_UINT, OPTION_MSEC, OPTION_SIGNAL, OPTION_INSTANCES,
