@@ -25,6 +25,9 @@ static const CliOption table[] = {
         { OPTION_ID_NOSTREAM,      "nostream",      0,   NULL,    "print the logs there are and end" },
         { OPTION_ID_OUT,           "out",           0,   NULL,    "only standard output" },
         { OPTION_ID_ERR,           "err",           0,   NULL,    "only standard error" },
+        { OPTION_ID_HP,            "hp",            0,   "DIR",   "accepted; startup finds the home directory of a user itself" },
+        { OPTION_ID_SERVICE_NAME,  "service-name",  0,   "NAME",  "accepted; the service is always pmd.service" },
+        { OPTION_ID_WAIT_IP,       "wait-ip",       0,   NULL,    "accepted; order pmd.service with a drop-in instead" },
         { OPTION_ID_NO_PMX,        "no-pmx",        0,   NULL,    "accepted; pmd puts nothing into apps" },
         { OPTION_ID_NO_AUTOMATION, "no-automation", 0,   NULL,    "accepted; pmd puts nothing into apps" },
         { OPTION_ID_VERSION,       "version",       'V', NULL,    "print the version" },
@@ -85,8 +88,32 @@ bool app_flag_is_switch(const AppOption *option) {
         return !option->metavar;
 }
 
-bool app_flag_switch_value(const AppOption *option) {
-        return !startswith(option->cli, "no-");
+static bool value_is_optional(const AppOption *option) {
+        return option->metavar && option->metavar[0] == '[';
+}
+
+static json_object *array_of_one(const char *s) {
+        json_object *array = json_object_new_array();
+
+        if (array)
+                (void) json_object_array_add(array, json_object_new_string(s));
+        return array;
+}
+
+/* Two flags mean something else than the same text in a file. */
+json_object *app_flag_to_json(const AppFlag *flag) {
+        const AppOption *option = flag->option;
+
+        if (!flag->value)
+                return json_object_new_boolean(!startswith(option->cli, "no-") || startswith(option->key, "no_"));
+        if (streq(option->key, "filter_env"))
+                return array_of_one(flag->value);
+        if (streq(option->key, "watch_delay") && flag->value[strspn(flag->value, "0123456789")] == 0) {
+                _cleanup_free_ char *seconds = strjoin(flag->value, "s");
+
+                return seconds ? json_object_new_string(seconds) : NULL;
+        }
+        return json_object_new_string(flag->value);
 }
 
 static bool word_in_list(const char *list, const char *s, size_t length) {
@@ -199,6 +226,9 @@ static int apply(Options *o, const CliOption *option, const char *value) {
         case OPTION_ID_HELP:
                 o->help = true;
                 break;
+        case OPTION_ID_HP:
+        case OPTION_ID_SERVICE_NAME:
+        case OPTION_ID_WAIT_IP:
         case OPTION_ID_NO_PAGER:
         case OPTION_ID_NO_PMX:
         case OPTION_ID_NO_AUTOMATION:
@@ -213,6 +243,16 @@ static bool user_option_has_name(const Parser *p) {
         const char *name = p->argv[p->next];
 
         return p->words && streq(p->words[0], "start") && name && name[0] != '-' && getpwnam(name);
+}
+
+/* Whether the word behind an option that need not have a value is its value. Not if it must be what the verb is about: "start --watch
+ * app.js". */
+static bool next_word_is_value(const Parser *p) {
+        const char *word = p->argv[p->next], *after = word ? p->argv[p->next + 1] : NULL;
+
+        if (!word || word[0] == '-' || !p->words)
+                return false;
+        return strv_length(p->words) > 1 || (after && after[0] != '-');
 }
 
 static int parse_long(Parser *p, const char *arg) {
@@ -235,10 +275,14 @@ static int parse_long(Parser *p, const char *arg) {
         takes_value = option ? option->metavar != NULL : !app_flag_is_switch(flag);
         if (!takes_value && value)
                 return usage(p->options, "this option takes no value:", arg);
-        if (takes_value && !value)
-                value = p->argv[p->next] ? p->argv[p->next++] : NULL;
-        if (takes_value && !value)
-                return usage(p->options, "missing value of option", arg);
+        if (takes_value && !value) {
+                bool optional = flag && value_is_optional(flag);
+
+                if (optional ? next_word_is_value(p) : p->argv[p->next] != NULL)
+                        value = p->argv[p->next++];
+                else if (!optional)
+                        return usage(p->options, "missing value of option", arg);
+        }
 
         return option ? apply(p->options, option, value) : add_app_flag(p->options, flag, value);
 }
@@ -255,8 +299,13 @@ static int parse_letters(Parser *p, const char *arg) {
                         return usage(p->options, "unknown option", arg);
 
                 if (option ? option->metavar != NULL : !app_flag_is_switch(flag)) {
-                        value = c[1] ? c + 1 : p->argv[p->next] ? p->argv[p->next++] : NULL;
-                        if (!value)
+                        bool optional = flag && value_is_optional(flag);
+
+                        if (c[1])
+                                value = c + 1;
+                        else if (optional ? next_word_is_value(p) : p->argv[p->next] != NULL)
+                                value = p->argv[p->next++];
+                        else if (!optional)
                                 return usage(p->options, "missing value of option", arg);
                 }
 

@@ -20,6 +20,9 @@ typedef enum OptionId {
         OPTION_ID_NOSTREAM,
         OPTION_ID_OUT,
         OPTION_ID_ERR,
+        OPTION_ID_HP,
+        OPTION_ID_SERVICE_NAME,
+        OPTION_ID_WAIT_IP,
         OPTION_ID_NO_PMX,
         OPTION_ID_NO_AUTOMATION,
         OPTION_ID_VERSION,
@@ -41,9 +44,11 @@ const CliOption *cli_option_find(const char *name, size_t length);
 /* The n-th option of definitions that the command line has and that is not one of pmctl's own; NULL behind the last. */
 const AppOption *app_flag_at(size_t n);
 
-/* Whether an option of definitions takes no value; turning it on means "false" where its flag is called "no-…". */
+/* Whether an option of definitions takes no value. */
 bool app_flag_is_switch(const AppOption *option);
-bool app_flag_switch_value(const AppOption *option);
+
+/* What the flag says, for app_config_set(): turning a switch on means "false" where it is called "no-…". NULL if memory ran out. */
+json_object *app_flag_to_json(const AppFlag *flag);
 
 /* Sorts the command line into options and words; the words are the verb and its operands, the strings are argv's.
  * 0 or an ExitCode, the message printed. */

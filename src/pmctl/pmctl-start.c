@@ -13,11 +13,6 @@ static inline void json_object_putp(json_object **o) {
         (void) json_object_put(*o);
 }
 
-static inline void pmd_definition_freep(pmd_definition **d) {
-        if (*d)
-                (void) pmd_definition_free(*d);
-}
-
 /* By the name, as pm2 has it. A command line may well contain one, as an argument. */
 static bool is_ecosystem_file(const char *s) {
         static const char *const marks[] = { ".json", ".yml", ".yaml", ".config.js", ".config.cjs", ".config.mjs" };
@@ -60,13 +55,17 @@ static json_object *json_of_strv(char *const *l) {
         return array;
 }
 
-/* The whole environment of the caller, but for what D-Bus cannot carry. */
+/* The environment of the caller, but for what D-Bus cannot carry, becomes the app's. */
 static int set_environment(const Options *o, AppConfig *config) {
+        _cleanup_free_ char *cwd = getcwd(NULL, 0), *fault = NULL;
+        _cleanup_strv_free_ char **env = NULL;
+        int r;
+
         STRV_FOREACH(e, environ) {
                 _cleanup_free_ char *escaped = NULL;
 
                 if (env_assignment_is_valid(*e) && utf8_is_valid(*e, strlen(*e))) {
-                        if (strv_extend(&config->env, *e) < 0)
+                        if (strv_extend(&env, *e) < 0)
                                 return report_error(o, -ENOMEM, NULL);
                         continue;
                 }
@@ -74,7 +73,12 @@ static int set_environment(const Options *o, AppConfig *config) {
                 message_warn(o, "Leaving out a variable of the environment that is not valid UTF-8: %.40s",
                              strempty(escaped));
         }
-        return EXIT_CODE_OK;
+
+        r = app_config_make_env(config, env, cwd, &fault);
+        if (r >= 0)
+                return EXIT_CODE_OK;
+        message_error(o, "%s", fault ?: strerror(-r));
+        return EXIT_CODE_FAILED;
 }
 
 /* What the command line says, before anything is derived from it. */
@@ -93,9 +97,7 @@ static int config_from_options(const Options *o, const char *script, AppConfig *
         for (size_t i = 0; r == EXIT_CODE_OK && i < o->n_app_flags; i++) {
                 const AppFlag *f = o->app_flags + i;
 
-                r = set_option(o, config, f->option->key,
-                               f->value ? json_object_new_string(f->value) :
-                                          json_object_new_boolean(app_flag_switch_value(f->option)));
+                r = set_option(o, config, f->option->key, app_flag_to_json(f));
         }
         if (r == EXIT_CODE_OK)
                 r = set_environment(o, config);
@@ -151,7 +153,7 @@ static int definition_set_value(pmd_definition *d, const char *key, json_object 
         }
 }
 
-static int make_definition(const AppConfig *config, const char *cwd, pmd_definition **ret) {
+int make_definition(const AppConfig *config, const char *cwd, pmd_definition **ret) {
         _cleanup_(pmd_definition_freep) pmd_definition *d = NULL;
         _cleanup_(json_object_putp) json_object *given = NULL;
         int r;

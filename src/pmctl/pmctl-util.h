@@ -71,6 +71,15 @@ int verb_id(int argc, char *argv[], const Options *o);
 int verb_env(int argc, char *argv[], const Options *o);
 int verb_describe(int argc, char *argv[], const Options *o);
 int verb_logs(int argc, char *argv[], const Options *o);
+int verb_save(int argc, char *argv[], const Options *o);
+int verb_resurrect(int argc, char *argv[], const Options *o);
+int verb_cleardump(int argc, char *argv[], const Options *o);
+int verb_startup(int argc, char *argv[], const Options *o); /* and unstartup */
+int verb_set(int argc, char *argv[], const Options *o);     /* and config, conf with a value */
+int verb_get(int argc, char *argv[], const Options *o);     /* and conf */
+int verb_unset(int argc, char *argv[], const Options *o);
+int verb_multiset(int argc, char *argv[], const Options *o);
+int verb_import(int argc, char *argv[], const Options *o);
 
 /* Candidates for shell completion: the names, namespaces and numbers there are. */
 void complete_targets(const Options *o);
@@ -105,6 +114,14 @@ static inline void pmd_closep(pmd_connection **c) {
                 (void) pmd_close(*c);
 }
 #define _cleanup_connection_ _cleanup_(pmd_closep)
+
+static inline void pmd_definition_freep(pmd_definition **d) {
+        if (*d)
+                (void) pmd_definition_free(*d);
+}
+
+/* What a configuration says, as libpmd takes it (pmctl-start.c). 0 or a negative errno. */
+int make_definition(const AppConfig *config, const char *cwd, pmd_definition **ret);
 
 /* The ExitCode for what libpmd returned; e may be NULL. */
 ExitCode exit_code_from_error(int r, const pmd_error *e);
