@@ -85,7 +85,7 @@ int process_log_path(const Process *p, LogStreamKind kind, char **ret) {
 
 int process_combined_log_path(const Process *p, char **ret) {
         const AppConfig *c = p->config;
-        _cleanup_free_ char *base = NULL;
+        _cleanup_free_ char *name = NULL, *base = NULL;
         char *path;
 
         *ret = NULL;
@@ -93,7 +93,11 @@ int process_combined_log_path(const Process *p, char **ret) {
         if (!c->log_file || is_null_file(c->log_file) || process_log_target(p) == LOG_TARGET_NONE)
                 return 0;
 
-        base = path_resolve(c->cwd, c->log_file);
+        if (isempty(c->log_file)) {
+                name = sanitize_name(c->name);
+                base = name ? strjoin(p->manager->instance->log_dir, "/", name, ".log") : NULL;
+        } else
+                base = path_resolve(c->cwd, c->log_file);
         if (!base)
                 return -ENOMEM;
         path = c->merge_logs ? strdup(base) : insert_id(base, ".log", p->id);

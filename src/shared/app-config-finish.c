@@ -14,15 +14,14 @@
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
-/* Makes a path of the definition absolute; a leading "~" is the home directory of its environment. */
-static int resolve_path(
-                const AppConfig *c, const char *base, const char *key, const char *path, char **ret, char **reterr) {
+int config_resolve_path(
+                char *const *env, const char *base, const char *key, const char *path, char **ret, char **reterr) {
         _cleanup_free_ char *expanded = NULL;
         const char *home;
         char *p;
 
         if (path[0] == '~' && IN_SET(path[1], 0, '/')) {
-                home = strv_env_get(c->env, "HOME");
+                home = strv_env_get(env, "HOME");
                 if (!home || !path_is_absolute(home))
                         return config_fault(reterr, -EINVAL,
                                             "%s: '~' is the home directory, but HOME is not in the environment", key);
@@ -41,6 +40,11 @@ static int resolve_path(
 
         *ret = p;
         return 0;
+}
+
+static int resolve_path(
+                const AppConfig *c, const char *base, const char *key, const char *path, char **ret, char **reterr) {
+        return config_resolve_path(c->env, base, key, path, ret, reterr);
 }
 
 /* Directories of PATH may be relative; they mean the app's working directory then, not ours. */
@@ -328,6 +332,28 @@ int app_name_from_script(const char *given, const char *cwd, char **ret) {
         return 0;
 }
 
+/* The prefix becomes part of the name that was given, so that a definition can be finished again. */
+static int add_name_prefix(AppConfig *c, char **name) {
+        json_object *value;
+        char *prefixed;
+        int r;
+
+        if (!c->name_prefix)
+                return 0;
+        prefixed = strjoin(c->name_prefix, ":", *name);
+        if (!prefixed)
+                return -ENOMEM;
+        free(*name);
+        *name = prefixed;
+
+        value = json_object_new_string(prefixed);
+        if (!value)
+                return -ENOMEM;
+        r = app_config_set(c, "name", value, NULL);
+        json_object_put(value);
+        return r < 0 ? r : app_config_set(c, "name_prefix", NULL, NULL);
+}
+
 static int finish_name(AppConfig *c, char **reterr) {
         bool given = app_config_has(c, "name");
         _cleanup_free_ char *name = NULL;
@@ -343,6 +369,9 @@ static int finish_name(AppConfig *c, char **reterr) {
         }
         if (!name)
                 return -ENOMEM;
+        r = add_name_prefix(c, &name);
+        if (r < 0)
+                return r;
 
         why = app_name_fault(name);
         if (why)
@@ -411,7 +440,7 @@ static int finish_files(AppConfig *c, char **reterr) {
                 const char *given = *files[i].path;
                 char *path;
 
-                if (!given)
+                if (isempty(given)) /* "" is the log_file with the default name */
                         continue;
                 r = resolve_path(c, c->cwd, files[i].key, streq(given, "NULL") ? "/dev/null" : given, &path, reterr);
                 if (r < 0)

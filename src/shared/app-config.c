@@ -16,6 +16,11 @@
 
 #define FIELD(name) offsetof(AppConfig, name)
 
+#define RLIMIT(name, resource, help)                                                    \
+        { "limit_" name, NULL, OPTION_RLIMIT, FIELD(rlimits[resource]), "limit-" name, NULL, 0, "LIMIT", 0, 0, NULL, help }
+#define IGNORED(key, flag)                                                              \
+        { key, NULL, OPTION_IGNORED, 0, flag, NULL, 0, NULL, 0, 0, NULL, "Taken for pm2's sake, without effect" }
+
 DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* Key, aliases, type, field; flag, further flags, short flag, metavar; min, max, default; help. The order is that of --help. */
@@ -62,7 +67,7 @@ static const AppOption option_table[] = {
         { "out_file", "out output out_log", OPTION_PATH, FIELD(out_file), "output", NULL, 'o', "FILE", 0, 0, NULL, "Log of standard output" },
         { "error_file", "error err err_file err_log", OPTION_PATH, FIELD(error_file), "error", NULL, 'e', "FILE", 0, 0, NULL,
           "Log of standard error" },
-        { "log_file", "log", OPTION_PATH, FIELD(log_file), "log", NULL, 'l', "FILE", 0, 0, NULL, "Log of both" },
+        { "log_file", "log", OPTION_LOG_FILE, FIELD(log_file), "log", NULL, 'l', "[FILE]", 0, 0, NULL, "Log of both" },
         { "pid_file", "pid", OPTION_PATH, FIELD(pid_file), "pid", NULL, 'p', "FILE", 0, 0, NULL, "File for the process id" },
         { "log_target", NULL, OPTION_LOG_TARGET, FIELD(log_target), "log-target", NULL, 0, "TARGET", 0, 0, "auto",
           "Where lines go: auto, journal, file, both or none" },
@@ -70,15 +75,106 @@ static const AppOption option_table[] = {
           "One log file for all processes of the app" },
         { "disable_logs", NULL, OPTION_BOOL, FIELD(disable_logs), "disable-logs", NULL, 0, NULL, 0, 0, NULL, "Drop its output" },
         { "force", NULL, OPTION_BOOL, FIELD(force), "force", NULL, 'f', NULL, 0, 0, NULL, "Start it even if it runs already" },
-        { "watch", NULL, OPTION_BOOL, FIELD(watch), "watch", NULL, 0, NULL, 0, 0, NULL, "Restart it when files change" },
+        { "log_date_format", NULL, OPTION_STRING, FIELD(log_date_format), "log-date-format", NULL, 0, "FORMAT", 0, 0, NULL,
+          "Begin each line of log files with the date, in this format" },
+        { "time", NULL, OPTION_BOOL, FIELD(time), "time", NULL, 0, NULL, 0, 0, NULL, "Begin each line of log files with the date" },
+        { "log_type", NULL, OPTION_STRING, FIELD(log_type), "log-type", NULL, 0, "TYPE", 0, 0, NULL,
+          "Form of log files: raw or json" },
+        { "write", NULL, OPTION_BOOL, FIELD(write), NULL, NULL, 0, NULL, 0, 0, NULL, "Kept for pm2's sake" },
+        { "watch", NULL, OPTION_WATCH, FIELD(watch), "watch", NULL, 0, "[PATHS]", 0, 0, NULL,
+          "Restart it when files change, in its working directory or these" },
+        { "ignore_watch", NULL, OPTION_STRV, FIELD(ignore_watch), "ignore-watch", NULL, 0, "PATTERNS", 0, 0, NULL,
+          "Files whose changes do not matter" },
+        { "watch_delay", NULL, OPTION_MSEC, FIELD(watch_delay), "watch-delay", NULL, 0, "DELAY", 0, MSEC_MAX, NULL,
+          "Wait after a change before the restart" },
+        { "watch_options", NULL, OPTION_OBJECT, FIELD(watch_options), NULL, NULL, 0, "OBJECT", 0, 0, NULL, "More about watching" },
+        { "cron_restart", "cron", OPTION_CRON, FIELD(cron_restart), "cron-restart", "cron", 'c', "PATTERN", 0, 0, NULL,
+          "Restart it at these times; 0: never" },
+        { "max_memory_restart", NULL, OPTION_SIZE, FIELD(max_memory_restart), "max-memory-restart", NULL, 0, "SIZE", 0, INT64_MAX, NULL,
+          "Restart it when it needs more memory than this" },
+        { "instance_var", NULL, OPTION_STRING, FIELD(instance_var), "instance-var", NULL, 0, "NAME", 0, 0, "NODE_APP_INSTANCE",
+          "Environment variable that tells the number of the instance" },
+        { "increment_var", NULL, OPTION_STRING, FIELD(increment_var), NULL, NULL, 0, "NAME", 0, 0, NULL,
+          "Environment variable that grows by one with each instance" },
+        { "port", NULL, OPTION_UINT, FIELD(port), NULL, NULL, 0, "PORT", 0, 65535, NULL, "Environment variable PORT" },
+        { "filter_env", NULL, OPTION_FILTER_ENV, FIELD(filter_env), "filter-env", NULL, 0, "[PARTS]", 0, 0, NULL,
+          "Leave out variables of the environment" },
+        { "env_file", NULL, OPTION_STRV, FIELD(env_file), "env-file", NULL, 0, "FILES", 0, 0, NULL,
+          "Files with environment variables; \"-\" in front: it may be missing" },
+        { "name_prefix", NULL, OPTION_STRING, FIELD(name_prefix), NULL, NULL, 0, "PREFIX", 0, 0, NULL,
+          "The name becomes PREFIX:NAME" },
+        { "append_env_to_name", NULL, OPTION_BOOL, FIELD(append_env_to_name), NULL, NULL, 0, NULL, 0, 0, NULL,
+          "The name becomes NAME-ENV with --env ENV" },
         { "vizion", NULL, OPTION_BOOL, FIELD(vizion), "no-vizion", NULL, 0, NULL, 0, 0, "true", "Do not look for version control data" },
         { "source_map_support", NULL, OPTION_BOOL, FIELD(source_map_support), "source-map-support", NULL, 0, NULL, 0, 0, NULL,
           "Let Node.js use source maps" },
-        { "instance_var", NULL, OPTION_STRING, FIELD(instance_var), "instance-var", NULL, 0, "NAME", 0, 0, "NODE_APP_INSTANCE",
-          "Environment variable that tells the number of the instance" },
+        { "disable_source_map_support", NULL, OPTION_BOOL, FIELD(disable_source_map_support), "disable-source-map-support", NULL, 0,
+          NULL, 0, 0, NULL, "Do not let Node.js use source maps" },
+        { "post_update", NULL, OPTION_STRV, FIELD(post_update), NULL, NULL, 0, "COMMANDS", 0, 0, NULL,
+          "Commands to run when its source was updated" },
+        { "exec_timeout", NULL, OPTION_MSEC, FIELD(exec_timeout), NULL, NULL, 0, "MS", 0, MSEC_MAX, NULL, "Time that these may take" },
+        { "install_url", NULL, OPTION_STRING, FIELD(install_url), NULL, NULL, 0, "URL", 0, 0, NULL, "Where it came from" },
+        { "kill_retry_time", NULL, OPTION_MSEC, FIELD(kill_retry_time), NULL, NULL, 0, "MS", 0, MSEC_MAX, "100",
+          "Kept for pm2's sake: pmd is told when a process ends" },
+
+        { "memory_max", NULL, OPTION_MEMORY, FIELD(limits.memory_max), "memory-max", NULL, 0, "SIZE", 0, 0, NULL,
+          "Memory that its processes may have; the kernel kills above it" },
+        { "memory_high", NULL, OPTION_MEMORY, FIELD(limits.memory_high), "memory-high", NULL, 0, "SIZE", 0, 0, NULL,
+          "Memory above which its processes are slowed down" },
+        { "cpu_quota", NULL, OPTION_CPU_QUOTA, FIELD(limits.cpu_quota), "cpu-quota", NULL, 0, "PERCENT", 1, 1000000, NULL,
+          "CPU time that its processes may have, in percent of one CPU" },
+        { "cpu_weight", NULL, OPTION_UINT, FIELD(limits.cpu_weight), "cpu-weight", NULL, 0, "WEIGHT", 1, 10000, NULL,
+          "Share of the CPUs where they are short" },
+        { "io_weight", NULL, OPTION_UINT, FIELD(limits.io_weight), "io-weight", NULL, 0, "WEIGHT", 1, 10000, NULL,
+          "Share of the disks where they are short" },
+        { "tasks_max", NULL, OPTION_COUNT, FIELD(limits.tasks_max), "tasks-max", NULL, 0, "N", 1, INT64_MAX, NULL,
+          "Processes and threads that it may have" },
+        { "allowed_cpus", NULL, OPTION_CPUS, FIELD(limits.allowed_cpus), "allowed-cpus", NULL, 0, "CPUS", 0, 0, NULL,
+          "CPUs that it may run on, such as 0-3,5" },
+        { "nice", NULL, OPTION_INT, FIELD(nice), "nice", NULL, 0, "N", -20, 19, NULL, "Nice level" },
+        { "oom_score_adjust", NULL, OPTION_INT, FIELD(oom_score_adjust), "oom-score-adjust", NULL, 0, "N", -1000, 1000, NULL,
+          "How early it dies when memory is short, -1000: never" },
+        RLIMIT("as", RLIMIT_AS, "Address space"),
+        RLIMIT("core", RLIMIT_CORE, "Size of core dumps"),
+        RLIMIT("cpu", RLIMIT_CPU, "Seconds of CPU time"),
+        RLIMIT("data", RLIMIT_DATA, "Size of the data segment"),
+        RLIMIT("fsize", RLIMIT_FSIZE, "Size of files it writes"),
+        RLIMIT("locks", RLIMIT_LOCKS, "File locks"),
+        RLIMIT("memlock", RLIMIT_MEMLOCK, "Memory it locks"),
+        RLIMIT("msgqueue", RLIMIT_MSGQUEUE, "Bytes of message queues"),
+        RLIMIT("nice", RLIMIT_NICE, "Highest priority, as 20 minus the nice level"),
+        RLIMIT("nofile", RLIMIT_NOFILE, "Open files"),
+        RLIMIT("nproc", RLIMIT_NPROC, "Processes of its user"),
+        RLIMIT("rss", RLIMIT_RSS, "Resident memory"),
+        RLIMIT("rtprio", RLIMIT_RTPRIO, "Real-time priority"),
+        RLIMIT("rttime", RLIMIT_RTTIME, "Microseconds of real-time CPU time"),
+        RLIMIT("sigpending", RLIMIT_SIGPENDING, "Pending signals"),
+        RLIMIT("stack", RLIMIT_STACK, "Size of the stack"),
+        { "umask", NULL, OPTION_MODE, FIELD(umask), "umask", NULL, 0, "MODE", 0, 0777, NULL, "File mode creation mask" },
+        { "capabilities", NULL, OPTION_CAPABILITIES, FIELD(capabilities), "capabilities", NULL, 0, "CAPABILITIES", 0, 0, NULL,
+          "Capabilities that it has, and no others" },
+        { "no_new_privileges", NULL, OPTION_BOOL, FIELD(no_new_privileges), "no-new-privileges", NULL, 0, NULL, 0, 0, NULL,
+          "Programs that it executes give it no further rights" },
+        { "notify", NULL, OPTION_BOOL, FIELD(notify), "notify", NULL, 0, NULL, 0, 0, NULL, "It tells by sd_notify(3) when it is ready" },
+        { "watchdog_timeout", NULL, OPTION_MSEC, FIELD(watchdog_timeout), "watchdog-timeout", NULL, 0, "MS", 0, MSEC_MAX, NULL,
+          "Restart it if it gives no sign of life by sd_notify(3) for so long" },
+        { "required", NULL, OPTION_REQUIRED, FIELD(required), "required", NULL, 0, "ATTRIBUTES", 0, 0, NULL,
+          "Limits without which it must not start" },
+
+        /* What pm2's monitoring service and its library in the app would want to know, and what means nothing on Linux. */
+        IGNORED("automation", NULL),
+        IGNORED("deep_monitoring", "deep-monitoring"),
+        IGNORED("disable_trace", "disable-trace"),
+        IGNORED("event_loop_inspector", "event-loop-inspector"),
+        IGNORED("io", NULL),
+        IGNORED("pmx", NULL),
+        IGNORED("trace", "trace"),
+        IGNORED("username", NULL),
+        IGNORED("v8", "v8"),
+        IGNORED("windows_hide", NULL),
 };
 
-static_assert(ELEMENTSOF(option_table) <= 64, "AppConfig.set has a bit per option");
+static_assert(ELEMENTSOF(option_table) <= sizeof(OptionSet) * 8, "AppConfig.set has a bit per option");
 
 static const char *const exec_mode_table[_EXEC_MODE_MAX] = {
         [EXEC_MODE_AUTO] = "auto",
@@ -189,15 +285,23 @@ static bool match_nearest(const char *key, size_t n, void *userdata) {
         return false;
 }
 
-static int fault_unknown(const char *key, char **reterr) {
-        Nearest nearest = { .wanted = key, .distance = KEY_MAX };
+/* The key or alias that was probably meant, in *buffer; NULL if none is near. */
+static const char *nearest_key(const char *key, Nearest *buffer) {
+        *buffer = (Nearest) { .wanted = key, .distance = KEY_MAX };
 
         if (strlen(key) < KEY_MAX)
-                (void) foreach_key(match_nearest, &nearest);
+                (void) foreach_key(match_nearest, buffer);
         /* One that has hardly a letter in common is no help. */
-        if (nearest.distance > MAX(strlen(key) / 3, (size_t) 1))
+        return buffer->distance <= MAX(strlen(key) / 3, (size_t) 1) ? buffer->key : NULL;
+}
+
+static int fault_unknown(const char *key, char **reterr) {
+        Nearest buffer;
+        const char *nearest = nearest_key(key, &buffer);
+
+        if (!nearest)
                 return config_fault(reterr, -ENOENT, "%.64s: there is no such option", key);
-        return config_fault(reterr, -ENOENT, "%s: there is no such option, did you mean '%s'?", key, nearest.key);
+        return config_fault(reterr, -ENOENT, "%s: there is no such option, did you mean '%s'?", key, nearest);
 }
 
 /* ---- definitions ---- */
@@ -274,18 +378,25 @@ int app_config_copy(const AppConfig *c, AppConfig **ret) {
         return 0;
 }
 
-static uint64_t option_bit(const AppOption *o) {
-        return UINT64_C(1) << (o - option_table);
+static bool option_is_set(const AppConfig *c, const AppOption *o) {
+        size_t n = (size_t) (o - option_table);
+
+        return (c->set.words[n / 64] & UINT64_C(1) << n % 64) != 0;
 }
 
 bool app_config_has(const AppConfig *c, const char *key) {
         const AppOption *o = app_option_find(key);
 
-        return o && (c->set & option_bit(o)) != 0;
+        return o && option_is_set(c, o);
 }
 
 static void mark_set(AppConfig *c, const AppOption *o, bool set) {
-        c->set = set ? c->set | option_bit(o) : c->set & ~option_bit(o);
+        size_t n = (size_t) (o - option_table);
+        uint64_t bit = UINT64_C(1) << n % 64;
+
+        if (o->type == OPTION_IGNORED)
+                return;
+        c->set.words[n / 64] = set ? c->set.words[n / 64] | bit : c->set.words[n / 64] & ~bit;
 
         if (o->offset == FIELD(instances_given))
                 c->instances_set = set;
@@ -318,18 +429,62 @@ int app_config_set(AppConfig *c, const char *key, json_object *value, char **ret
         return 0;
 }
 
-int app_config_set_all(AppConfig *c, json_object *object, char **reterr) {
-        _cleanup_free_ char *faults = NULL;
-        unsigned n_faults = 0;
-        int ret = 0;
+/* Lines, up to FAULTS_MAX. */
+typedef struct Lines {
+        char *text;
+        unsigned n;
+} Lines;
 
-        if (!json_object_is_type(object, json_type_object))
-                return config_fault(reterr, -EINVAL, "the definition of an app is no JSON object");
+static int add_line(Lines *l, const char *line) {
+        char *joined;
+
+        if (++l->n > FAULTS_MAX)
+                return 0;
+        joined = strjoin(strempty(l->text), l->text ? "\n" : "", l->n == FAULTS_MAX ? "and more" : line);
+        if (!joined)
+                return -ENOMEM;
+        free(l->text);
+        l->text = joined;
+        return 0;
+}
+
+/* Takes note of a key that means nothing. 1 if it is one. */
+static int note_key(Lines *notes, const char *key) {
+        const AppOption *o = app_option_find(key);
+        _cleanup_free_ char *text = NULL;
+        const char *nearest;
+        Nearest buffer;
+        int r;
+
+        if (o && o->type != OPTION_IGNORED)
+                return 0;
+        if (!o && startswith(key, "env_"))
+                return 1;
+
+        nearest = o ? NULL : nearest_key(key, &buffer);
+        if (o)
+                (void) config_fault(&text, 0, "%s: it has no meaning here, ignored", key);
+        else
+                (void) config_fault(&text, 0, "%.64s: unknown attribute, ignored%s%s%s", key, nearest ? "; did you mean '" : "",
+                                    strempty(nearest), nearest ? "'?" : "");
+        if (!text)
+                return -ENOMEM;
+        r = add_line(notes, text);
+        return r < 0 ? r : 1;
+}
+
+/* Without notes an unknown key is a fault. */
+static int set_object(AppConfig *c, json_object *object, Lines *notes, Lines *faults) {
+        int ret = 0, r;
 
         json_object_object_foreach(object, key, value) {
                 _cleanup_free_ char *text = NULL;
-                char *joined;
-                int r;
+
+                r = notes ? note_key(notes, key) : 0;
+                if (r < 0)
+                        return r;
+                if (r > 0)
+                        continue;
 
                 r = app_config_set(c, key, value, &text);
                 if (r >= 0)
@@ -338,18 +493,37 @@ int app_config_set_all(AppConfig *c, json_object *object, char **reterr) {
                         return r;
                 RET_GATHER(ret, r);
 
-                if (++n_faults > FAULTS_MAX)
-                        continue;
-                joined = strjoin(strempty(faults), faults ? "\n" : "", n_faults == FAULTS_MAX ? "and more" : text);
-                if (!joined)
-                        return -ENOMEM;
-                free(faults);
-                faults = joined;
+                r = add_line(faults, text);
+                if (r < 0)
+                        return r;
         }
 
-        if (ret < 0 && reterr)
-                *reterr = TAKE_PTR(faults);
         return ret;
+}
+
+static int set_all(AppConfig *c, json_object *object, char **ret_notes, char **reterr) {
+        Lines notes = {}, faults = {};
+        int r;
+
+        if (!json_object_is_type(object, json_type_object))
+                return config_fault(reterr, -EINVAL, "the definition of an app is no JSON object");
+
+        r = set_object(c, object, ret_notes ? &notes : NULL, &faults);
+        if (r < 0 && r != -ENOMEM && reterr)
+                *reterr = TAKE_PTR(faults.text);
+        if (r != -ENOMEM && ret_notes)
+                *ret_notes = TAKE_PTR(notes.text);
+        free(notes.text);
+        free(faults.text);
+        return r;
+}
+
+int app_config_set_all(AppConfig *c, json_object *object, char **reterr) {
+        return set_all(c, object, NULL, reterr);
+}
+
+int app_config_set_all_noted(AppConfig *c, json_object *object, char **ret_notes, char **reterr) {
+        return set_all(c, object, ret_notes, reterr);
 }
 
 static json_object *option_get_given(const AppOption *o, const AppConfig *c) {
@@ -373,7 +547,7 @@ int app_config_to_json(const AppConfig *c, json_object **ret) {
                 const AppOption *o = option_table + i;
                 json_object *value;
 
-                if ((c->set & option_bit(o)) == 0 || o->type == OPTION_ENV)
+                if (!option_is_set(c, o) || o->type == OPTION_ENV)
                         continue;
                 value = option_get_given(o, c);
                 if (!value || json_object_object_add(object, o->key, value) < 0) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <json-c/json.h>
+#include <sys/resource.h>
 
 #include "shared/macro.h"
 #include "shared/time-util.h"
@@ -34,6 +35,43 @@ typedef enum LogTarget {
 
 const char *log_target_to_string(LogTarget t);
 LogTarget log_target_from_string(const char *s);
+
+typedef enum FilterEnvMode {
+        FILTER_ENV_NONE,
+        FILTER_ENV_ALL,   /* nothing of the caller's environment */
+        FILTER_ENV_NAME,  /* not the variable of that name */
+        FILTER_ENV_PARTS, /* no variable whose name contains one of these */
+} FilterEnvMode;
+
+/* A number that may not have been said. */
+typedef struct OptionalInt {
+        bool set;
+        int value;
+} OptionalInt;
+
+typedef struct Rlimit {
+        bool set;
+        rlim_t soft, hard;
+} Rlimit;
+
+typedef struct MemoryLimit {
+        uint64_t bytes;     /* 0: not said; UINT64_MAX: no limit */
+        unsigned permyriad; /* hundredths of a percent of the machine's memory, instead of bytes; 0: in bytes */
+} MemoryLimit;
+
+/* What is held of all the processes of one unit together. 0 and NULL: not said; UINT64_MAX: no limit. */
+typedef struct ResourceLimits {
+        MemoryLimit memory_max, memory_high;
+        uint64_t cpu_quota;            /* microseconds of CPU time per second */
+        unsigned cpu_weight, io_weight; /* 1 to 10000, 100 is the usual */
+        uint64_t tasks_max;
+        char *allowed_cpus;            /* "0-3,5" */
+} ResourceLimits;
+
+/* A bit for each option of the table. */
+typedef struct OptionSet {
+        uint64_t words[2];
+} OptionSet;
 
 typedef struct AppConfig {
         unsigned n_ref;
@@ -69,11 +107,40 @@ typedef struct AppConfig {
         char *pid_file;
         LogTarget log_target;
         bool merge_logs, merge_logs_set;
-        bool disable_logs, force, watch, vizion, source_map_support;
+        char *log_date_format, *log_type;
+        bool time;
+        bool disable_logs, force, write, vizion, source_map_support, disable_source_map_support;
         char *instance_var;      /* NODE_APP_INSTANCE */
+        char *increment_var;     /* grows by one with each instance; NULL: none */
+        unsigned port;           /* PORT in the environment; 0: none */
+        FilterEnvMode filter_env_mode;
+        char **filter_env;
+        char **env_file;         /* read by app_config_make_env(); "-" in front: may be missing */
+        char *name_prefix;       /* app_config_finish() has put it in front of the name, and NULL here */
+        bool append_env_to_name; /* for who reads ecosystem files */
+
+        bool watch;              /* as true does, or with paths */
+        char **watch_paths;      /* NULL: the working directory */
+        char **ignore_watch;
+        usec_t watch_delay;
+        char *watch_options;     /* JSON, as it was given */
+        char *cron_restart;
+        uint64_t max_memory_restart; /* bytes; 0: none */
+        char **post_update;
+        char *install_url;
+        usec_t exec_timeout, kill_retry_time;
+
+        ResourceLimits limits;
+        Rlimit rlimits[RLIM_NLIMITS];
+        OptionalInt nice, oom_score_adjust, umask;
+        char **capabilities;     /* NULL: not said, which is not the same as none */
+        bool no_new_privileges;
+        bool notify;             /* it tells by sd_notify(3) when it is ready */
+        usec_t watchdog_timeout; /* 0: none */
+        char **required;         /* attributes without which it must not start */
         char *version;           /* of the nearest package.json above the script, "N/A" */
 
-        uint64_t set;            /* bit n: option n of the table was given */
+        OptionSet set;           /* bit n: option n of the table was given */
 } AppConfig;
 
 int app_config_new(AppConfig **ret); /* with all defaults */
@@ -90,6 +157,15 @@ int app_config_set(AppConfig *c, const char *key, json_object *value, char **ret
 
 /* All options of a JSON object. *reterr collects every fault, a line each; the first error is returned. */
 int app_config_set_all(AppConfig *c, json_object *object, char **reterr);
+
+/* The same for what people write: an unknown key is no fault, and *ret_notes says, a line each, what has been left out: "foo: unknown
+ * attribute, ignored; did you mean 'force'?", "pmx: it has no meaning here, ignored". NULL if nothing was. env_NAME is left to the caller. */
+int app_config_set_all_noted(AppConfig *c, json_object *object, char **ret_notes, char **reterr);
+
+/* What the caller's environment becomes for the app, in the caller's context, before app_config_finish(): caller's (without what filter_env
+ * names), then the files of env_file (relative ones below cwd, which base makes absolute), then the definition's own env, later ones winning.
+ * 0 or a negative errno with *reterr. */
+int app_config_make_env(AppConfig *c, char *const *caller, const char *base, char **reterr);
 
 /* The options that were given, under their canonical names, without the environment. */
 int app_config_to_json(const AppConfig *c, json_object **ret);
@@ -115,6 +191,10 @@ int app_name_from_script(const char *script, const char *cwd, char **ret);
 typedef enum OptionType {
         OPTION_STRING, OPTION_PATH, OPTION_STRV, OPTION_BOOL, OPTION_UINT, OPTION_MSEC, OPTION_SIGNAL, OPTION_INSTANCES,
         OPTION_EXEC_MODE, OPTION_LOG_TARGET, OPTION_EXIT_CODES, OPTION_ENV, OPTION_USER,
+        OPTION_WATCH, OPTION_LOG_FILE, OPTION_CRON, OPTION_FILTER_ENV, OPTION_OBJECT,
+        OPTION_SIZE, OPTION_MEMORY, OPTION_COUNT, OPTION_CPU_QUOTA, OPTION_CPUS, OPTION_INT, OPTION_MODE, OPTION_RLIMIT,
+        OPTION_CAPABILITIES, OPTION_REQUIRED,
+        OPTION_IGNORED, /* taken, whatever it is, and forgotten: what has no meaning here */
         _OPTION_TYPE_MAX,
         _OPTION_TYPE_INVALID = -EINVAL,
 } OptionType;
@@ -127,8 +207,9 @@ typedef struct AppOption {
         const char *cli;           /* "name" for --name; "no-autorestart" for a boolean that the flag turns off; NULL: none */
         const char *cli_aliases;   /* further long flags, space-separated, NULL */
         char cli_short;            /* 0: none */
-        const char *metavar;       /* "MS"; NULL for booleans */
-        uint64_t min, max;         /* for numbers */
+        const char *metavar;       /* "MS"; "[FILE]": it need not have a value; NULL for booleans */
+        int64_t min;               /* for numbers */
+        uint64_t max;
         const char *default_value; /* as on the command line; NULL: nothing, false, 0 */
         const char *help;
 } AppOption;

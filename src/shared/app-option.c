@@ -40,37 +40,35 @@ int config_fault(char **reterr, int error, const char *format, ...) {
         return error;
 }
 
-/* "key: 'value' what" */
-static int fault_value(const AppOption *o, json_object *value, char **reterr, int error, const char *what) {
+int option_fault(const AppOption *o, json_object *value, char **reterr, int error, const char *what) {
         const char *s = json_object_get_string(value);
 
         return config_fault(reterr, error, "%s: '%.64s%s' %s", o->key, strempty(s), s && strlen(s) > 64 ? "…" : "", what);
 }
 
-static int fault_range(
+int option_fault_range(
                 const AppOption *o, json_object *value, int64_t min, uint64_t max, const char *unit, char **reterr) {
         char what[128];
 
         (void) snprintf(what, sizeof what, "is out of range, %" PRIi64 " to %" PRIu64 "%s", min, max, unit);
-        return fault_value(o, value, reterr, -ERANGE, what);
+        return option_fault(o, value, reterr, -ERANGE, what);
 }
 
 /* ---- values out of JSON ---- */
 
-/* Strings and numbers are text. The string belongs to the value. */
-static int text_of_json(const AppOption *o, json_object *value, const char **ret, char **reterr) {
+int option_text(const AppOption *o, json_object *value, const char **ret, char **reterr) {
         const char *s;
 
         if (!IN_SET(json_object_get_type(value), json_type_string, json_type_int, json_type_double))
-                return fault_value(o, value, reterr, -EINVAL, "is no string");
+                return option_fault(o, value, reterr, -EINVAL, "is no string");
 
         s = json_object_get_string(value);
         if (!s)
                 return -ENOMEM;
         if (json_object_is_type(value, json_type_string) && strlen(s) != (size_t) json_object_get_string_len(value))
-                return fault_value(o, value, reterr, -EINVAL, "contains a NUL byte");
+                return option_fault(o, value, reterr, -EINVAL, "contains a NUL byte");
         if (!utf8_is_valid(s, strlen(s)))
-                return fault_value(o, value, reterr, -EINVAL, "is not valid UTF-8");
+                return option_fault(o, value, reterr, -EINVAL, "is not valid UTF-8");
 
         *ret = s;
         return 0;
@@ -91,8 +89,7 @@ static int integer_of_text(const char *s, int64_t *ret) {
         return 0;
 }
 
-/* JavaScript knows doubles only, so 1e3 is as good a number as 1000. */
-static int integer_of_json(json_object *value, int64_t *ret) {
+int json_to_integer(json_object *value, int64_t *ret) {
         double d;
 
         switch (json_object_get_type(value)) {
@@ -114,16 +111,15 @@ static int integer_of_json(json_object *value, int64_t *ret) {
         }
 }
 
-static int integer_in_range(
-                const AppOption *o, json_object *value, int64_t min, uint64_t max, int64_t *ret, char **reterr) {
+int option_integer(const AppOption *o, json_object *value, int64_t min, uint64_t max, int64_t *ret, char **reterr) {
         int64_t v;
         int r;
 
-        r = integer_of_json(value, &v);
+        r = json_to_integer(value, &v);
         if (r == -EINVAL)
-                return fault_value(o, value, reterr, r, "is no whole number");
+                return option_fault(o, value, reterr, r, "is no whole number");
         if (r < 0 || v < min || (v > 0 && (uint64_t) v > max))
-                return fault_range(o, value, min, max, "", reterr);
+                return option_fault_range(o, value, min, max, "", reterr);
 
         *ret = v;
         return 0;
@@ -170,7 +166,7 @@ static int strv_of_array(const AppOption *o, json_object *array, char ***ret, ch
                 if (json_object_is_type(e, json_type_boolean))
                         s = json_object_get_string(e);
                 else {
-                        r = text_of_json(o, e, &s, reterr);
+                        r = option_text(o, e, &s, reterr);
                         if (r < 0)
                                 return r;
                 }
@@ -228,7 +224,7 @@ static int env_of_array(const AppOption *o, json_object *array, char ***ret, cha
 
                 if (!json_object_is_type(e, json_type_string) || !env_assignment_is_valid(s) ||
                     strlen(s) != (size_t) json_object_get_string_len(e))
-                        return fault_value(o, e, reterr, -EINVAL, "is not of the form NAME=value");
+                        return option_fault(o, e, reterr, -EINVAL, "is not of the form NAME=value");
 
                 name = strndup(s, strcspn(s, "="));
                 value = json_object_new_string(strchr(s, '=') + 1);
@@ -247,27 +243,31 @@ static int set_text(const AppOption *o, void *field, json_object *value, char **
         const char *s;
         int r;
 
-        r = text_of_json(o, value, &s, reterr);
+        r = option_text(o, value, &s, reterr);
         if (r < 0)
                 return r;
         return free_and_strdup(field, s);
 }
 
-static int set_strv(const AppOption *o, void *field, json_object *value, char **reterr) {
-        char ***p = field, **l;
+int option_strv(const AppOption *o, json_object *value, char ***ret, char **reterr) {
         const char *s;
         int r;
 
         if (json_object_is_type(value, json_type_array))
-                r = strv_of_array(o, value, &l, reterr);
-        else {
-                r = text_of_json(o, value, &s, reterr);
-                if (r < 0)
-                        return r;
-                r = split_args(s, &l);
-                if (r == -EINVAL)
-                        return fault_value(o, value, reterr, r, "has a quote that is not closed");
-        }
+                return strv_of_array(o, value, ret, reterr);
+
+        r = option_text(o, value, &s, reterr);
+        if (r < 0)
+                return r;
+        r = split_args(s, ret);
+        return r == -EINVAL ? option_fault(o, value, reterr, r, "has a quote that is not closed") : r;
+}
+
+static int set_strv(const AppOption *o, void *field, json_object *value, char **reterr) {
+        char ***p = field, **l;
+        int r;
+
+        r = option_strv(o, value, &l, reterr);
         if (r < 0)
                 return r;
 
@@ -285,7 +285,7 @@ static int set_env(const AppOption *o, void *field, json_object *value, char **r
         else if (json_object_is_type(value, json_type_array))
                 r = env_of_array(o, value, &l, reterr);
         else
-                return fault_value(o, value, reterr, -EINVAL, "is neither an object nor an array of NAME=value");
+                return option_fault(o, value, reterr, -EINVAL, "is neither an object nor an array of NAME=value");
         if (r < 0)
                 return r;
 
@@ -294,7 +294,7 @@ static int set_env(const AppOption *o, void *field, json_object *value, char **r
         return 0;
 }
 
-static int boolean_of_json(json_object *value) {
+int json_to_boolean(json_object *value) {
         if (json_object_is_type(value, json_type_boolean))
                 return json_object_get_boolean(value);
         if (IN_SET(json_object_get_type(value), json_type_string, json_type_int))
@@ -305,9 +305,9 @@ static int boolean_of_json(json_object *value) {
 static int set_bool(const AppOption *o, void *field, json_object *value, char **reterr) {
         int r;
 
-        r = boolean_of_json(value);
+        r = json_to_boolean(value);
         if (r < 0)
-                return fault_value(o, value, reterr, -EINVAL, "is neither true nor false");
+                return option_fault(o, value, reterr, -EINVAL, "is neither true nor false");
 
         *(bool *) field = r;
         return 0;
@@ -317,7 +317,7 @@ static int set_uint(const AppOption *o, void *field, json_object *value, char **
         int64_t v;
         int r;
 
-        r = integer_in_range(o, value, (int64_t) o->min, o->max, &v, reterr);
+        r = option_integer(o, value, o->min, o->max, &v, reterr);
         if (r < 0)
                 return r;
 
@@ -332,13 +332,13 @@ static int set_msec(const AppOption *o, void *field, json_object *value, char **
         if (json_object_is_type(value, json_type_string))
                 r = msec_of_text(json_object_get_string(value), &v);
         else
-                r = integer_of_json(value, &v);
+                r = json_to_integer(value, &v);
         if (r == -ENOMEM)
                 return r;
         if (r == -EINVAL)
-                return fault_value(o, value, reterr, r, "is no duration: give milliseconds, or a number with ms, s, m or h");
-        if (r < 0 || v < (int64_t) o->min || v > (int64_t) o->max)
-                return fault_range(o, value, (int64_t) o->min, o->max, " ms", reterr);
+                return option_fault(o, value, reterr, r, "is no duration: give milliseconds, or a number with ms, s, m or h");
+        if (r < 0 || v < o->min || v > (int64_t) o->max)
+                return option_fault_range(o, value, o->min, o->max, " ms", reterr);
 
         *(usec_t *) field = (usec_t) v * USEC_PER_MSEC;
         return 0;
@@ -350,7 +350,7 @@ static int set_signal(const AppOption *o, void *field, json_object *value, char 
         if (IN_SET(json_object_get_type(value), json_type_string, json_type_int))
                 signo = signal_from_string(json_object_get_string(value));
         if (signo < 0)
-                return fault_value(o, value, reterr, signo, "is no signal: give a name such as SIGTERM, or a number");
+                return option_fault(o, value, reterr, signo, "is no signal: give a name such as SIGTERM, or a number");
 
         *(int *) field = signo;
         return 0;
@@ -361,7 +361,7 @@ static int set_instances(const AppOption *o, void *field, json_object *value, ch
         int r;
 
         if (!json_object_is_type(value, json_type_string) || !streq(json_object_get_string(value), "max")) {
-                r = integer_in_range(o, value, -(int64_t) o->max, o->max, &v, reterr);
+                r = option_integer(o, value, -(int64_t) o->max, o->max, &v, reterr);
                 if (r < 0)
                         return r;
         }
@@ -374,12 +374,12 @@ static int set_exec_mode(const AppOption *o, void *field, json_object *value, ch
         ExecMode m = _EXEC_MODE_INVALID;
 
         /* A boolean is what "execute_command" has. */
-        if (boolean_of_json(value) >= 0)
-                m = boolean_of_json(value) ? EXEC_MODE_FORK : EXEC_MODE_AUTO;
+        if (json_to_boolean(value) >= 0)
+                m = json_to_boolean(value) ? EXEC_MODE_FORK : EXEC_MODE_AUTO;
         else if (json_object_is_type(value, json_type_string))
                 m = exec_mode_from_string(json_object_get_string(value));
         if ((int) m < 0)
-                return fault_value(o, value, reterr, -EINVAL,
+                return option_fault(o, value, reterr, -EINVAL,
                                    "is no mode: it should be cluster(cluster_mode) or fork(fork_mode) only");
 
         *(ExecMode *) field = m;
@@ -392,7 +392,7 @@ static int set_log_target(const AppOption *o, void *field, json_object *value, c
         if (json_object_is_type(value, json_type_string))
                 t = log_target_from_string(json_object_get_string(value));
         if ((int) t < 0)
-                return fault_value(o, value, reterr, -EINVAL, "is none of auto, journal, file, both and none");
+                return option_fault(o, value, reterr, -EINVAL, "is none of auto, journal, file, both and none");
 
         *(LogTarget *) field = t;
         return 0;
@@ -430,7 +430,7 @@ static int set_exit_codes(const AppOption *o, void *field, json_object *value, c
         else {
                 const char *s;
 
-                r = text_of_json(o, value, &s, reterr);
+                r = option_text(o, value, &s, reterr);
                 if (r < 0)
                         return r;
                 r = array_of_words(s, &array);
@@ -448,7 +448,7 @@ static int set_exit_codes(const AppOption *o, void *field, json_object *value, c
         for (size_t i = 0; i < n; i++) {
                 int64_t v;
 
-                r = integer_in_range(o, json_object_array_get_idx(array, i), (int64_t) o->min, o->max, &v, reterr);
+                r = option_integer(o, json_object_array_get_idx(array, i), o->min, o->max, &v, reterr);
                 if (r < 0)
                         return r;
                 codes[i] = (int) v;
@@ -460,11 +460,19 @@ static int set_exit_codes(const AppOption *o, void *field, json_object *value, c
         return 0;
 }
 
+static int set_ignored(const AppOption *o, void *field, json_object *value, char **reterr) {
+        return 0;
+}
+
+static json_object *get_ignored(const void *field) {
+        return json_object_new_boolean(false);
+}
+
 static json_object *get_text(const void *field) {
         return json_object_new_string(strempty(*(char *const *) field));
 }
 
-static json_object *get_strv(const void *field) {
+json_object *option_get_strv(const void *field) {
         _cleanup_(json_object_putp) json_object *array = json_object_new_array();
 
         if (!array)
@@ -530,7 +538,7 @@ static int copy_text(void *to, const void *from) {
         return free_and_strdup(to, *(char *const *) from);
 }
 
-static int copy_strv(void *to, const void *from) {
+int option_copy_strv(void *to, const void *from) {
         char **const *source = from, **l = NULL;
 
         if (*source) {
@@ -590,8 +598,8 @@ static const struct {
         [OPTION_STRING] = { set_text, get_text, copy_text, clear_text },
         [OPTION_PATH] = { set_text, get_text, copy_text, clear_text },
         [OPTION_USER] = { set_text, get_text, copy_text, clear_text },
-        [OPTION_STRV] = { set_strv, get_strv, copy_strv, clear_strv },
-        [OPTION_ENV] = { set_env, get_strv, copy_strv, clear_strv },
+        [OPTION_STRV] = { set_strv, option_get_strv, option_copy_strv, clear_strv },
+        [OPTION_ENV] = { set_env, option_get_strv, option_copy_strv, clear_strv },
         [OPTION_EXIT_CODES] = { set_exit_codes, get_exit_codes, copy_exit_codes, clear_exit_codes },
         [OPTION_BOOL] = { set_bool, get_bool, NULL, NULL, sizeof(bool) },
         [OPTION_UINT] = { set_uint, get_uint, NULL, NULL, sizeof(unsigned) },
@@ -599,6 +607,22 @@ static const struct {
         [OPTION_SIGNAL] = { set_signal, get_signal, NULL, NULL, sizeof(int) },
         [OPTION_INSTANCES] = { set_instances, get_int, NULL, NULL, sizeof(int) },
         [OPTION_EXEC_MODE] = { set_exec_mode, get_exec_mode, NULL, NULL, sizeof(ExecMode) },
+        [OPTION_SIZE] = { option_set_size, option_get_size, NULL, NULL, sizeof(uint64_t) },
+        [OPTION_MEMORY] = { option_set_memory, option_get_memory, NULL, NULL, sizeof(MemoryLimit) },
+        [OPTION_COUNT] = { option_set_count, option_get_count, NULL, NULL, sizeof(uint64_t) },
+        [OPTION_CPU_QUOTA] = { option_set_cpu_quota, option_get_cpu_quota, NULL, NULL, sizeof(uint64_t) },
+        [OPTION_CPUS] = { option_set_cpus, get_text, copy_text, clear_text },
+        [OPTION_INT] = { option_set_int, option_get_int, NULL, NULL, sizeof(OptionalInt) },
+        [OPTION_MODE] = { option_set_mode, option_get_mode, NULL, NULL, sizeof(OptionalInt) },
+        [OPTION_RLIMIT] = { option_set_rlimit, option_get_rlimit, NULL, NULL, sizeof(Rlimit) },
+        [OPTION_CAPABILITIES] = { option_set_capabilities, option_get_strv, option_copy_strv, clear_strv },
+        [OPTION_REQUIRED] = { option_set_required, option_get_strv, option_copy_strv, clear_strv },
+        [OPTION_WATCH] = { option_set_watch, option_get_watch, option_copy_watch, option_clear_watch },
+        [OPTION_LOG_FILE] = { option_set_log_file, option_get_log_file, copy_text, clear_text },
+        [OPTION_CRON] = { option_set_cron, option_get_cron, copy_text, clear_text },
+        [OPTION_FILTER_ENV] = { option_set_filter_env, option_get_filter_env, option_copy_filter_env, option_clear_filter_env },
+        [OPTION_OBJECT] = { option_set_object, get_text, copy_text, clear_text },
+        [OPTION_IGNORED] = { set_ignored, get_ignored, NULL, NULL, 0 },
         [OPTION_LOG_TARGET] = { set_log_target, get_log_target, NULL, NULL, sizeof(LogTarget) },
 };
 

@@ -5,6 +5,9 @@
 
 #include "shared/parse-util.h"
 #include "shared/string-util.h"
+#include "shared/strv.h"
+
+#define CPUS_MAX 8192U
 
 /* Reads digits only: strtoull() would take leading space and a minus sign. */
 static int parse_digits(const char *s, const char **ret_end, uint64_t *ret) {
@@ -98,5 +101,80 @@ int parse_size(const char *s, uint64_t *ret) {
         }
 
         *ret = v;
+        return 0;
+}
+
+int parse_percent(const char *s, uint64_t *ret) {
+        uint64_t v, decimals = 0;
+        const char *end;
+        int r;
+
+        r = parse_digits(s, &end, &v);
+        if (r < 0)
+                return r;
+        if (*end == '.') {
+                const char *first = end + 1;
+
+                r = parse_digits(first, &end, &decimals);
+                if (r < 0)
+                        return r;
+                if (end - first > 2)
+                        return -EINVAL;
+                if (end - first == 1)
+                        decimals *= 10;
+        }
+        if (!streq(end, "%"))
+                return -EINVAL;
+        if (__builtin_mul_overflow(v, 100, &v) || __builtin_add_overflow(v, decimals, &v))
+                return -ERANGE;
+
+        *ret = v;
+        return 0;
+}
+
+static int parse_cpu_range(const char *s, uint64_t *ret_first, uint64_t *ret_last) {
+        const char *end;
+        int r;
+
+        r = parse_digits(s, &end, ret_first);
+        if (r < 0)
+                return r;
+        *ret_last = *ret_first;
+        if (*end)
+                r = *end == '-' ? safe_atou64(end + 1, ret_last) : -EINVAL;
+        if (r < 0)
+                return r;
+        return *ret_last >= CPUS_MAX || *ret_first > *ret_last ? -ERANGE : 0;
+}
+
+int parse_cpu_list(const char *s, char **ret_list, uint8_t **ret_mask, size_t *ret_size) {
+        _cleanup_strv_free_ char **ranges = strv_split(s, ", ");
+        _cleanup_free_ uint8_t *mask = new0(uint8_t, CPUS_MAX / 8);
+        size_t size = 0;
+        char *list;
+        int r;
+
+        if (!ranges || !mask)
+                return -ENOMEM;
+
+        STRV_FOREACH(range, ranges) {
+                uint64_t first, last;
+
+                r = parse_cpu_range(*range, &first, &last);
+                if (r < 0)
+                        return r;
+                for (uint64_t i = first; i <= last; i++)
+                        mask[i / 8] |= (uint8_t) (1U << (i % 8));
+                size = MAX(size, (size_t) last / 8 + 1);
+        }
+        if (size == 0)
+                return -EINVAL;
+
+        list = strv_join(ranges, ",");
+        if (!list)
+                return -ENOMEM;
+        *ret_list = list;
+        *ret_mask = TAKE_PTR(mask);
+        *ret_size = size;
         return 0;
 }

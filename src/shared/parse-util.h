@@ -13,3 +13,9 @@ int parse_boolean(const char *s);
 
 /* Bytes, with an optional suffix K, M, G or T of base 1024 (in either case). */
 int parse_size(const char *s, uint64_t *ret);
+
+/* "12.5%", with at most two decimals, as hundredths of a percent. */
+int parse_percent(const char *s, uint64_t *ret);
+
+/* "0-3,5" or "0-3 5". As the kernel writes such lists, without spaces, and as a bit per CPU, the lowest first; new memory. */
+int parse_cpu_list(const char *s, char **ret_list, uint8_t **ret_mask, size_t *ret_size);

@@ -34,7 +34,7 @@ const Setting *setting_find(const char *key) {
 
 static int set_default_of(const Setting *s, const char *value, AppConfig *config, char **reterr) {
         _cleanup_(json_object_putp) json_object *v = json_object_new_string(value);
-        uint64_t set = config->set;
+        OptionSet set = config->set;
         int r;
 
         if (!v)
