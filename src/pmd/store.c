@@ -215,6 +215,9 @@ int store_load(const char *path, json_object **ret, char **ret_warnings) {
                         return r;
                 if (r != -ENOENT)
                         result = -EBADMSG;
+                /* An older one need not be there. */
+                if (r == -ENOENT && g > 0)
+                        continue;
                 if (add_line(&warnings, generation, fault) < 0)
                         return -ENOMEM;
         }
