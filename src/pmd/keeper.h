@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "shared/macro.h"
+
+/* pmd's parent where there is no systemd: "pmd --keeper …" is a small process that runs "pmd …", starts it again when it dies, and keeps
+ * its descriptors meanwhile (fd-store.h). It is the subreaper above pmd, so apps become its children when pmd is killed, and
+ * only it learns how they end then: it tells pmd, through a pipe that is handed over among the kept descriptors. */
+
+#define KEEPER_EXITS "exits" /* the name of the pipe's read end in the fd store */
+
+/* How a child of the keeper ended. Children that are no app of pmd's are among them. */
+typedef struct KeeperExit {
+        int32_t pid;
+        int32_t code;        /* si_code and si_status of waitid() */
+        int32_t status;
+        uint32_t reserved;
+        uint64_t start_time; /* of /proc/PID/stat, in clock ticks; 0: unknown */
+} KeeperExit;
+
+/* Reads one from the pipe, which does not block. It is there before the process is reaped, thus before a pidfd says EPOLLHUP.
+ * 1: had one, 0: none now, -EPIPE: the keeper is gone and will tell no more, or another negative errno. */
+int keeper_read_exit(int fd, KeeperExit *ret);
+
+/* Runs argv without --keeper, until it ends on purpose. Returns the exit status. */
+int keeper_run(char *const argv[]);
