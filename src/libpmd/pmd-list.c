@@ -28,7 +28,7 @@ static void process_done(pmd_process *p) {
         for (size_t i = 0; i < p->n_attributes; i++)
                 attribute_done(p->attributes + i);
         free(p->attributes);
-        strv_free(p->environment);
+        free(p->environment); /* see copy_environment() */
 }
 
 _public_ void pmd_process_free_many(pmd_process *p, size_t n) {
@@ -332,13 +332,33 @@ static pmd_process *find_process(ProcessList *l, uint32_t id, size_t expected) {
         return NULL;
 }
 
+/* Strings and array in one piece of memory: a list of many processes is mostly variables. */
+static char **copy_environment(char *const *environment) {
+        size_t n = strv_length(environment), size = 0;
+        char **copy, *p;
+
+        STRV_FOREACH(e, environment)
+                size += strlen(*e) + 1;
+        copy = malloc((n + 1) * sizeof(char *) + size);
+        if (!copy)
+                return NULL;
+
+        p = (char *) (copy + n + 1);
+        for (size_t i = 0; i < n; i++) {
+                copy[i] = p;
+                p = stpcpy(p, environment[i]) + 1;
+        }
+        copy[n] = NULL;
+        return copy;
+}
+
 static int set_environments(ProcessList *l, const uint32_t *ids, size_t n, char **environment, size_t *position) {
         for (size_t i = 0; i < n; i++, (*position)++) {
                 pmd_process *p = find_process(l, ids[i], *position);
 
                 if (!p || p->environment)
                         return -EBADMSG;
-                p->environment = strv_copy(environment);
+                p->environment = copy_environment(environment);
                 if (!p->environment)
                         return -ENOMEM;
         }

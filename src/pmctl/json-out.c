@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 
 #include "pmctl/json-out.h"
+#include "shared/fd-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -133,7 +133,7 @@ void json_writer_bool(JsonWriter *w, const char *key, bool value) {
 
 /* In integers: the decimal point of printf() would follow the locale. */
 void json_writer_tenths(JsonWriter *w, const char *key, double value) {
-        long long t = isfinite(value) && fabs(value) < 1e15 ? llround(value * 10) : 0;
+        long long t = value > -1e15 && value < 1e15 ? (long long) (value * 10 + (value < 0 ? -0.5 : 0.5)) : 0;
         char buf[32];
         int n;
 
@@ -145,6 +145,16 @@ void json_writer_tenths(JsonWriter *w, const char *key, double value) {
         put(w, buf, (size_t) n);
 }
 
+void json_writer_repeat(JsonWriter *w, size_t begin, size_t end) {
+        char *p = reserve(w, end - begin);
+
+        if (!p || begin == end)
+                return;
+        memcpy(p, w->text + begin, end - begin);
+        w->size += end - begin;
+        w->comma = true;
+}
+
 int json_writer_finish(JsonWriter *w, const char **ret) {
         char *p = reserve(w, 0);
 
@@ -153,4 +163,13 @@ int json_writer_finish(JsonWriter *w, const char **ret) {
         *p = '\0';
         *ret = w->text;
         return 0;
+}
+
+int json_writer_print(JsonWriter *w, FILE *f) {
+        put_char(w, '\n');
+        if (w->error < 0)
+                return w->error;
+        if (fflush(f) != 0)
+                return -errno;
+        return write_all(fileno(f), w->text, w->size);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <stdio.h>
+
 #include "shared/macro.h"
 
 /* Writes JSON text from front to back, on one line as JSON.stringify() does, without building a tree first: a list of
@@ -27,5 +29,14 @@ void json_writer_bool(JsonWriter *w, const char *key, bool value);
 /* Rounded to a tenth. */
 void json_writer_tenths(JsonWriter *w, const char *key, double value);
 
+/* What was written between two marks may be repeated in a place of the same kind: members again, first ones or later ones again. */
+static inline size_t json_writer_mark(const JsonWriter *w) {
+        return w->size;
+}
+void json_writer_repeat(JsonWriter *w, size_t begin, size_t end);
+
 /* The text, NUL-terminated, still the writer's. 0 or a negative errno. */
 int json_writer_finish(JsonWriter *w, const char **ret);
+
+/* Writes it and a newline, behind what the stream holds, with one system call. 0 or a negative errno. */
+int json_writer_print(JsonWriter *w, FILE *f);

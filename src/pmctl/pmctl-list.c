@@ -338,10 +338,7 @@ static int write_jlist(const Options *o, JsonWriter *w) {
         if (r != EXIT_CODE_OK)
                 return r;
 
-        json_writer_begin(w, NULL, '[');
-        for (size_t i = 0; i < l.n; i++)
-                write_pm2_process(w, l.items + i);
-        json_writer_end(w, ']');
+        write_pm2_processes(w, &l);
         return EXIT_CODE_OK;
 }
 

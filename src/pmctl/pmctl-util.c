@@ -250,11 +250,8 @@ char *format_ids(const ProcessList *l) {
 }
 
 int print_json(const Options *o, JsonWriter *w) {
-        const char *text;
         int r;
 
-        r = json_writer_finish(w, &text);
-        if (r < 0)
-                return report_error(o, r, NULL);
-        return puts(text) < 0 ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+        r = json_writer_print(w, stdout);
+        return r < 0 ? report_error(o, r, NULL) : EXIT_CODE_OK;
 }

@@ -169,6 +169,32 @@ static void write_variables(JsonWriter *w, const pmd_process *p, bool flat) {
         json_writer_end(w, '}');
 }
 
+typedef struct TextRange {
+        size_t begin, end;
+} TextRange;
+
+/* The variables of a process as they stand in the text, inside "env" and beside the keys: most of the list is made of them, and
+ * processes mostly have those of the one before. */
+typedef struct WrittenVariables {
+        const pmd_process *process; /* NULL: none yet */
+        TextRange nested, flat;
+} WrittenVariables;
+
+static bool has_same_variables(const pmd_process *a, const pmd_process *b) {
+        return streq(a->name, b->name) && streq(instance_variable(a), instance_variable(b)) &&
+                strv_equal(a->environment, b->environment);
+}
+
+static void write_or_repeat(JsonWriter *w, const pmd_process *p, bool flat, bool repeat, TextRange *range) {
+        if (repeat) {
+                json_writer_repeat(w, range->begin, range->end);
+                return;
+        }
+        range->begin = json_writer_mark(w);
+        write_variables(w, p, flat);
+        range->end = json_writer_mark(w);
+}
+
 static void write_empty(JsonWriter *w, const char *key, char open, char close) {
         json_writer_begin(w, key, open);
         json_writer_end(w, close);
@@ -240,8 +266,8 @@ static void write_state_part(JsonWriter *w, const pmd_process *p) {
                 json_writer_int(w, "prev_restart_delay", 0);
 }
 
-void write_pm2_process(JsonWriter *w, const pmd_process *p) {
-        bool online = process_is_online(p);
+static void write_pm2_process(JsonWriter *w, const pmd_process *p, WrittenVariables *v) {
+        bool online = process_is_online(p), repeat = v->process && has_same_variables(v->process, p);
 
         json_writer_begin(w, NULL, '{');
         json_writer_uint(w, "pid", p->pid);
@@ -254,14 +280,15 @@ void write_pm2_process(JsonWriter *w, const pmd_process *p) {
         if (!strv_isempty(p->args))
                 json_writer_strv(w, "args", p->args);
         json_writer_begin(w, "env", '{');
-        write_variables(w, p, false);
+        write_or_repeat(w, p, false, repeat, &v->nested);
         json_writer_string(w, "unique_id", p->unique_id);
         json_writer_end(w, '}');
         write_definition_part(w, p);
         write_place_part(w, p);
-        write_variables(w, p, true);
+        write_or_repeat(w, p, true, repeat, &v->flat);
         write_state_part(w, p);
         json_writer_end(w, '}');
+        v->process = p;
 
         json_writer_uint(w, "pm_id", p->id);
         json_writer_begin(w, "monit", '{');
@@ -269,6 +296,15 @@ void write_pm2_process(JsonWriter *w, const pmd_process *p) {
         json_writer_tenths(w, "cpu", online ? p->cpu_percent : 0);
         json_writer_end(w, '}');
         json_writer_end(w, '}');
+}
+
+void write_pm2_processes(JsonWriter *w, const ProcessList *l) {
+        WrittenVariables v = {};
+
+        json_writer_begin(w, NULL, '[');
+        for (size_t i = 0; i < l->n; i++)
+                write_pm2_process(w, l->items + i, &v);
+        json_writer_end(w, ']');
 }
 
 static void write_known(JsonWriter *w, const char *key, uint64_t value) {

@@ -5,8 +5,8 @@
 
 /* Processes as JSON: in pm2's form, and in our own. */
 
-/* One element of jlist, exactly pm2's fields. The process must have been listed with its environment. */
-void write_pm2_process(JsonWriter *w, const pmd_process *p);
+/* The array of jlist, exactly pm2's fields. The processes must have been listed with their environments. */
+void write_pm2_processes(JsonWriter *w, const ProcessList *l);
 
 /* {"schema":1,"processes":[…]}, the names and units as on D-Bus. */
 void write_processes(JsonWriter *w, const ProcessList *l);
