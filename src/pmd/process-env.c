@@ -101,6 +101,8 @@ int process_shared_environment(const Manager *m, const AppConfig *config, char *
         if (m->instance->scope == INSTANCE_PRIVATE)
                 set(&env, &r, "PM2_HOME", m->instance->home);
         set(&env, &r, "PM2_USAGE", "CLI");
+        if (r >= 0)
+                r = settings_add_environment(&m->settings, config->name, &env);
         if (r < 0)
                 return r;
 
@@ -116,9 +118,7 @@ int process_build_environment(const Process *p, char ***ret) {
         if (r < 0)
                 return r;
 
-        r = settings_add_environment(&p->manager->settings, p->config->name, &env);
-        if (r >= 0)
-                r = set_pm2(p, &env);
+        r = set_pm2(p, &env);
         set_user(&env, &r, p->credentials);
         set(&env, &r, "INVOCATION_ID", "00000000000000000000000000000000"); /* the gate brings the real one */
         if (r < 0)
