@@ -126,6 +126,7 @@ static int lay_over_from(Work *w, const EcosystemApp *app, const char *key, json
 static int merge_env(Work *w, EcosystemApp *app) {
         _cleanup_json_ json_object *env = NULL;
         _cleanup_free_ char *key = NULL;
+        bool has_env;
         int r;
 
         if (!w->env_name)
@@ -135,15 +136,15 @@ static int merge_env(Work *w, EcosystemApp *app) {
         if (!env || !key)
                 return -ENOMEM;
 
-        if (json_object_object_get(app->definition, key))
-                w->env_defined = true;
-        else if (!w->deploy_env)
+        has_env = definition_is_env_key(key) && json_object_object_get(app->definition, key);
+        w->env_defined = w->env_defined || has_env;
+        if (!has_env && !w->deploy_env)
                 return 0;
 
         r = definition_lay_over_env(env, w->deploy_env);
         if (r >= 0)
                 r = lay_over_from(w, app, "env", env);
-        if (r >= 0)
+        if (r >= 0 && has_env)
                 r = lay_over_from(w, app, key, env);
         if (r >= 0 && json_object_object_add(app->definition, "env", json_object_get(env)) < 0)
                 r = -ENOMEM;

@@ -63,7 +63,7 @@ json_object *definition_take_attribute(json_object *definition, const char *snak
         return value;
 }
 
-static bool is_env_key(const char *key) {
+bool definition_is_env_key(const char *key) {
         return startswith(key, "env_") && !app_option_find(key);
 }
 
@@ -99,7 +99,7 @@ int definition_drop_envs(json_object *definition) {
 
         json_object_object_foreach(definition, key, value) {
                 (void) value;
-                r = is_env_key(key) ? strv_extend(&keys, key) : 0;
+                r = definition_is_env_key(key) ? strv_extend(&keys, key) : 0;
                 if (r < 0)
                         return r;
         }

@@ -40,7 +40,8 @@ json_object *definition_take_attribute(json_object *definition, const char *snak
 /* Its name, or the one that follows from its script; NULL if it has neither. New memory. */
 int definition_find_name(json_object *definition, char **ret);
 
-/* Drops env_NAME, but not options such as env_file. */
+/* Whether the key is an env_NAME and not an option such as env_file. */
+bool definition_is_env_key(const char *key);
 int definition_drop_envs(json_object *definition);
 
 /* Lays variables over others: an object, or an array of NAME=value. 0; -EINVAL for anything else; -ENOMEM. */

@@ -172,7 +172,8 @@ TEST(env) {
                 { "{\"apps\": [{\"env\": {\"A\": 1, \"B\": 1, \"C\": 1}, \"env_x\": {\"C\": 3}, \"env_y\": {\"D\": 4}}],"
                   " \"deploy\": {\"x\": {\"env\": {\"B\": 0, \"Z\": 0}}}}",
                   "apps[0]={\"env\":{\"B\":1,\"Z\":0,\"A\":1,\"C\":3}}", "x" },
-                { "[{\"env\": {\"A\": 1}, \"env_x\": {\"A\": 2}, \"env_file\": \"f\"}]", "[0]={\"env\":{\"A\":1}}" },
+                { "[{\"env\": {\"A\": 1}, \"env_x\": {\"A\": 2}, \"env_file\": \"f\"}]", "[0]={\"env\":{\"A\":1},\"env_file\":\"f\"}" },
+                { "[{\"env_file\": \"f\"}]", "[0]={\"env_file\":\"f\"} ! Environment [file] is not defined in process file", "file" },
                 { "[{\"env\": [\"A=1\", \"B=b=\"], \"env_x\": {\"A\": null}}]", "[0]={\"env\":{\"A\":null,\"B\":\"b=\"}}", "x" },
                 { "[{\"env_x\": {\"A\": 2}}, {\"env\": {\"B\": 1}}]", "[0]={\"env\":{\"A\":2}} [1]={\"env\":{\"B\":1}}", "x" },
                 { "[{\"env\": {\"A\": 1}}]", "[0]={\"env\":{\"A\":1}} ! Environment [no\\x1b] is not defined in process file", "no\033" },
