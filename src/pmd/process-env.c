@@ -4,6 +4,7 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/env-util.h"
+#include "shared/parse-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -76,7 +77,10 @@ static int set_pm2(const Process *p, char ***env) {
         set_bool(env, &r, "treekill", c->treekill);
         set_bool(env, &r, "merge_logs", c->merge_logs);
         set_bool(env, &r, "watch", c->watch);
-        set_uint(env, &r, "kill_retry_time", 100);
+        set_uint(env, &r, "kill_retry_time", c->kill_retry_time / USEC_PER_MSEC);
+        set(env, &r, "cron_restart", c->cron_restart);
+        if (c->max_memory_restart > 0)
+                set_uint(env, &r, "max_memory_restart", c->max_memory_restart);
         set_uint(env, &r, "pm_id", p->id);
         set_uint(env, &r, "instances", (uint64_t) c->instances);
         set_uint(env, &r, "restart_time", p->n_restarts);
@@ -103,11 +107,24 @@ int process_shared_environment(const Manager *m, const AppConfig *config, char *
         set(&env, &r, "PM2_USAGE", "CLI");
         if (r >= 0)
                 r = settings_add_environment(&m->settings, config->name, &env);
+        if (config->port > 0)
+                set_uint(&env, &r, "PORT", config->port);
         if (r < 0)
                 return r;
 
         *ret = TAKE_PTR(env);
         return 0;
+}
+
+/* Its value is that of the first instance. */
+static void increment(char ***env, int *r, const char *name, unsigned instance) {
+        uint64_t first;
+
+        if (!name)
+                return;
+        if (safe_atou64(strempty(strv_env_get(*env, name)), &first) < 0)
+                first = 0;
+        set_uint(env, r, name, first + instance);
 }
 
 int process_build_environment(const Process *p, char ***ret) {
@@ -119,6 +136,7 @@ int process_build_environment(const Process *p, char ***ret) {
                 return r;
 
         r = set_pm2(p, &env);
+        increment(&env, &r, p->config->increment_var, p->instance);
         set_user(&env, &r, p->credentials);
         set(&env, &r, "INVOCATION_ID", "00000000000000000000000000000000"); /* the gate brings the real one */
         if (r < 0)

@@ -8,6 +8,7 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
+#include "pmd/spawn-restrict.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
@@ -347,10 +348,14 @@ static int fork_child(Process *p, int out_fd, int err_fd) {
         _cleanup_strv_free_ char **argv = NULL, **envp = NULL;
         const AppConfig *c = p->config;
         const Credentials *cred = p->credentials;
+        SpawnRestrictions restrictions;
         SpawnResult child;
         int r;
 
         r = build_argv(c, &argv);
+        if (r < 0)
+                return r;
+        r = process_restrictions(c, &restrictions);
         if (r < 0)
                 return r;
         r = process_build_environment(p, &envp);
@@ -371,6 +376,7 @@ static int fork_child(Process *p, int out_fd, int err_fd) {
                         .gid = cred ? cred->gid : 0,
                         .groups = cred ? cred->groups : NULL,
                         .n_groups = cred ? cred->n_groups : 0,
+                        .restrictions = &restrictions,
                 }, &child);
         if (r < 0)
                 return r;

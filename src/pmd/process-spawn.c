@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "pmd/process-spawn.h"
+#include "pmd/spawn-restrict.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
@@ -23,6 +24,11 @@
 static const char *const spawn_step_table[_SPAWN_STEP_MAX] = {
         [SPAWN_STEP_NONE] = "none",
         [SPAWN_STEP_SETUP] = "setup",
+        [SPAWN_STEP_OOM_SCORE] = "oom-score",
+        [SPAWN_STEP_NICE] = "nice",
+        [SPAWN_STEP_LIMITS] = "limits",
+        [SPAWN_STEP_CAPABILITIES] = "capabilities",
+        [SPAWN_STEP_NO_NEW_PRIVILEGES] = "no-new-privileges",
         [SPAWN_STEP_GROUP] = "group",
         [SPAWN_STEP_USER] = "user",
         [SPAWN_STEP_CHDIR] = "chdir",
@@ -162,10 +168,10 @@ static void child_change_user(const Child *c) {
 
 _noreturn_ static void child_run(Child *c) {
         const SpawnParameters *p = c->parameters;
+        SpawnStep step = SPAWN_STEP_NONE;
         int r;
 
         (void) close(c->gate_peer_fd);
-        (void) umask(0022);
 
         if (setsid() < 0)
                 child_fail(c, SPAWN_STEP_SETUP, errno);
@@ -178,8 +184,14 @@ _noreturn_ static void child_run(Child *c) {
 
         child_wait_at_gate(c);
 
+        r = restrict_before_user(p->restrictions, &step);
+        if (r < 0)
+                child_fail(c, step, -r);
         if (p->set_user)
                 child_change_user(c);
+        r = restrict_after_user(p->restrictions, &step);
+        if (r < 0)
+                child_fail(c, step, -r);
         /* Only now: it needs the rights of that user. */
         if (p->cwd && chdir(p->cwd) < 0)
                 child_fail(c, SPAWN_STEP_CHDIR, errno);
@@ -376,6 +388,12 @@ static const Advice advice_table[] = {
         { SPAWN_STEP_NONE, EAGAIN, "No more processes are allowed here; see pids.max, TasksMax= or 'ulimit -u'." },
         { SPAWN_STEP_NONE, ENOMEM, "Memory is short." },
         { SPAWN_STEP_NONE, EMFILE, "pmd has too many files open; raise its LimitNOFILE=." },
+        { SPAWN_STEP_OOM_SCORE, EACCES, "Only a pmd that runs as root can set 'oom_score_adjust' below its own." },
+        { SPAWN_STEP_NICE, EACCES, "Only a pmd that runs as root can set 'nice' below its own, or within its LimitNICE=." },
+        { SPAWN_STEP_LIMITS, EPERM, "Only a pmd that runs as root can set a 'limit_…' above its own hard limit (ulimit -Ha), and "
+                                    "'limit_nofile' above /proc/sys/fs/nr_open nobody can." },
+        { SPAWN_STEP_CAPABILITIES, EPERM, "A pmd that does not run as root, or has less than all capabilities, cannot set "
+                                          "'capabilities'." },
         { SPAWN_STEP_GROUP, EPERM, "Only a pmd that runs as root can start apps as somebody else." },
         { SPAWN_STEP_USER, EPERM, "Only a pmd that runs as root can start apps as somebody else." },
         { SPAWN_STEP_USER, EAGAIN, "That user has as many processes as it may have (ulimit -u)." },
@@ -447,6 +465,16 @@ static char *describe_failure(SpawnStep step, const char *executable, const char
                 return strprintf("Cannot execute '%s'", executable);
         case SPAWN_STEP_CHDIR:
                 return strprintf("Cannot change to the working directory '%s'", strempty(cwd));
+        case SPAWN_STEP_OOM_SCORE:
+                return strprintf("Cannot set oom_score_adjust for '%s'", executable);
+        case SPAWN_STEP_NICE:
+                return strprintf("Cannot set the nice level of '%s'", executable);
+        case SPAWN_STEP_LIMITS:
+                return strprintf("Cannot set the resource limits of '%s'", executable);
+        case SPAWN_STEP_CAPABILITIES:
+                return strprintf("Cannot set the capabilities of '%s'", executable);
+        case SPAWN_STEP_NO_NEW_PRIVILEGES:
+                return strprintf("Cannot forbid new privileges to '%s'", executable);
         case SPAWN_STEP_GROUP:
                 return strprintf("Cannot take on the groups of %s", user);
         case SPAWN_STEP_USER:

@@ -6,6 +6,8 @@
 /* Forks a child that waits at a gate and then executes a program. Knows nothing of apps: everything is spelled out in the
  * parameters, made before the fork, so that the child only makes system calls (the log thread may hold any lock of libc's). */
 
+typedef struct SpawnRestrictions SpawnRestrictions; /* spawn-restrict.h */
+
 typedef struct SpawnParameters {
         char *const *argv;     /* argv[0] is what is executed unless path is set */
         const char *path;      /* absolute path of the executable */
@@ -18,11 +20,17 @@ typedef struct SpawnParameters {
         gid_t gid;
         const gid_t *groups;
         size_t n_groups;
+        const SpawnRestrictions *restrictions; /* NULL: none */
 } SpawnParameters;
 
 typedef enum SpawnStep {
         SPAWN_STEP_NONE,
         SPAWN_STEP_SETUP, /* session, signals, descriptors */
+        SPAWN_STEP_OOM_SCORE,
+        SPAWN_STEP_NICE,
+        SPAWN_STEP_LIMITS,
+        SPAWN_STEP_CAPABILITIES,
+        SPAWN_STEP_NO_NEW_PRIVILEGES,
         SPAWN_STEP_GROUP,
         SPAWN_STEP_USER,
         SPAWN_STEP_CHDIR,

@@ -193,6 +193,9 @@ int process_build_environment(const Process *p, char ***ret);
 /* The part of it that all processes of a definition share. New strv. */
 int process_shared_environment(const Manager *m, const AppConfig *config, char ***ret);
 
+/* process-limits.c */
+int process_restrictions(const AppConfig *c, SpawnRestrictions *ret); /* 0 or -ENOMEM */
+
 /* process-files.c: where its lines go. *ret NULL: not to a file. New memory. */
 LogTarget process_log_target(const Process *p); /* never LOG_TARGET_AUTO */
 int process_log_path(const Process *p, LogStreamKind kind, char **ret);

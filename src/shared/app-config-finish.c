@@ -478,6 +478,9 @@ int app_config_finish(AppConfig *c, const char *base, char **reterr) {
         if (!env_name_is_valid(c->instance_var))
                 return config_fault(reterr, -EINVAL, "instance_var: '%s' cannot be the name of a variable", c->instance_var);
 
+        if (c->increment_var && !env_name_is_valid(c->increment_var))
+                return config_fault(reterr, -EINVAL, "increment_var: '%s' cannot be the name of a variable", c->increment_var);
+
         finish_exec_mode(c);
 
         r = finish_files(c, reterr);

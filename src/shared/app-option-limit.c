@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
-#include <strings.h>
-#include <sys/capability.h>
 
 #include "shared/app-option.h"
 
+#include "shared/capability-util.h"
 #include "shared/parse-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -328,32 +327,6 @@ json_object *option_get_rlimit(const void *field) {
 
 /* ---- lists of names ---- */
 
-/* In libcap's spelling; "net_admin" and "CAP_NET_ADMIN" are taken too. */
-static int normalize_capability(const char *s, char **ret) {
-        _cleanup_free_ char *lower = NULL;
-        char *name, *copy;
-        cap_value_t v;
-
-        lower = strncasecmp(s, "cap_", 4) == 0 ? strdup(s) : strjoin("cap_", s);
-        if (!lower)
-                return -ENOMEM;
-        for (char *c = lower; *c; c++)
-                if (*c >= 'A' && *c <= 'Z')
-                        *c = (char) (*c - 'A' + 'a');
-
-        if (cap_from_name(lower, &v) < 0)
-                return -EINVAL;
-        name = cap_to_name(v);
-        if (!name)
-                return -ENOMEM;
-        copy = strdup(name);
-        cap_free(name);
-        if (!copy)
-                return -ENOMEM;
-        *ret = copy;
-        return 0;
-}
-
 static int normalize_option(const char *s, char **ret) {
         const AppOption *o = app_option_find(s);
         char *copy;
@@ -402,7 +375,7 @@ static int set_names(
 }
 
 int option_set_capabilities(const AppOption *o, void *field, json_object *value, char **reterr) {
-        return set_names(o, field, value, normalize_capability, "is no capability: give names such as cap_net_bind_service", reterr);
+        return set_names(o, field, value, capability_normalize, "is no capability: give names such as cap_net_bind_service", reterr);
 }
 
 int option_set_required(const AppOption *o, void *field, json_object *value, char **reterr) {
