@@ -276,7 +276,8 @@ int ecosystem_evaluate(const char *file, const char *text, size_t size, usec_t t
 
         r = find_executable("node", getenv("PATH"), &node);
         if (IN_SET(r, -ENOENT, -EACCES))
-                return ecosystem_fault(reterr, -ENOPKG, "it takes node to read it, which is not in PATH. Install node, or write the file as JSON or YAML");
+                return ecosystem_fault(reterr, -ENOPKG, "it takes node to read it, which is not in PATH. "
+                                       "Install node, or write the file as JSON or YAML");
         if (r < 0)
                 return r;
 

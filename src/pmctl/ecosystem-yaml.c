@@ -78,7 +78,8 @@ static int charge(Reader *r, const yaml_event_t *event, const Cost *cost, unsign
         r->used.nodes += cost->nodes;
         r->used.bytes += cost->bytes;
         if (r->used.nodes > ECOSYSTEM_NODES_MAX || r->used.bytes > BYTES_MAX)
-                return fault_at(r, event->start_mark, -E2BIG, "with its aliases written out it is too large (more than %u values or %zu MiB)",
+                return fault_at(r, event->start_mark, -E2BIG,
+                                "with its aliases written out it is too large (more than %u values or %zu MiB)",
                                 ECOSYSTEM_NODES_MAX, BYTES_MAX >> 20);
         return 0;
 }
@@ -140,7 +141,8 @@ static int anchor_open(Reader *r, const yaml_event_t *event, const yaml_char_t *
 
         entry = lh_table_lookup_entry(r->anchors, name);
         if (entry && !((const Anchor *) lh_entry_v(entry))->complete)
-                return fault_at(r, event->start_mark, -EINVAL, "&%s stands inside what &%s names", (const char *) name, (const char *) name);
+                return fault_at(r, event->start_mark, -EINVAL, "&%s stands inside what &%s names",
+                                (const char *) name, (const char *) name);
 
         key = strdup((const char *) name);
         a = new0(Anchor, 1);

@@ -277,7 +277,8 @@ int cron_parse(const char *s, CronExpr **ret, char **reterr) {
                 n = strv_length(texts);
         }
         if (!IN_SET(n, 5U, 6U))
-                return take_fault(reterr, strprintf("there are %zu fields, not 5 (minute, hour, day, month, weekday) or 6 (with the second first)", n));
+                return take_fault(reterr, strprintf("there are %zu fields, not 5 (minute, hour, day, month, weekday) "
+                                                    "or 6 (with the second first)", n));
 
         first = _FIELD_MAX - n;
         if (first > 0)

@@ -97,7 +97,7 @@ TEST(parse_and_print) {
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                _cleanup_free_ char *got = canonical(cases[i].text), *again = NULL;
+                _cleanup_free_ char *got = canonical(cases[i].text);
 
                 if (!streq_ptr(got, cases[i].canonical))
                         TEST_FAIL("%s gives %s, not %s", cases[i].text, strna(got), cases[i].canonical);
