@@ -11,8 +11,6 @@
  * Nothing here blocks. What the manager's socket has no room for waits in a queue, in order, and is sent from the event loop. Where
  * nobody keeps descriptors ($NOTIFY_SOCKET is not set, or its reader is gone) pushing and removing do nothing. */
 
-#define FD_STORE_NAME_MAX 255U
-
 typedef struct FdStore FdStore;
 
 /* Takes what the last pmd has left, and $LISTEN_FDS, $LISTEN_PID and $LISTEN_FDNAMES out of the environment: call it once, before there
@@ -24,7 +22,7 @@ DEFINE_CLEANUP_FUNC(FdStore *, fd_store_free);
 /* Whether somebody takes what is pushed. */
 bool fd_store_is_kept(const FdStore *s);
 
-/* 1: it is kept, or on its way; fd stays the caller's, who may close it. 0: nobody keeps it. -EINVAL: not a valid name.
+/* 1: it is kept, or on its way; fd stays the caller's, who may close it. 0: nobody keeps it. -EINVAL: no valid fd_name.
  * -ENOBUFS: too many are waiting to be sent. */
 int fd_store_push(FdStore *s, const char *name, int fd);
 
@@ -45,8 +43,3 @@ size_t fd_store_drop_rest(FdStore *s);
 /* How many messages wait to be sent. Who wants to end on purpose and be started again waits until there are none. */
 size_t fd_store_get_pending(const FdStore *s);
 
-/* Not empty, at most FD_STORE_NAME_MAX bytes of printable ASCII, no ':'. */
-bool fd_store_name_is_valid(const char *s);
-
-/* Any text as a part of a name: what a name must not hold, and '\', becomes \xNN. New memory or NULL. */
-char *fd_store_escape(const char *s);

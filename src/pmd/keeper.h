@@ -3,9 +3,11 @@
 
 #include "shared/macro.h"
 
-/* pmd's parent where there is no systemd: "pmd --keeper …" is a small process that runs "pmd …", starts it again when it dies, and keeps
- * its descriptors meanwhile (fd-store.h). It is the subreaper above pmd, so apps become its children when pmd is killed, and
- * only it learns how they end then: it tells pmd, through a pipe that is handed over among the kept descriptors. */
+/* pmd's parent where there is no systemd: "pmd --keeper …" becomes a small program that runs "pmd …", starts it again when it dies, and
+ * keeps its descriptors meanwhile (fd-store.h). It is the subreaper above pmd, so apps become its children when pmd is killed, and
+ * only it learns how they end then: it tells pmd, through a pipe that is handed over among the kept descriptors.
+ *
+ * It is a program of its own (keeper-main.c, keeper-store.c) because pmd's libraries would treble its memory. */
 
 #define KEEPER_EXITS "exits" /* the name of the pipe's read end in the fd store */
 
@@ -22,5 +24,5 @@ typedef struct KeeperExit {
  * 1: had one, 0: none now, -EPIPE: the keeper is gone and will tell no more, or another negative errno. */
 int keeper_read_exit(int fd, KeeperExit *ret);
 
-/* Runs argv without --keeper, until it ends on purpose. Returns the exit status. */
-int keeper_run(char *const argv[]);
+/* Turns this process into the keeper of a pmd with these arguments, less --keeper. A negative errno if that fails. */
+int keeper_exec(char *const argv[]);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "pmd/keeper.h"
 #include "pmd/manager-boot.h"
 #include "pmd/manager.h"
 #include "shared/fd-util.h"
@@ -19,6 +20,7 @@ static InstanceScope arg_scope = _INSTANCE_SCOPE_INVALID;
 static const char *arg_home = NULL;
 static const char *arg_runner = NULL;
 static bool arg_resurrect = false;
+static bool arg_keeper = false;
 static bool arg_log_level = false;
 
 static int help(void) {
@@ -30,6 +32,7 @@ static int help(void) {
                "     --runner=KIND        Keep processes together by \"scope\", \"cgroup\" or \"plain\" (default: the first that works)\n"
                "     --log-level=LEVEL    emerg … debug\n"
                "     --resurrect          Restore the saved list, at the first start since the machine booted\n"
+               "     --keeper             Run pmd as a child that is started again when it dies, and loses nothing by it\n"
                "  -h --help               Show this help\n"
                "     --version            Show the version\n\n"
                "Exit codes: 0 ended on request, 1 failure, 2 wrong usage, 75 another pmd serves already.\n",
@@ -55,7 +58,7 @@ static int set_scope(InstanceScope scope) {
 
 /* 1: go on, 0: done, < 0: wrong usage. */
 static int parse_argv(int argc, char *argv[]) {
-        enum { ARG_SYSTEM = 0x100, ARG_USER, ARG_PRIVATE, ARG_RUNNER, ARG_LOG_LEVEL, ARG_RESURRECT, ARG_VERSION };
+        enum { ARG_SYSTEM = 0x100, ARG_USER, ARG_PRIVATE, ARG_RUNNER, ARG_LOG_LEVEL, ARG_RESURRECT, ARG_KEEPER, ARG_VERSION };
         static const struct option options[] = {
                 { "system", no_argument, NULL, ARG_SYSTEM },
                 { "user", no_argument, NULL, ARG_USER },
@@ -63,6 +66,7 @@ static int parse_argv(int argc, char *argv[]) {
                 { "runner", required_argument, NULL, ARG_RUNNER },
                 { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
                 { "resurrect", no_argument, NULL, ARG_RESURRECT },
+                { "keeper", no_argument, NULL, ARG_KEEPER },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, ARG_VERSION },
                 {},
@@ -105,6 +109,10 @@ static int parse_argv(int argc, char *argv[]) {
 
                 case ARG_RESURRECT:
                         arg_resurrect = true;
+                        break;
+
+                case ARG_KEEPER:
+                        arg_keeper = true;
                         break;
 
                 default:
@@ -186,6 +194,11 @@ int main(int argc, char *argv[]) {
         if (r == 0)
                 return EXIT_SUCCESS;
 
+        if (arg_keeper) {
+                r = keeper_exec(argv);
+                log_error_errno(r, "Failed to execute the keeper: %m");
+                return EXIT_FAILURE;
+        }
         r = run();
         return r == -EBUSY ? 75 : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

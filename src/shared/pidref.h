@@ -40,3 +40,8 @@ int pidref_wait(const PidRef *p, siginfo_t *ret);
 
 /* Whether it has not exited; a zombie has. */
 bool pidref_is_alive(const PidRef *p);
+
+/* How it ended, for those who are not its parent: Linux 6.15 remembers it with the pidfd once the process has been reaped, which is when the
+ * pidfd says EPOLLHUP. Only si_code and si_status are set. 1 if it was had, 0 if the process has not been reaped yet, -EOPNOTSUPP if this kernel
+ * does not tell. */
+int pidref_get_exit(const PidRef *p, siginfo_t *ret);

@@ -161,3 +161,57 @@ TEST(proc_environment) {
         ASSERT_EQ(proc_has_environment(getpid(), prefix), 0);
         ASSERT_EQ(proc_has_environment(getpid(), path + 1), 0);
 }
+
+/* A grandchild whose parent ends: not ours to wait for. */
+static pid_t fork_orphan(int exit_code, int *ret_gate) {
+        int pids[2], gate[2];
+        pid_t middle, orphan = 0;
+
+        ASSERT_OK(pipe2(pids, O_CLOEXEC));
+        ASSERT_OK(pipe2(gate, O_CLOEXEC));
+        middle = fork();
+        ASSERT_OK(middle);
+        if (middle == 0) {
+                orphan = fork();
+                if (orphan == 0) {
+                        char c;
+
+                        close(gate[1]);
+                        (void) !read(gate[0], &c, 1);
+                        _exit(exit_code);
+                }
+                (void) !write(pids[1], &orphan, sizeof orphan);
+                _exit(0);
+        }
+        ASSERT_EQ(read(pids[0], &orphan, sizeof orphan), sizeof orphan);
+        ASSERT_EQ(waitpid(middle, NULL, 0), middle);
+        close(pids[0]);
+        close(pids[1]);
+        close(gate[0]);
+        *ret_gate = gate[1];
+        return orphan;
+}
+
+TEST(the_exit_of_a_stranger) {
+        PidRef p = PIDREF_NULL;
+        struct pollfd poll_fd;
+        siginfo_t si = {};
+        int gate, r;
+
+        ASSERT_OK(pidref_open(&p, fork_orphan(7, &gate)));
+        r = pidref_get_exit(&p, &si);
+        ASSERT_TRUE(r == 0 || r == -EOPNOTSUPP);
+        ASSERT_EQ(pidref_wait(&p, &si), -ECHILD);
+        close(gate);
+
+        poll_fd = (struct pollfd) { .fd = p.fd, .events = POLLIN };
+        ASSERT_EQ(poll(&poll_fd, 1, 10000), 1);
+        if (r == 0) {
+                poll_fd.events = 0; /* until somebody has reaped it */
+                ASSERT_EQ(poll(&poll_fd, 1, 10000), 1);
+                ASSERT_EQ(pidref_get_exit(&p, &si), 1);
+                ASSERT_EQ(si.si_code, CLD_EXITED);
+                ASSERT_EQ(si.si_status, 7);
+        }
+        pidref_done(&p);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include <limits.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "pmd/keeper.h"
+
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+int keeper_read_exit(int fd, KeeperExit *ret) {
+        KeeperExit e;
+        ssize_t n;
+
+        do
+                n = read(fd, &e, sizeof(e));
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return errno == EAGAIN ? 0 : -errno;
+        if (n == 0)
+                return -EPIPE;
+        if (n != sizeof(e))
+                return -EBADMSG;
+
+        *ret = e;
+        return 1;
+}
+
+/* The directory of our own program. */
+static int own_directory(char **ret) {
+        char path[PATH_MAX], *slash;
+        ssize_t n;
+
+        n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+        if (n < 0)
+                return -errno;
+        path[n] = 0;
+        slash = strrchr(path, '/');
+        if (!slash)
+                return -ENOENT;
+        *slash = 0;
+
+        *ret = strdup(path);
+        return *ret ? 0 : -ENOMEM;
+}
+
+/* A path, not what it stands for now: an upgrade may turn a link to the new pmd. */
+static char *path_of_pmd(const char *argv0, const char *directory) {
+        return argv0[0] == '/' ? strdup(argv0) : strjoin(directory, "/", program_invocation_short_name);
+}
+
+/* getopt_long() takes abbreviations, too. */
+static bool is_keeper_option(const char *argument) {
+        return strlen(argument) > STRLEN("--") && startswith("--keeper", argument);
+}
+
+static int make_arguments(char *const argv[], const char *directory, char ***ret) {
+        _cleanup_strv_free_ char **l = NULL;
+        int r;
+
+        r = strv_extend(&l, "pmd-keeper");
+        if (r >= 0)
+                r = strv_consume(&l, path_of_pmd(argv[0], directory));
+        if (r < 0)
+                return r;
+
+        STRV_FOREACH(a, argv + 1) {
+                if (is_keeper_option(*a))
+                        continue;
+                r = strv_extend(&l, *a);
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+int keeper_exec(char *const argv[]) {
+        _cleanup_free_ char *directory = NULL, *beside_us = NULL;
+        _cleanup_strv_free_ char **arguments = NULL;
+        int r;
+
+        r = own_directory(&directory);
+        if (r < 0)
+                return r;
+        r = make_arguments(argv, directory, &arguments);
+        if (r < 0)
+                return r;
+        beside_us = strjoin(directory, "/pmd-keeper");
+        if (!beside_us)
+                return -ENOMEM;
+
+        (void) execv(beside_us, arguments);
+        if (errno == ENOENT)
+                (void) execv(PMD_KEEPER_BINARY, arguments);
+        return -errno;
+}
