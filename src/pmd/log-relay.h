@@ -3,8 +3,9 @@
 
 #include <systemd/sd-event.h>
 
+#include "pmd/log-counter.h"
+#include "pmd/log-rotate.h"
 #include "pmd/pmd-forward.h"
-#include "shared/macro.h"
 
 /* Carries the output of apps from their pipes to the journal and to files, on a thread of its own, so that neither a
  * stalled disk nor a stopped journald stalls supervision. All functions below are for the main thread; they pass
@@ -20,6 +21,18 @@ typedef enum LogStreamKind {
 const char *log_stream_kind_to_string(LogStreamKind k); /* "out", "err" */
 LogStreamKind log_stream_kind_from_string(const char *s);
 
+/* What happens when a target takes no more lines and there is no room to keep them. */
+typedef enum LogOverflow {
+        LOG_OVERFLOW_AUTO,  /* files block, the journal drops */
+        LOG_OVERFLOW_BLOCK, /* the app waits when it writes */
+        LOG_OVERFLOW_DROP,  /* the oldest lines are dropped and counted */
+        _LOG_OVERFLOW_MAX,
+        _LOG_OVERFLOW_INVALID = -EINVAL,
+} LogOverflow;
+
+const char *log_overflow_to_string(LogOverflow o); /* "auto", "block", "drop" */
+LogOverflow log_overflow_from_string(const char *s);
+
 typedef struct LogStreamSpec {
         LogStreamKind kind;
         const char *app, *name_space; /* copied, as all strings here */
@@ -30,11 +43,20 @@ typedef struct LogStreamSpec {
         const char *path;       /* file for this stream, NULL: none */
         bool own_path;          /* path is in pmd's directory: it is opened with pmd's rights */
         const char *combined_path; /* file for both streams, NULL: none */
+        bool own_combined_path;
         uid_t uid;              /* whose rights other files are opened with */
         gid_t gid;
+        const char *date_format; /* in front of each line of files, NULL: nothing */
+        bool json;              /* files get an object per line */
+        const LogRotation *rotation; /* of files, NULL: they grow */
+        bool parse_json;        /* lines that are objects become fields in the journal */
+        int stderr_priority;    /* in the journal, of lines that say nothing; 0: LOG_ERR */
+        LogOverflow overflow;
+        LogCounter *dropped;    /* a reference is taken; NULL: nobody counts */
 } LogStreamSpec;
 
-/* Called in the main loop when the pipe is at EOF (or was given up, below) and all its lines are with their targets. */
+/* Called in the main loop when the pipe is at EOF (or was given up, below) and all its lines are with their targets, or in the ring of one
+ * that stalls. */
 typedef void (*log_stream_closed_t)(uint64_t stream, void *userdata);
 
 int log_relay_new(sd_event *event, LogRelay **ret);

@@ -1,83 +1,166 @@
 /* SPDX-License-Identifier: MIT */
-#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include "pmd/log-ring.h"
 #include "pmd/log-sink-journal.h"
+#include "shared/fd-util.h"
+#include "shared/list.h"
+#include "shared/log-json.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 
-#define MESSAGE_PREFIX "MESSAGE="
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+#define SEND_BUFFER_SIZE (8 * 1024 * 1024)
 
-static log_journal_send_t journal_send = sd_journal_sendv;
+/* How often it is looked whether there is a journald again. */
+#define CONNECT_RETRY_USEC (USEC_PER_SEC / 4)
 
-void log_journal_set_sender(log_journal_send_t send) {
-        journal_send = send ?: sd_journal_sendv;
+/* What one stream may send before the next one that waits gets its turn. */
+#define TURN_MAX 64u
+
+static const char *socket_path = JOURNAL_SOCKET;
+
+void log_journal_set_socket(const char *path) {
+        socket_path = path ?: JOURNAL_SOCKET;
 }
 
-struct LogJournal {
-        char *message; /* MESSAGE_PREFIX and room for the longest line */
-        size_t allocated;
-        int error;     /* of the last entry, 0: it was sent */
-        uint64_t n_lost;
+struct LogSinkJournal {
+        LogJson fixed;       /* serialised fields of every line */
+        size_t n_fixed;      /* without OBJECT_PID and PM_UNIT */
+        int default_priority, priority; /* the latter of the line being written, for its further pieces */
+        bool parse_json;
+        char *app;
+
+        LogRing ring;
+        bool released, was_full;
+        LIST_FIELDS(LogSinkJournal, waiting);
+        bool is_waiting;
 };
 
-int log_journal_new(LogJournal **ret) {
-        _cleanup_(log_journal_freep) LogJournal *j = new0(LogJournal, 1);
+struct LogJournal {
+        sd_event *event;
+        void (*room)(void *userdata);
+        void *userdata;
+        int fd;              /* connected, or -EBADF */
+        sd_event_source *source; /* it can be written to; enabled while it could not */
+        sd_event_source *timer;  /* time to connect again */
+        bool stalled;
+        int error;           /* of the last try to connect, 0: it went well */
+        LIST_HEAD(LogSinkJournal, waiting);
+};
+
+static void stall(LogJournal *j);
+
+/* ---- the socket ---- */
+
+static int on_writable(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata);
+
+static void enlarge_buffer(int fd) {
+        const int size = SEND_BUFFER_SIZE;
+
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
+                (void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
+static int journal_connect(LogJournal *j) {
+        struct sockaddr_un sa = { .sun_family = AF_UNIX };
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        if (strlen(socket_path) >= sizeof sa.sun_path)
+                return -ENAMETOOLONG;
+        memcpy(sa.sun_path, socket_path, strlen(socket_path));
+
+        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        enlarge_buffer(fd);
+        if (connect(fd, (struct sockaddr *) &sa, sizeof sa) < 0)
+                return -errno;
+
+        r = sd_event_add_io(j->event, &j->source, fd, EPOLLOUT, on_writable, j);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(j->source, SD_EVENT_OFF);
+        j->fd = TAKE_FD(fd);
+        return 0;
+}
+
+static void journal_disconnect(LogJournal *j) {
+        j->source = sd_event_source_disable_unref(j->source);
+        j->fd = safe_close(j->fd);
+}
+
+static bool ensure_connected(LogJournal *j) {
+        int r;
+
+        if (j->fd >= 0)
+                return true;
+
+        r = journal_connect(j);
+        if (r < 0 && j->error != r)
+                log_warning_errno(r, "Failed to connect to the journal, keeping some lines until it is there: %m");
+        if (r >= 0 && j->error < 0)
+                log_notice("The journal takes lines again.");
+        j->error = MIN(r, 0);
+        return r >= 0;
+}
+
+int log_journal_new(sd_event *event, void (*room)(void *userdata), void *userdata, LogJournal **ret) {
+        LogJournal *j = new(LogJournal, 1);
 
         if (!j)
                 return -ENOMEM;
 
-        j->allocated = STRLEN(MESSAGE_PREFIX) + LOG_LINE_MAX;
-        j->message = new(char, j->allocated);
-        if (!j->message)
-                return -ENOMEM;
-        memcpy(j->message, MESSAGE_PREFIX, STRLEN(MESSAGE_PREFIX));
-
-        *ret = TAKE_PTR(j);
+        *j = (LogJournal) { .event = sd_event_ref(event), .room = room, .userdata = userdata, .fd = -EBADF };
+        *ret = j;
         return 0;
+}
+
+static void stop_waiting(LogJournal *j, LogSinkJournal *s) {
+        if (s->is_waiting)
+                LIST_REMOVE(waiting, j->waiting, s);
+        s->is_waiting = false;
 }
 
 LogJournal *log_journal_free(LogJournal *j) {
         if (!j)
                 return NULL;
 
-        free(j->message);
+        for (LogSinkJournal *s; (s = j->waiting);) {
+                uint64_t n = log_ring_clear(&s->ring);
+
+                if (n > 0)
+                        log_warning("%" PRIu64 " lines of %s could not be sent to the journal.", n, s->app);
+                stop_waiting(j, s);
+                if (s->released)
+                        log_sink_journal_free(s);
+        }
+        journal_disconnect(j);
+        sd_event_source_disable_unref(j->timer);
+        sd_event_unref(j->event);
         return mfree(j);
 }
 
-enum {
-        FIELD_MESSAGE,
-        FIELD_PRIORITY,
-        FIELD_IDENTIFIER,
-        FIELD_APP,
-        FIELD_ID,
-        FIELD_INSTANCE,
-        FIELD_NAMESPACE,
-        FIELD_STREAM,
-        _FIELD_FIXED_MAX,
-        _FIELD_MAX = _FIELD_FIXED_MAX + 3, /* OBJECT_PID, PM_UNIT, PM_LINE_BREAK: not with every line */
-};
+/* ---- the fields of a stream ---- */
 
-struct LogSinkJournal {
-        struct iovec fields[_FIELD_MAX];
-        size_t n_fields;       /* without PM_LINE_BREAK */
-        char *object_pid, *unit;
-        int default_priority, priority; /* the latter of the line being written, for its further pieces */
-};
-
-static struct iovec iovec_of(const char *s) {
-        return (struct iovec) { .iov_base = (char *) s, .iov_len = strlen(s) };
+static int add_field(LogSinkJournal *s, const char *name, const char *value) {
+        return log_json_add_field(&s->fixed, name, value, strlen(value));
 }
 
-static int set_field(LogSinkJournal *s, size_t i, char *field) {
-        if (!field)
-                return -ENOMEM;
+static int add_number(LogSinkJournal *s, const char *name, uint64_t value) {
+        char buf[24];
 
-        s->fields[i] = iovec_of(field);
-        return 0;
+        (void) snprintf(buf, sizeof buf, "%" PRIu64, value);
+        return add_field(s, name, buf);
 }
 
 int log_sink_journal_new(const LogStreamSpec *spec, LogSinkJournal **ret) {
@@ -87,14 +170,22 @@ int log_sink_journal_new(const LogStreamSpec *spec, LogSinkJournal **ret) {
         if (!s)
                 return -ENOMEM;
 
-        s->default_priority = s->priority = spec->kind == LOG_STREAM_ERR ? LOG_ERR : LOG_INFO;
-        s->n_fields = _FIELD_FIXED_MAX;
-        RET_GATHER(r, set_field(s, FIELD_IDENTIFIER, strjoin("SYSLOG_IDENTIFIER=", spec->app)));
-        RET_GATHER(r, set_field(s, FIELD_APP, strjoin("PM_APP=", spec->app)));
-        RET_GATHER(r, set_field(s, FIELD_ID, strprintf("PM_ID=%u", spec->id)));
-        RET_GATHER(r, set_field(s, FIELD_INSTANCE, strprintf("PM_INSTANCE=%u", spec->instance)));
-        RET_GATHER(r, set_field(s, FIELD_NAMESPACE, strjoin("PM_NAMESPACE=", strempty(spec->name_space))));
-        RET_GATHER(r, set_field(s, FIELD_STREAM, strjoin("PM_STREAM=", log_stream_kind_to_string(spec->kind))));
+        s->default_priority = spec->kind == LOG_STREAM_ERR ? LOG_ERR : LOG_INFO;
+        if (spec->kind == LOG_STREAM_ERR && spec->stderr_priority > 0)
+                s->default_priority = spec->stderr_priority;
+        s->priority = s->default_priority;
+        s->parse_json = spec->parse_json;
+        s->app = strdup(spec->app);
+        if (!s->app)
+                return -ENOMEM;
+
+        RET_GATHER(r, add_field(s, "SYSLOG_IDENTIFIER", spec->app));
+        RET_GATHER(r, add_field(s, "PM_APP", spec->app));
+        RET_GATHER(r, add_number(s, "PM_ID", spec->id));
+        RET_GATHER(r, add_number(s, "PM_INSTANCE", spec->instance));
+        RET_GATHER(r, add_field(s, "PM_NAMESPACE", strempty(spec->name_space)));
+        RET_GATHER(r, add_field(s, "PM_STREAM", log_stream_kind_to_string(spec->kind)));
+        s->n_fixed = s->fixed.n_fields;
         RET_GATHER(r, log_sink_journal_set_pid(s, spec->pid, spec->unit));
         if (r < 0)
                 return r;
@@ -107,75 +198,224 @@ LogSinkJournal *log_sink_journal_free(LogSinkJournal *s) {
         if (!s)
                 return NULL;
 
-        for (size_t i = FIELD_IDENTIFIER; i < _FIELD_FIXED_MAX; i++)
-                free(s->fields[i].iov_base);
-        free(s->object_pid);
-        free(s->unit);
+        assert(!s->is_waiting);
+        (void) log_ring_clear(&s->ring);
+        log_json_done(&s->fixed);
+        free(s->app);
         return mfree(s);
 }
 
 int log_sink_journal_set_pid(LogSinkJournal *s, pid_t pid, const char *unit) {
-        _cleanup_free_ char *object_pid = NULL, *unit_field = NULL;
+        int r = 0;
 
-        if (pid > 0 && geteuid() == 0) {
-                object_pid = strprintf("OBJECT_PID=%ld", (long) pid);
-                if (!object_pid)
-                        return -ENOMEM;
+        s->fixed.n_fields = s->n_fixed;
+        if (pid > 0 && geteuid() == 0)
+                RET_GATHER(r, add_number(s, "OBJECT_PID", (uint64_t) pid));
+        if (unit)
+                RET_GATHER(r, add_field(s, "PM_UNIT", unit));
+        if (r < 0)
+                s->fixed.n_fields = s->n_fixed;
+        return r;
+}
+
+/* ---- sending ---- */
+
+/* An entry that is too large for a datagram goes as a file that can no longer be changed. */
+static int make_file(const struct iovec *iov, size_t n_iov) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = memfd_create("pmd-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (fd < 0)
+                return -errno;
+        for (size_t i = 0; i < n_iov; i++) {
+                r = write_all(fd, iov[i].iov_base, iov[i].iov_len);
+                if (r < 0)
+                        return r;
         }
-        if (unit) {
-                unit_field = strjoin("PM_UNIT=", unit);
-                if (!unit_field)
-                        return -ENOMEM;
+        if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+                return -errno;
+        return TAKE_FD(fd);
+}
+
+static int send_as_file(int socket_fd, const struct iovec *iov, size_t n_iov) {
+        union {
+                struct cmsghdr header;
+                char buf[CMSG_SPACE(sizeof(int))];
+        } control = {};
+        struct msghdr mh = { .msg_control = &control, .msg_controllen = sizeof control };
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = make_file(iov, n_iov);
+        if (fd < 0)
+                return fd;
+
+        control.header = (struct cmsghdr) { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) };
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+        return sendmsg(socket_fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static int send_once(LogJournal *j, const struct iovec *iov, size_t n_iov) {
+        struct msghdr mh = { .msg_iov = (struct iovec *) iov, .msg_iovlen = n_iov };
+        int r;
+
+        if (!ensure_connected(j))
+                return -EAGAIN;
+
+        do
+                r = sendmsg(j->fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+        while (r == -EINTR);
+        if (IN_SET(r, -EMSGSIZE, -ENOBUFS))
+                r = send_as_file(j->fd, iov, n_iov);
+        return r;
+}
+
+/* 0, or -EAGAIN if it is to be tried again when there is room. */
+static int send_entry(LogJournal *j, const struct iovec *iov, size_t n_iov) {
+        int r;
+
+        r = send_once(j, iov, n_iov);
+        if (IN_SET(r, -ECONNREFUSED, -ECONNRESET, -ENOTCONN, -EPIPE)) { /* journald was restarted */
+                journal_disconnect(j);
+                r = send_once(j, iov, n_iov);
         }
+        if (r >= 0)
+                return 0;
+        if (r != -EAGAIN) {
+                if (j->error != r)
+                        log_warning_errno(r, "Failed to send lines to the journal, keeping some: %m");
+                j->error = r;
+                journal_disconnect(j);
+        }
+        stall(j);
+        return -EAGAIN;
+}
 
-        free(s->object_pid);
-        free(s->unit);
-        s->object_pid = TAKE_PTR(object_pid);
-        s->unit = TAKE_PTR(unit_field);
+static void stall(LogJournal *j) {
+        int r = 0;
 
-        s->n_fields = _FIELD_FIXED_MAX;
-        if (s->object_pid)
-                s->fields[s->n_fields++] = iovec_of(s->object_pid);
-        if (s->unit)
-                s->fields[s->n_fields++] = iovec_of(s->unit);
+        j->stalled = true;
+        if (j->fd >= 0)
+                r = sd_event_source_set_enabled(j->source, SD_EVENT_ON);
+        else if (j->timer) {
+                (void) sd_event_source_set_time_relative(j->timer, CONNECT_RETRY_USEC);
+                r = sd_event_source_set_enabled(j->timer, SD_EVENT_ONESHOT);
+        } else
+                r = sd_event_add_time_relative(j->event, &j->timer, CLOCK_MONOTONIC, CONNECT_RETRY_USEC, 0, on_retry, j);
+        if (r < 0)
+                log_error_errno(r, "Failed to wait for the journal: %m");
+}
+
+static bool send_gap(LogJournal *j, LogSinkJournal *s) {
+        uint64_t n = log_ring_get_gap(&s->ring);
+        char text[256];
+        int k;
+
+        if (n == 0)
+                return true;
+
+        k = snprintf(text, sizeof text, "MESSAGE=[pmd] %" PRIu64 " lines were dropped here\nPRIORITY=%d\nPM_DROPPED=%" PRIu64 "\n", n, LOG_WARNING, n);
+        if (send_entry(j, (struct iovec[]) { { text, (size_t) k }, { s->fixed.fields, s->fixed.n_fields } }, 2) < 0)
+                return false;
+        log_ring_close_gap(&s->ring);
+        return true;
+}
+
+/* One turn of a stream. False if the journal takes no more. */
+static bool send_waiting(LogJournal *j, LogSinkJournal *s) {
+        for (unsigned i = 0; i < TURN_MAX && !log_ring_is_empty(&s->ring); i++) {
+                LogRecord *x;
+
+                if (!send_gap(j, s))
+                        return false;
+                x = s->ring.first;
+                if (x && send_entry(j, &(struct iovec) { x->data, x->size }, 1) < 0)
+                        return false;
+                if (x)
+                        log_ring_pop(&s->ring);
+                s->ring.progress = now(CLOCK_MONOTONIC);
+        }
+        return true;
+}
+
+static void flush(LogJournal *j) {
+        bool room = false;
+
+        j->stalled = false;
+        while (j->waiting && !j->stalled) {
+                LogSinkJournal *s = j->waiting;
+                bool taken = send_waiting(j, s);
+
+                room = room || (s->was_full && s->ring.size <= LOG_RING_FULL);
+                stop_waiting(j, s);
+                if (!log_ring_is_empty(&s->ring)) {
+                        if (taken)
+                                LIST_APPEND(waiting, j->waiting, s);
+                        else
+                                LIST_PREPEND(waiting, j->waiting, s);
+                        s->is_waiting = true;
+                } else if (s->released)
+                        log_sink_journal_free(s);
+        }
+        if (!j->stalled && j->source)
+                (void) sd_event_source_set_enabled(j->source, SD_EVENT_OFF);
+        if (room)
+                j->room(j->userdata);
+}
+
+static int on_writable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        LogJournal *j = ASSERT_PTR(userdata);
+
+        if (revents & (EPOLLERR | EPOLLHUP))
+                journal_disconnect(j);
+        flush(j);
         return 0;
 }
 
-static void note_result(LogJournal *j, int error) {
-        if (error < 0) {
-                j->n_lost++;
-                if (j->error != error)
-                        log_warning_errno(error, "Failed to send lines to the journal, dropping them: %m");
-        } else if (j->error < 0) {
-                log_notice("The journal takes lines again, %" PRIu64 " were lost.", j->n_lost);
-                j->n_lost = 0;
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+        flush(ASSERT_PTR(userdata));
+        return 0;
+}
+
+static struct iovec iovec_of(const char *s) {
+        return (struct iovec) { (char *) s, strlen(s) };
+}
+
+static void keep(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const struct iovec *iov, size_t n) {
+        if (!s->is_waiting) {
+                s->ring.progress = now(CLOCK_MONOTONIC);
+                LIST_APPEND(waiting, j->waiting, s);
+                s->is_waiting = true;
         }
-
-        j->error = MIN(error, 0);
+        log_ring_push(&s->ring, iov, n, 0, 1, w->dropped, w->may_drop);
 }
 
-static int send_line(LogSinkJournal *s, LogJournal *j, const LogLine *line) {
-        static const char *const priorities[] = {
-                "PRIORITY=0", "PRIORITY=1", "PRIORITY=2", "PRIORITY=3",
-                "PRIORITY=4", "PRIORITY=5", "PRIORITY=6", "PRIORITY=7",
-        };
-        size_t n = s->n_fields;
+static void write_line(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const LogLine *line) {
+        _cleanup_(log_json_done) LogJson json = { .priority = -1 };
+        struct iovec iov[6];
+        char priority[] = "\nPRIORITY=0\n";
+        size_t n = 0;
 
-        if (!GREEDY_REALLOC(j->message, j->allocated, STRLEN(MESSAGE_PREFIX) + line->size))
-                return -ENOMEM;
-        memcpy(j->message + STRLEN(MESSAGE_PREFIX), line->data, line->size);
+        if (s->parse_json && line->end == LOG_LINE_END_NEWLINE && !line->continued)
+                (void) log_json_parse(line->data, line->size, &json);
 
-        s->fields[FIELD_MESSAGE] = (struct iovec) { j->message, STRLEN(MESSAGE_PREFIX) + line->size };
-        s->fields[FIELD_PRIORITY] = iovec_of(priorities[s->priority]);
+        priority[STRLEN("\nPRIORITY=")] = (char) ('0' + (json.priority >= 0 ? json.priority : s->priority));
+        iov[n++] = iovec_of("MESSAGE=");
+        iov[n++] = json.message ? (struct iovec) { json.message, json.n_message } : (struct iovec) { (char *) line->data, line->size };
+        iov[n++] = iovec_of(priority);
         if (line->end == LOG_LINE_END_SPLIT)
-                s->fields[n++] = iovec_of("PM_LINE_BREAK=line-max");
+                iov[n++] = iovec_of("PM_LINE_BREAK=line-max\n");
         else if (line->end == LOG_LINE_END_EOF)
-                s->fields[n++] = iovec_of("PM_LINE_BREAK=eof");
+                iov[n++] = iovec_of("PM_LINE_BREAK=eof\n");
+        iov[n++] = (struct iovec) { s->fixed.fields, s->fixed.n_fields };
+        if (json.n_fields > 0)
+                iov[n++] = (struct iovec) { json.fields, json.n_fields };
 
-        return journal_send(s->fields, (int) n);
+        if (!log_ring_is_empty(&s->ring) || j->stalled || send_entry(j, iov, n) < 0)
+                keep(s, j, w, iov, n);
 }
 
-void log_sink_journal_write(LogSinkJournal *s, LogJournal *j, const LogBlock *block) {
+void log_sink_journal_write(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const LogBlock *block) {
         size_t offset = 0;
 
         for (LogLine line; log_block_next(block, &offset, &line);) {
@@ -186,6 +426,20 @@ void log_sink_journal_write(LogSinkJournal *s, LogJournal *j, const LogBlock *bl
                 else if (!line.continued)
                         s->priority = s->default_priority;
 
-                note_result(j, send_line(s, j, &line));
+                write_line(s, j, w, &line);
         }
+}
+
+bool log_sink_journal_is_full(LogSinkJournal *s, bool may_drop) {
+        s->was_full = log_ring_is_full(&s->ring, may_drop, now(CLOCK_MONOTONIC));
+        return s->was_full;
+}
+
+LogSinkJournal *log_journal_release(LogJournal *j, LogSinkJournal *s) {
+        if (!s)
+                return NULL;
+        if (!s->is_waiting)
+                return log_sink_journal_free(s);
+        s->released = true;
+        return NULL;
 }

@@ -3,9 +3,11 @@
 
 #include <systemd/sd-event.h>
 
+#include "pmd/log-format.h"
 #include "pmd/log-relay.h"
 #include "pmd/log-sink-file.h"
 #include "pmd/log-sink-journal.h"
+#include "shared/list.h"
 #include "shared/log-line.h"
 
 /* One pipe with what cuts its bytes into lines, and the targets of these. Made by the main thread, then handed over to
@@ -19,6 +21,8 @@ typedef struct LogThreadContext {
         LogFileSet *files;
         LogJournal *journal;
         char *buffer; /* LOG_READ_SIZE bytes, in use during one read only */
+        LogText text; /* the same in the form that files get */
+        LIST_HEAD(LogStream, paused);
         void (*closed)(LogStream *s, void *userdata); /* gets the stream back, detached */
         void *userdata;
 } LogThreadContext;
@@ -32,10 +36,18 @@ struct LogStream {
         LogStream *next; /* of whoever owns it */
 
         char *path, *combined_path;
-        bool own_path;
+        bool own_path, own_combined_path;
         uid_t uid;
         gid_t gid;
+        LogFormat format;
+        LogRotation rotation;
+        bool rotates;
+        LogWriter file_writer, journal_writer;
         bool pipe_enlarged;
+
+        bool is_paused; /* until there is room in its targets */
+        sd_event_source *pause_timer;
+        LIST_FIELDS(LogStream, paused);
 
         LogThreadContext *context; /* from attach to detach */
         sd_event_source *source;
@@ -51,6 +63,9 @@ DEFINE_CLEANUP_FUNC(LogStream *, log_stream_free);
 /* On the log thread: opens the files and begins to read. Ends, sooner or later, in context->closed(), also if this
  * fails. */
 void log_stream_attach(LogStream *s, LogThreadContext *context);
+
+/* There is room again in some target. */
+void log_stream_resume_all(LogThreadContext *context);
 
 /* Reads what is in the pipe now, writes it out, and closes. */
 void log_stream_give_up(LogStream *s);

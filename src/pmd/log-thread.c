@@ -234,11 +234,16 @@ static LogThread *log_thread_free(LogThread *t) {
         log_journal_free(t->context.journal);
         sd_event_unref(t->context.event);
         free(t->context.buffer);
+        free(t->context.text.data);
         safe_close(t->command_fd);
         safe_close(t->closed_fd);
         safe_close(t->ended_fd);
         (void) pthread_mutex_destroy(&t->mutex);
         return mfree(t);
+}
+
+static void on_room(void *userdata) {
+        log_stream_resume_all(ASSERT_PTR(userdata));
 }
 
 static int thread_allocate(LogThread *t) {
@@ -263,16 +268,16 @@ static int thread_allocate(LogThread *t) {
         t->streams = log_id_table_new();
         if (!t->context.buffer || !t->streams)
                 return -ENOMEM;
-        r = log_file_set_new(&t->context.files);
-        if (r < 0)
-                return r;
-        r = log_journal_new(&t->context.journal);
-        if (r < 0)
-                return r;
 
         /* The loop is made here, where an error can be returned, and from the thread's start on used by the thread
          * alone. */
         r = sd_event_new(&t->context.event);
+        if (r < 0)
+                return r;
+        r = log_file_set_new(t->context.event, on_room, &t->context, &t->context.files);
+        if (r < 0)
+                return r;
+        r = log_journal_new(t->context.event, on_room, &t->context, &t->context.journal);
         if (r < 0)
                 return r;
         r = sd_event_add_io(t->context.event, &source, t->command_fd, EPOLLIN, on_commands, t);

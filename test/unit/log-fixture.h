@@ -5,8 +5,13 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "pmd/log-relay.h"
@@ -14,71 +19,124 @@
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
+#include "shared/string-util.h"
 #include "shared/time-util.h"
 
 /* ---- a journal that remembers ---- */
 
 static struct {
         pthread_mutex_t mutex;
-        char **entries;     /* fields joined by '\n', sizes beside */
+        pthread_t thread;
+        int fd, stop_fd;
+        char path[64];
+        char **entries;     /* fields as they were sent, and their sizes */
         size_t *sizes;
         size_t n, n_entries, n_sizes;
-        int error;          /* what sending returns */
-        pthread_mutex_t *hang;
-} journal = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+} journal = { .mutex = PTHREAD_MUTEX_INITIALIZER, .fd = -EBADF, .stop_fd = -EBADF };
 
-static int fake_send(const struct iovec *iov, int n) {
-        size_t size = 0;
-        char *entry;
-        int r;
-
-        if (journal.hang) {
-                pthread_mutex_lock(journal.hang);
-                pthread_mutex_unlock(journal.hang);
-        }
-
-        for (int i = 0; i < n; i++)
-                size += iov[i].iov_len + 1;
-        entry = malloc(size + 1);
-        assert(entry);
-        size = 0;
-        for (int i = 0; i < n; i++) {
-                memcpy(entry + size, iov[i].iov_base, iov[i].iov_len);
-                size += iov[i].iov_len;
-                entry[size++] = '\n';
-        }
-        entry[size] = 0;
-
+static void journal_add(char *entry, size_t size) {
         pthread_mutex_lock(&journal.mutex);
-        r = journal.error;
-        if (r >= 0) {
-                assert(GREEDY_REALLOC(journal.entries, journal.n_entries, journal.n + 1));
-                assert(GREEDY_REALLOC(journal.sizes, journal.n_sizes, journal.n + 1));
-                journal.sizes[journal.n] = size;
-                journal.entries[journal.n++] = entry;
-        } else
-                free(entry);
+        assert(GREEDY_REALLOC(journal.entries, journal.n_entries, journal.n + 1));
+        assert(GREEDY_REALLOC(journal.sizes, journal.n_sizes, journal.n + 1));
+        entry[size] = 0;
+        journal.sizes[journal.n] = size;
+        journal.entries[journal.n++] = entry;
         pthread_mutex_unlock(&journal.mutex);
-        return r;
 }
 
-static inline void journal_set_error(int error) {
+/* False if there is nothing. */
+static bool journal_receive(void) {
+        enum { MAX_SIZE = 1024 * 1024 };
+        char control[CMSG_SPACE(sizeof(int))];
+        struct iovec iov = { malloc(MAX_SIZE + 1), MAX_SIZE };
+        struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+        ssize_t n;
+
+        assert(iov.iov_base);
+        n = recvmsg(journal.fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (n < 0) {
+                free(iov.iov_base);
+                return false;
+        }
+        if (CMSG_FIRSTHDR(&mh)) {
+                int fd;
+
+                memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&mh)), sizeof fd);
+                n = pread(fd, iov.iov_base, MAX_SIZE, 0);
+                close(fd);
+        }
+        journal_add(realloc(iov.iov_base, (size_t) n + 1), (size_t) n);
+        return true;
+}
+
+static void *journal_main(void *arg) {
+        struct pollfd p[] = { { .fd = journal.fd, .events = POLLIN }, { .fd = journal.stop_fd, .events = POLLIN } };
+
+        while (poll(p, 2, -1) >= 0 && !p[1].revents)
+                while (journal_receive())
+                        ;
+        return NULL;
+}
+
+/* Binds the socket, but nobody reads it. */
+static inline void journal_bind(void) {
+        struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+        memcpy(sa.sun_path, journal.path, strlen(journal.path));
+        journal.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        assert(journal.fd >= 0 && bind(journal.fd, (struct sockaddr *) &sa, sizeof sa) >= 0);
+}
+
+static void journal_read(void) {
+        journal.stop_fd = eventfd(0, EFD_CLOEXEC);
+        assert(journal.stop_fd >= 0 && pthread_create(&journal.thread, NULL, journal_main, NULL) == 0);
+}
+
+/* Nobody reads any more. */
+static void journal_pause(void) {
+        if (journal.stop_fd < 0)
+                return;
+        assert(eventfd_write(journal.stop_fd, 1) >= 0);
+        pthread_join(journal.thread, NULL);
+        journal.stop_fd = safe_close(journal.stop_fd);
+}
+
+/* What it has, and then the socket itself, is gone. */
+static void journal_unbind(void) {
+        journal_pause();
+        journal.fd = safe_close(journal.fd);
+        (void) unlink(journal.path);
+}
+
+static size_t journal_count(void) {
+        size_t n;
+
         pthread_mutex_lock(&journal.mutex);
-        journal.error = error;
+        n = journal.n;
         pthread_mutex_unlock(&journal.mutex);
+        return n;
+}
+
+/* Waits until there are n entries, then stops reading: they may be looked at. */
+static inline bool journal_wait(size_t n) {
+        usec_t deadline = now(CLOCK_MONOTONIC) + 60 * USEC_PER_SEC;
+
+        while (journal_count() < n && now(CLOCK_MONOTONIC) < deadline)
+                usleep(1000);
+        journal_pause();
+        return journal.n == n;
 }
 
 static void journal_clear(void) {
+        journal_unbind();
         for (size_t i = 0; i < journal.n; i++)
                 free(journal.entries[i]);
         journal.entries = mfree(journal.entries);
         journal.sizes = mfree(journal.sizes);
         journal.n = journal.n_entries = journal.n_sizes = 0;
-        journal.error = 0;
-        journal.hang = NULL;
 }
 
-static bool entry_has(size_t i, const char *field) {
+static inline bool entry_has(size_t i, const char *field) {
         _cleanup_free_ char *line = strjoin("\n", field, "\n"), *entry = NULL;
 
         if (i >= journal.n)
@@ -102,7 +160,10 @@ static void fixture_init(Fixture *f) {
         *f = (Fixture) { .dir = "/tmp/test-log-XXXXXX" };
         assert(mkdtemp(f->dir));
         log_set_max_level(LOG_CRIT);
-        log_journal_set_sender(fake_send);
+        (void) snprintf(journal.path, sizeof journal.path, "%s/journal", f->dir);
+        log_journal_set_socket(journal.path);
+        journal_bind();
+        journal_read();
         assert(sd_event_new(&f->event) >= 0);
         assert(log_relay_new(f->event, &f->relay) >= 0);
 }
