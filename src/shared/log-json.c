@@ -110,6 +110,7 @@ static int take_message(LogJson *j, const char *text, size_t n) {
         if (!j->message)
                 return -ENOMEM;
         memcpy(j->message, text, n);
+        j->message[n] = 0;
         j->n_message = n;
         for (size_t i = 0; i < n; i++)
                 if (j->message[i] == '\n')

@@ -9,7 +9,7 @@
 
 typedef struct LogJson {
         int priority;        /* 0 to 7, -1: the line does not tell */
-        char *message;       /* NULL: the line does not tell; n_message bytes */
+        char *message;       /* NULL: the line does not tell; n_message bytes and a NUL */
         size_t n_message;
         char *fields;        /* as journald takes them: NAME=value, or NAME, newline, 64 bits of length and the value; each with a newline behind */
         size_t n_fields, n_allocated;
