@@ -8,6 +8,9 @@
 # The root is this machine's, with /usr from an overlay of the installed tree over the host's, and with fresh /etc, /var and
 # /run. Nothing of the host is written to.
 #
+# BOOT_TARGET: the unit that is started (default: basic.target)
+# BINDS: directories of the host that stand for some of the container's, HOST:CONTAINER each, and outlive a reboot
+#
 # Argument: the meson build directory (default: $BUILD, or build in the source tree)
 # KEEP, if set: the journal of the container is printed at the end even if all went well
 
@@ -18,6 +21,9 @@ SOURCE_DIR=$(cd "$TEST_DIR/../.." && pwd)
 BUILD=$(realpath "${1:-${BUILD:-$SOURCE_DIR/build}}")
 TEST_NAME=$(basename "$0" .sh)
 MACHINE=pmd-$TEST_NAME-$$
+
+BOOT_TARGET=${BOOT_TARGET:-basic.target}
+declare -p BINDS >/dev/null 2>&1 || BINDS=()
 
 TEST_USER=tester
 TEST_UID=1000
@@ -175,7 +181,10 @@ mount_usr() {
 }
 
 spawn_container() {
-        local unified
+        local unified bind binds=()
+        for bind in "${BINDS[@]}"; do
+                binds+=(--bind="$bind")
+        done
         unified=$(find_cgroup2)
         CGROUP=$unified/$MACHINE
         mkdir "$CGROUP" || bail_out "cannot make a cgroup"
@@ -183,8 +192,8 @@ spawn_container() {
         (
                 echo $BASHPID >"$CGROUP/cgroup.procs"
                 exec env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn -q -D / --volatile=yes --register=no --keep-unit \
-                        --private-network -M "$MACHINE" --bind-ro="$WORK/usr:/usr" --bind-ro="$TEST_DIR:/run/test" --console=pipe \
-                        -b systemd.unit=basic.target systemd.mask=systemd-firstboot.service
+                        --private-network -M "$MACHINE" --bind-ro="$WORK/usr:/usr" --bind-ro="$TEST_DIR:/run/test" "${binds[@]}" \
+                        --console=pipe -b systemd.unit="$BOOT_TARGET" systemd.mask=systemd-firstboot.service
         ) </dev/null >"$WORK/console.log" 2>&1 &
         NSPAWN_PID=$!
 
@@ -205,8 +214,28 @@ container_boot() {
         install_product
         mount_usr
         spawn_container
+        wait_until_up
+}
+
+wait_until_up() {
         eventually_output 'running|degraded' enter systemctl is-system-running ||
                 bail_out "the container does not come up: $(enter systemctl is-system-running 2>&1) $(tail -n5 "$WORK/console.log")"
+}
+
+# Power off and on. Only what is in BINDS is as it was.
+container_reboot() {
+        container_poweroff
+        remove_cgroup
+        spawn_container
+        wait_until_up
+}
+
+remove_cgroup() {
+        [ -n "$CGROUP" ] || return 0
+        echo 1 >"$CGROUP/cgroup.kill"
+        [ -z "$NSPAWN_PID" ] || wait "$NSPAWN_PID" 2>/dev/null
+        eventually grep -q '^populated 0$' "$CGROUP/cgroup.events"
+        find "$CGROUP" -depth -type d -exec rmdir {} \; 2>/dev/null
 }
 
 container_poweroff() {
@@ -223,12 +252,7 @@ container_poweroff() {
 container_cleanup() {
         trap '' INT TERM
         container_poweroff
-        if [ -n "$CGROUP" ]; then
-                echo 1 >"$CGROUP/cgroup.kill"
-                [ -z "$NSPAWN_PID" ] || wait "$NSPAWN_PID" 2>/dev/null
-                eventually grep -q '^populated 0$' "$CGROUP/cgroup.events"
-                find "$CGROUP" -depth -type d -exec rmdir {} \; 2>/dev/null
-        fi
+        remove_cgroup
         mountpoint -q "$WORK/usr" && umount "$WORK/usr"
         mountpoint -q "$WORK/tmp" && umount "$WORK/tmp"
         rm -rf "$WORK"
