@@ -10,6 +10,7 @@
 #include "shared/app-config.h"
 #include "shared/instance.h"
 #include "shared/list.h"
+#include "shared/restart-budget.h"
 #include "shared/settings.h"
 
 /* Registries, queues, and the order of start-up and shutdown. It decides nothing about an app. */
@@ -32,6 +33,7 @@ struct Manager {
         size_t n_processes, n_processes_allocated;
         unsigned next_process_id; /* as pm2: grows, begins again at 0 when there is no process */
         uint32_t next_job_id;
+        RestartBudget restart_budget; /* for restarts that nobody asked for */
 
         /* Drained once per turn of the loop, by a deferred source: objects never act on each other recursively. */
         sd_event_source *dispatch_source;

@@ -60,6 +60,10 @@ static void run_arm_timer(Process *p, usec_t at) {
                 log_error_errno(r, "Failed to arm the timer of process %u, ignoring: %m", p->id);
 }
 
+static usec_t run_take_restart(Process *p) {
+        return restart_budget_take(&p->manager->restart_budget, run_now(p));
+}
+
 /* ---- the end of an incarnation ---- */
 
 /* Lets go of all that belongs to the incarnation that has ended, or that never came to be. */
@@ -452,6 +456,7 @@ const ProcessHostVTable process_run_host = {
         .drain = run_drain,
         .give_up_drain = run_give_up_drain,
         .arm_timer = run_arm_timer,
+        .take_restart = run_take_restart,
         .changed = run_changed,
         .settled = run_settled,
 };
@@ -523,5 +528,6 @@ Process *process_free(Process *p) {
         credentials_unref(p->credentials);
         app_config_unref(p->config);
         free(p->start_fault);
+        free(p->restart_trigger);
         return mfree(p);
 }

@@ -3,6 +3,7 @@
 
 #include "shared/log.h"
 #include "shared/string-table.h"
+#include "shared/string-util.h"
 
 static const char *const process_state_table[_PROCESS_STATE_MAX] = {
         [PROCESS_STOPPED] = "stopped",
@@ -135,7 +136,7 @@ static void enter_spawning(Process *p) {
         int r;
 
         p->incarnation++;
-        p->restart_wanted = p->kill_tried = p->stuck = p->reached_online = false;
+        p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = false;
         p->spawn_error = 0;
         p->spawn_failed_step = SPAWN_STEP_NONE;
         p->started_monotonic = p->host->now(p);
@@ -259,6 +260,27 @@ static void on_drain_timeout(Process *p) {
         p->host->kill(p);
 }
 
+static void spawn_again(Process *p) {
+        count_restart(p);
+        enter_spawning(p);
+}
+
+/* However many apps crash, pmd stays within what it may cost. The wait does not count as time in which the process could have proved
+ * stable: it would not be given up any more if it did. */
+static void restart_within_budget(Process *p) {
+        usec_t delay = p->host->take_restart(p);
+
+        if (delay == 0)
+                return spawn_again(p);
+
+        p->restart_granted = true;
+        p->restart_reason = "it exited, and waits for the machine-wide restart budget";
+        if (p->history.created_at > 0)
+                p->history.created_at = usec_add(p->history.created_at, delay);
+        process_set_state(p, PROCESS_BACKOFF);
+        arm(p, PROCESS_TIMER_RESTART, delay);
+}
+
 static void restart_by_policy(Process *p) {
         const AppConfig *c = p->config;
         RestartPolicy policy = {
@@ -285,9 +307,7 @@ static void restart_by_policy(Process *p) {
         switch (v.action) {
 
         case RESTART_NOW:
-                count_restart(p);
-                enter_spawning(p);
-                return;
+                return restart_within_budget(p);
 
         case RESTART_LATER:
                 process_set_state(p, PROCESS_BACKOFF);
@@ -320,8 +340,9 @@ static void on_drained(Process *p) {
 }
 
 static void on_backoff_elapsed(Process *p) {
-        count_restart(p);
-        enter_spawning(p);
+        if (TAKE_GENERIC(p->restart_granted, false))
+                return spawn_again(p);
+        restart_within_budget(p);
 }
 
 static void enter_stopped(Process *p) {
@@ -406,6 +427,15 @@ void process_event(Process *p, ProcessEvent e) {
 void process_reset_counters(Process *p) {
         p->n_restarts = 0;
         forget_history(p);
+}
+
+void process_set_restart_trigger(Process *p, const char *reason) {
+        if (free_and_strdup(&p->restart_trigger, reason) < 0) {
+                log_oom();
+                return;
+        }
+        p->restart_reason = p->restart_trigger;
+        p->host->changed(p, PROCESS_FIELD_EXIT);
 }
 
 char *process_failure_message(const Process *p) {

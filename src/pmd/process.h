@@ -108,6 +108,7 @@ typedef struct ProcessHostVTable {
         void (*drain)(Process *p);                    /* DRAINED follows */
         void (*give_up_drain)(Process *p);            /* close what is left, DRAINED follows */
         void (*arm_timer)(Process *p, usec_t at);     /* USEC_INFINITY: disarm */
+        usec_t (*take_restart)(Process *p);           /* of the machine-wide budget: how long one that nobody asked for has to wait */
         void (*changed)(Process *p, ProcessField f);
         void (*settled)(Process *p);                  /* reached STOPPED, ERRORED, ONLINE or BACKOFF, or is stuck: its job looks at it */
 } ProcessHostVTable;
@@ -145,7 +146,13 @@ struct Process {
         int spawn_error;              /* negative errno of the last failed spawn or exec */
         int restore_error;            /* negative errno that the next start is to fail with: found when it was restored */
         char *start_fault;            /* that error, in words */
-        const char *restart_reason;   /* why it is, or is not, restarted: static text of the policy */
+        const char *restart_reason;   /* why it was, is to be, or is not, restarted: static text, or restart_trigger */
+        char *restart_trigger;        /* what, other than an exit or a request, restarted it last */
+        bool restart_granted;         /* BACKOFF: waits for its place in the machine-wide budget, nothing else */
+
+        /* For app-triggers.c. */
+        bool watching;
+        usec_t memory_checked_at, memory_restarted_at; /* CLOCK_MONOTONIC */
 
         /* What process-run.c holds for the present incarnation. */
         Credentials *credentials;     /* whose rights it runs with; NULL: pmd's own */
@@ -179,6 +186,8 @@ bool process_is_running(const Process *p);    /* a main process exists that is n
 /* What the last start failed with, for people; new memory. */
 char *process_failure_message(const Process *p);
 void process_reset_counters(Process *p);
+/* After PROCESS_EVENT_RESTART, if nobody asked for it: says why. */
+void process_set_restart_trigger(Process *p, const char *reason);
 
 /* process-run.c: the host that spawns, signals and drains for real */
 extern const ProcessHostVTable process_run_host;

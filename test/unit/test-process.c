@@ -7,6 +7,7 @@
 static usec_t clock_now;
 static usec_t timer_at;
 static int spawn_result;
+static usec_t restart_delay; /* of the machine-wide budget */
 static char trace[256];
 
 static void note(const char *what) {
@@ -42,6 +43,9 @@ static void fake_give_up_drain(Process *p) {
 static void fake_arm_timer(Process *p, usec_t at) {
         timer_at = at;
 }
+static usec_t fake_take_restart(Process *p) {
+        return restart_delay;
+}
 static void fake_changed(Process *p, ProcessField f) {
 }
 static void fake_settled(Process *p) {
@@ -49,7 +53,8 @@ static void fake_settled(Process *p) {
 }
 
 static const ProcessHostVTable fake_host = {
-        fake_now, fake_spawn, fake_open_gate, fake_ask_to_end, fake_kill, fake_drain, fake_give_up_drain, fake_arm_timer, fake_changed, fake_settled,
+        fake_now, fake_spawn, fake_open_gate, fake_ask_to_end, fake_kill, fake_drain, fake_give_up_drain, fake_arm_timer, fake_take_restart, fake_changed,
+        fake_settled,
 };
 
 static AppConfig config;
@@ -67,6 +72,7 @@ static void reset(Process *p) {
         clock_now = 1000 * USEC_PER_SEC;
         timer_at = USEC_INFINITY;
         spawn_result = 0;
+        restart_delay = 0;
         *trace = 0;
         process_init(p, &fake_host, NULL, &config, 0, 0);
 }
@@ -368,6 +374,57 @@ TEST(crash_loop_ends_errored_after_15_restarts) {
         go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_ERRORED);
         ASSERT_EQ(p.n_restarts, 15);
         ASSERT_EQ(p.goal, PROCESS_UP);
+}
+
+/* What the budget makes it wait is no time in which it could have proved stable. */
+TEST(budget_delays_but_does_not_change_the_outcome) {
+        Process p;
+
+        reset(&p);
+        restart_delay = 10 * USEC_PER_SEC;
+        go(&p, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        for (unsigned i = 0; i < 15; i++) {
+                crash(&p, 1);
+                go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
+                ASSERT_EQ(timer_at, clock_now + restart_delay);
+                ASSERT_EQ(p.n_restarts, i);
+                ASSERT_STREQ(p.restart_reason, "it exited, and waits for the machine-wide restart budget");
+                clock_now = timer_at;
+                go(&p, PROCESS_EVENT_TIMER, "spawn", PROCESS_SPAWNING);
+                ASSERT_EQ(p.n_restarts, i + 1);
+        }
+        crash(&p, 1);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_ERRORED);
+        ASSERT_EQ(p.n_restarts, 15);
+}
+
+TEST(budget_counts_delayed_restarts_too) {
+        Process p;
+
+        reset(&p);
+        config.restart_delay = 1 * USEC_PER_SEC;
+        restart_delay = 3 * USEC_PER_SEC;
+        go(&p, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        crash(&p, 1);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "settled", PROCESS_BACKOFF);
+        ASSERT_EQ(timer_at, clock_now + restart_delay);
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "spawn", PROCESS_SPAWNING);
+        ASSERT_EQ(p.n_restarts, 1);
+}
+
+TEST(request_does_not_wait_for_the_budget) {
+        Process p;
+
+        reset(&p);
+        restart_delay = 3 * USEC_PER_SEC;
+        go(&p, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        crash(&p, 1);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
+        go(&p, PROCESS_EVENT_RESTART, "spawn", PROCESS_SPAWNING);
+        ASSERT_TRUE(!p.restart_granted);
 }
 
 TEST(restart_delay_is_waited) {
