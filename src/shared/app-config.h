@@ -107,8 +107,17 @@ typedef struct AppConfig {
         char *pid_file;
         LogTarget log_target;
         bool merge_logs, merge_logs_set;
-        char *log_date_format, *log_type;
+        char *log_date_format, *log_type; /* "raw", "json" */
         bool time;
+        uint64_t log_max_size;   /* of log files, in bytes; 0: they grow */
+        unsigned log_retain;     /* rotated files that are kept */
+        bool log_compress;       /* those */
+        char *log_rotate_interval; /* cron expression, NULL: none */
+        char *log_rotate_date_format;
+        char *log_overflow;      /* "auto", "block", "drop" */
+        char *log_driver;        /* "relay", "direct" */
+        char *log_parse;         /* "none", "json" */
+        char *log_stderr_priority; /* "err", "warning", … */
         bool disable_logs, force, write, vizion, source_map_support, disable_source_map_support;
         char *instance_var;      /* NODE_APP_INSTANCE */
         char *increment_var;     /* grows by one with each instance; NULL: none */
@@ -194,6 +203,7 @@ typedef enum OptionType {
         OPTION_WATCH, OPTION_LOG_FILE, OPTION_CRON, OPTION_FILTER_ENV, OPTION_OBJECT,
         OPTION_SIZE, OPTION_MEMORY, OPTION_COUNT, OPTION_CPU_QUOTA, OPTION_CPUS, OPTION_INT, OPTION_MODE, OPTION_RLIMIT,
         OPTION_CAPABILITIES, OPTION_REQUIRED,
+        OPTION_CHOICE, /* a string, one of those in metavar, between '|' */
         OPTION_IGNORED, /* taken, whatever it is, and forgotten: what has no meaning here */
         _OPTION_TYPE_MAX,
         _OPTION_TYPE_INVALID = -EINVAL,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "shared/app-option.h"
 
+#include "shared/cron-expr.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -80,6 +81,8 @@ json_object *option_get_log_file(const void *field) {
 
 /* 0 is none, and takes back what was there. */
 int option_set_cron(const AppOption *o, void *field, json_object *value, char **reterr) {
+        _cleanup_cron_free_ CronExpr *cron = NULL;
+        _cleanup_free_ char *fault = NULL;
         const char *s;
         int r;
 
@@ -89,7 +92,13 @@ int option_set_cron(const AppOption *o, void *field, json_object *value, char **
         r = option_text(o, value, &s, reterr);
         if (r < 0)
                 return r;
-        return free_and_strdup(field, streq(s, "0") ? NULL : s);
+        if (streq(s, "0"))
+                return free_and_strdup(field, NULL);
+
+        r = cron_parse(s, &cron, &fault);
+        if (r == -EINVAL)
+                return config_fault(reterr, r, "%s: %s", o->key, strempty(fault));
+        return r < 0 ? r : free_and_strdup(field, s);
 }
 
 json_object *option_get_cron(const void *field) {

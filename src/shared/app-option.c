@@ -398,6 +398,24 @@ static int set_log_target(const AppOption *o, void *field, json_object *value, c
         return 0;
 }
 
+static int set_choice(const AppOption *o, void *field, json_object *value, char **reterr) {
+        _cleanup_strv_free_ char **choices = strv_split(o->metavar, "|");
+        char what[128];
+        const char *s;
+        int r;
+
+        if (!choices)
+                return -ENOMEM;
+        r = option_text(o, value, &s, reterr);
+        if (r < 0)
+                return r;
+        if (strv_contains(choices, s))
+                return free_and_strdup(field, s);
+
+        (void) snprintf(what, sizeof what, "is none of %s", o->metavar);
+        return option_fault(o, value, reterr, -EINVAL, what);
+}
+
 static int array_of_words(const char *s, json_object **ret) {
         _cleanup_(json_object_putp) json_object *array = json_object_new_array();
         _cleanup_strv_free_ char **words = strv_split(s, ", ");
@@ -623,6 +641,7 @@ static const struct {
         [OPTION_FILTER_ENV] = { option_set_filter_env, option_get_filter_env, option_copy_filter_env, option_clear_filter_env },
         [OPTION_OBJECT] = { option_set_object, get_text, copy_text, clear_text },
         [OPTION_IGNORED] = { set_ignored, get_ignored, NULL, NULL, 0 },
+        [OPTION_CHOICE] = { set_choice, get_text, copy_text, clear_text },
         [OPTION_LOG_TARGET] = { set_log_target, get_log_target, NULL, NULL, sizeof(LogTarget) },
 };
 

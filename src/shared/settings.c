@@ -11,6 +11,11 @@ DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 static const Setting table[] = {
         { "LogLevel", NULL, "info", "What pmd logs of itself: emerg, alert, crit, err, warning, notice, info or debug" },
         { "LogTarget", NULL, "auto", "Where the lines of apps go that say nothing else: auto, journal or file; from the next start of pmd on" },
+        { "LogMaxSize", "log_max_size", "10M", "Rotate log files that would grow larger; 0: never" },
+        { "LogRetain", "log_retain", "10", "Rotated log files that are kept" },
+        { "LogCompress", "log_compress", "no", "Compress rotated log files" },
+        { "LogRotateInterval", "log_rotate_interval", "0", "Rotate log files at these times too, a cron expression; 0: never" },
+        { "LogOverflow", "log_overflow", "auto", "When a log takes no more lines: auto, block or drop" },
         { "KillSignal", "kill_signal", "SIGINT", "Signal that asks an app to finish" },
         { "KillTimeout", "kill_timeout", "1600", "Time between the signal that asks and SIGKILL" },
         { "ListenTimeout", "listen_timeout", "3000", "Time to wait until an app with wait_ready is ready" },
