@@ -269,39 +269,23 @@ static void on_attached(RunnerUnit *u, int error) {
 /* ---- spawning ---- */
 
 static int add_stream(Process *p, LogStreamKind kind, int *ret_write_fd) {
-        _cleanup_free_ char *path = NULL, *combined = NULL;
         _cleanup_close_pair_ int fds[2] = EBADF_PAIR;
-        LogTarget target = process_log_target(p);
         int r;
 
-        if (target == LOG_TARGET_NONE) {
+        if (process_log_target(p) == LOG_TARGET_NONE) {
                 *ret_write_fd = -EBADF; /* /dev/null */
                 return 0;
         }
+        if (process_logs_directly(p)) {
+                r = process_open_journal_stream(p, kind, ret_write_fd);
+                if (r >= 0)
+                        return 0;
+                log_warning_errno(r, "Failed to connect process %u to the journal, passing its lines on: %m", p->id);
+        }
 
-        r = process_log_path(p, kind, &path);
-        if (r < 0)
-                return r;
-        r = process_combined_log_path(p, &combined);
-        if (r < 0)
-                return r;
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return -errno;
-
-        LogStreamSpec spec = {
-                .kind = kind,
-                .app = p->app->name,
-                .name_space = p->config->name_space,
-                .id = p->id,
-                .instance = p->instance,
-                .journal = IN_SET(target, LOG_TARGET_JOURNAL, LOG_TARGET_BOTH),
-                .path = path,
-                .combined_path = combined,
-                .uid = p->credentials ? p->credentials->uid : geteuid(),
-                .gid = p->credentials ? p->credentials->gid : getegid(),
-        };
-
-        r = log_relay_add_stream(p->manager->log_relay, TAKE_FD(fds[0]), &spec, on_stream_closed, p, &p->streams[kind]);
+        r = process_relay_stream(p, kind, TAKE_FD(fds[0]), on_stream_closed);
         if (r < 0)
                 return r;
 
@@ -365,6 +349,9 @@ static int fork_child(Process *p, int out_fd, int err_fd) {
         r = process_build_environment(p, &envp);
         if (r < 0)
                 return r;
+        r = process_set_journal_stream(&envp, err_fd);
+        if (r < 0)
+                return r;
 
         r = spawn_process(&(SpawnParameters) {
                         .argv = argv,
@@ -407,13 +394,13 @@ static int spawn_and_attach(Process *p) {
         r = look_up_user(p);
         if (r < 0)
                 return r;
+        r = prepare_unit(p);
+        if (r < 0)
+                return r;
         r = add_stream(p, LOG_STREAM_OUT, &out_fd);
         if (r < 0)
                 return r;
         r = add_stream(p, LOG_STREAM_ERR, &err_fd);
-        if (r < 0)
-                return r;
-        r = prepare_unit(p);
         if (r < 0)
                 return r;
         r = fork_child(p, out_fd, err_fd);
@@ -526,6 +513,7 @@ Process *process_free(Process *p) {
         sd_event_source_disable_unref(p->timer_source);
         sd_event_source_disable_unref(p->drained_source);
         credentials_unref(p->credentials);
+        log_counter_unref(p->log_dropped);
         app_config_unref(p->config);
         free(p->start_fault);
         free(p->restart_trigger);

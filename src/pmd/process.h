@@ -161,6 +161,7 @@ struct Process {
         int gate_fd, error_fd;
         sd_event_source *exit_source, *error_source, *timer_source, *drained_source;
         uint64_t streams[_LOG_STREAM_KIND_MAX]; /* 0: none, or closed */
+        LogCounter *log_dropped;      /* NULL: it had no log yet */
         bool unit_empty;
 
         /* For monitor.c: where the window of CPUPercent begins, and where the next one may. */
@@ -204,6 +205,13 @@ int process_shared_environment(const Manager *m, const AppConfig *config, char *
 
 /* process-limits.c */
 int process_restrictions(const AppConfig *c, SpawnRestrictions *ret); /* 0 or -ENOMEM */
+
+/* process-log.c: its output. */
+int process_relay_stream(Process *p, LogStreamKind kind, int read_fd, log_stream_closed_t closed); /* takes read_fd */
+bool process_logs_directly(const Process *p);
+int process_open_journal_stream(const Process *p, LogStreamKind kind, int *ret_fd); /* blocking, for the app; the unit is known */
+/* JOURNAL_STREAM, if that is what fd is. */
+int process_set_journal_stream(char ***env, int fd);
 
 /* process-files.c: where its lines go. *ret NULL: not to a file. New memory. */
 LogTarget process_log_target(const Process *p); /* never LOG_TARGET_AUTO */
