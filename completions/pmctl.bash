@@ -33,8 +33,11 @@ _pmctl() {
                 what=verbs
         else
                 case $verb in
-                        ping | kill | version | jlist | prettylist) return ;;
+                        ping | kill | version | jlist | prettylist | save | dump | resurrect | cleardump | multiset) return ;;
                         help) what=verbs ;;
+                        get | set | unset | conf | config) what=settings ;;
+                        startup | unstartup) mapfile -t COMPREPLY < <(compgen -W systemd -- "$cur"); return ;;
+                        import) mapfile -t COMPREPLY < <(compgen -W pm2 -- "$cur"); compopt -o default; return ;;
                         start) what=targets; compopt -o default ;;
                         *) what=targets ;;
                 esac

@@ -354,6 +354,15 @@ int verb_get(int argc, char *argv[], const Options *o) {
         return value ? show_value(o, &p, value) : EXIT_CODE_FAILED;
 }
 
+void complete_settings(void) {
+        const Setting *table;
+        size_t n;
+
+        table = settings_table(&n);
+        for (size_t i = 0; i < n; i++)
+                printf("%s\t%s\n", table[i].key, table[i].help);
+}
+
 /* ---- changing ---- */
 
 static int check_value(const Options *o, const Place *p, const char *value) {

@@ -83,6 +83,7 @@ int verb_import(int argc, char *argv[], const Options *o);
 
 /* Candidates for shell completion: the names, namespaces and numbers there are. */
 void complete_targets(const Options *o);
+void complete_settings(void); /* pmctl-conf.c */
 
 /* Messages in pm2's form: "[PM2] …" on standard output, "[PM2][WARN] …" and "[PM2][ERROR] …" on standard error; nothing
  * with --silent. What comes from an app or a caller must have gone through string_escape_cc(). */

@@ -233,6 +233,8 @@ static int verb_complete(int argc, char *argv[], const Options *o) {
                 complete_verbs();
         else if (streq(argv[1], "options"))
                 complete_options();
+        else if (streq(argv[1], "settings"))
+                complete_settings();
         else if (streq(argv[1], "targets"))
                 complete_targets(o);
         else

@@ -75,6 +75,9 @@ check("the README's links lead somewhere", [t for t in re.findall(r"\]\(([^)#]+)
 check("the README's two commands are there", [c for c in ("examples/run", "test/run") if not os.access(os.path.join(ROOT, c), os.X_OK) or f"    {c}\n" not in readme])
 check("the README knows only verbs of pmctl",
       sorted({v for v in re.findall(r"^    pmctl (\w+)", readme, re.M)} - verbs))
+settings = [line.split("\t")[0] for line in output(os.path.join(BUILD, "src/pmctl"), "__complete", "settings").splitlines()]
+check("pmd.conf(5) has every setting and no other",
+      sorted(set(settings) ^ set(re.findall(r"^(\w+)=$", pages["pmd.conf.5"], re.M))) or [] if settings else ["no settings"])
 
 print(f"1..{n}")
 raise SystemExit(failed > 0)
