@@ -2,6 +2,7 @@
 #include "pmd/app.h"
 #include "pmd/job.h"
 #include "pmd/manager.h"
+#include "pmd/process-serialize.h"
 #include "pmd/process.h"
 #include "shared/log.h"
 #include "shared/pmd-protocol.h"
@@ -44,8 +45,10 @@ static void job_begin_process(Job *j, size_t i) {
         };
         Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
 
-        if (p)
-                process_event(p, events[j->verb]);
+        if (!p)
+                return;
+        p->delete_wanted = j->verb == JOB_DELETE;
+        process_event(p, events[j->verb]);
 }
 
 static void job_begin_more(Job *j) {
@@ -189,6 +192,11 @@ static bool stop_is_over(Job *j, const Process *p) {
         return true;
 }
 
+static void forget_process(Manager *m, Process *p) {
+        process_unsave(p);
+        manager_remove_process(m, p);
+}
+
 static bool process_is_over(Job *j, Process *p) {
         switch (j->verb) {
 
@@ -199,7 +207,7 @@ static bool process_is_over(Job *j, Process *p) {
                 if (!stop_is_over(j, p))
                         return false;
                 if (p->state == PROCESS_STOPPED)
-                        manager_remove_process(j->app->manager, p);
+                        forget_process(j->app->manager, p);
                 return true;
 
         default:

@@ -7,10 +7,12 @@
 
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
+#include "pmd/fd-store.h"
 #include "pmd/log-relay.h"
 #include "pmd/manager-boot.h"
 #include "pmd/manager-settings.h"
 #include "pmd/manager.h"
+#include "pmd/process-serialize.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
 #include "pmd/systemd-client.h"
@@ -21,6 +23,8 @@
 /* ---- the deferred queues ---- */
 
 static void finish_exit(Manager *m) {
+        for (size_t i = 0; i < m->n_processes; i++)
+                process_unsave(m->processes[i]);
         if (m->exit_message) {
                 (void) sd_bus_reply_method_return(m->exit_message, NULL);
                 m->exit_message = sd_bus_message_unref(m->exit_message);
@@ -39,6 +43,14 @@ static void check_exit(Manager *m) {
         finish_exit(m);
 }
 
+static void save_process(Process *p) {
+        int r;
+
+        r = process_save(p);
+        if (r < 0)
+                log_warning_errno(r, "Failed to save what is known of process %u, ignoring: %m", p->id);
+}
+
 static int on_dispatch(sd_event_source *s, void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
 
@@ -52,6 +64,7 @@ static int on_dispatch(sd_event_source *s, void *userdata) {
 
                 LIST_REMOVE(dirty_queue, m->dirty_processes, p);
                 p->in_dirty_queue = false;
+                save_process(p);
                 bus_face_process_changed(m->bus_face, p, fields);
         }
 
@@ -324,6 +337,12 @@ int manager_exit(Manager *m) {
 static int on_signal_exit(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
 
+        /* Scopes go on without pmd, and the next one takes them over; where pmd is all there is, it takes its apps along. */
+        if (streq(m->runner->vtable->name, "scope")) {
+                log_info("Got SIG%s, leaving the apps to the next pmd.", strna(sigabbrev_np((int) si->ssi_signo)));
+                return sd_event_exit(m->event, 0);
+        }
+
         log_info("Got SIG%s, stopping all apps.", strna(sigabbrev_np((int) si->ssi_signo)));
         manager_boot_forget(m);
         return manager_exit(m);
@@ -469,6 +488,9 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = add_signals(m);
         if (r < 0)
                 return log_error_errno(r, "Failed to watch for signals: %m");
+        r = fd_store_new(m->event, &m->fd_store);
+        if (r < 0)
+                return log_error_errno(r, "Failed to set up the store of descriptors: %m");
         r = log_relay_new(m->event, &m->log_relay);
         if (r < 0)
                 return log_error_errno(r, "Failed to start the log thread: %m");
@@ -478,6 +500,10 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = start_runner(m, runner_name);
         if (r < 0)
                 return r;
+        r = manager_readopt(m);
+        if (r < 0)
+                return log_error_errno(r, "Failed to take over the processes of the pmd before: %m");
+        (void) fd_store_drop_rest(m->fd_store);
         r = bus_face_start(m->bus_face);
         if (r < 0)
                 return log_error_errno(r, "Failed to serve: %m");
@@ -489,6 +515,8 @@ Manager *manager_free(Manager *m) {
                 return NULL;
 
         sd_bus_message_unref(m->exit_message);
+        LIST_FOREACH(dirty_queue, p, m->dirty_processes)
+                save_process(p);
         while (m->n_processes > 0)
                 manager_remove_process(m, m->processes[m->n_processes - 1]);
         free(m->processes);
@@ -503,6 +531,7 @@ Manager *manager_free(Manager *m) {
         systemd_client_free(m->systemd);
         bus_face_free(m->bus_face);
         log_relay_free(m->log_relay);
+        fd_store_free(m->fd_store);
 
         sd_event_source_unref(m->dispatch_source);
         sd_event_source_unref(m->sigterm_source);

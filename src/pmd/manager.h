@@ -19,6 +19,7 @@ struct Manager {
         sd_event *event;
         Runner *runner;
         SystemdClient *systemd;   /* NULL without systemd */
+        FdStore *fd_store;        /* what outlives pmd: pidfds and output pipes of the processes */
         LogRelay *log_relay;
         BusFace *bus_face;        /* connections and objects; NULL in some tests */
         bool log_to_journal;      /* default log target */
@@ -31,6 +32,7 @@ struct Manager {
         struct lh_table *apps;    /* name → App */
         Process **processes;      /* by id, ascending */
         size_t n_processes, n_processes_allocated;
+        unsigned next_definition_serial;
         unsigned next_process_id; /* as pm2: grows, begins again at 0 when there is no process */
         uint32_t next_job_id;
         RestartBudget restart_budget; /* for restarts that nobody asked for */

@@ -6,6 +6,7 @@ typedef struct App App;
 typedef struct BusFace BusFace;
 typedef struct BusQueue BusQueue;
 typedef struct Credentials Credentials;
+typedef struct FdStore FdStore;
 typedef struct Job Job;
 typedef struct LogRelay LogRelay;
 typedef struct Manager Manager;

@@ -5,7 +5,9 @@
 
 #include "pmd/app.h"
 #include "pmd/credentials.h"
+#include "pmd/fd-store.h"
 #include "pmd/manager.h"
+#include "pmd/process-serialize.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
 #include "pmd/spawn-restrict.h"
@@ -13,6 +15,8 @@
 #include "shared/log.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
+
+#define STORED_NAME_MAX 32
 
 /* The host of process.c for real: forks, signals, waits and drains. */
 
@@ -82,9 +86,39 @@ static void release_incarnation(Process *p) {
                         (void) log_relay_forget(p->manager->log_relay, TAKE_GENERIC(p->streams[k], 0));
 }
 
+/* ---- the fds that outlive pmd ---- */
+
+/* "p3.pidfd", "p3.out", "p3.err". */
+static const char *stored_name(const Process *p, const char *what, char buf[static STORED_NAME_MAX]) {
+        (void) snprintf(buf, STORED_NAME_MAX, "p%u.%s", p->id, what);
+        return buf;
+}
+
+static void store_fd(Process *p, const char *what, int fd) {
+        char name[STORED_NAME_MAX];
+        int r;
+
+        r = fd_store_push(p->manager->fd_store, stored_name(p, what, name), fd);
+        if (r < 0)
+                log_warning_errno(r, "Failed to keep %s for the case that pmd ends, ignoring: %m", name);
+}
+
+static void unstore_fd(Process *p, const char *what) {
+        char name[STORED_NAME_MAX];
+
+        (void) fd_store_remove(p->manager->fd_store, stored_name(p, what, name));
+}
+
+static int take_stored_fd(Process *p, const char *what) {
+        char name[STORED_NAME_MAX];
+
+        return fd_store_take(p->manager->fd_store, stored_name(p, what, name));
+}
+
 static int on_drained(sd_event_source *s, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
 
+        unstore_fd(p, "pidfd");
         release_incarnation(p);
         process_event(p, PROCESS_EVENT_DRAINED);
         return 0;
@@ -111,8 +145,10 @@ static void on_stream_closed(uint64_t stream, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
 
         for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
-                if (p->streams[k] == stream)
+                if (p->streams[k] == stream) {
                         p->streams[k] = 0;
+                        unstore_fd(p, log_stream_kind_to_string((LogStreamKind) k));
+                }
         check_drained(p);
 }
 
@@ -217,6 +253,14 @@ static LastExit last_exit_from_siginfo(const Process *p, const siginfo_t *si) {
         return (LastExit) { -1, si->si_status, EXIT_REASON_SIGNAL };
 }
 
+/* 1: known. 0: it has not been reaped yet. < 0: nobody can tell any more. */
+static int get_exit(const Process *p, siginfo_t *ret) {
+        int r;
+
+        r = pidref_wait(&p->main, ret);
+        return r == -ECHILD ? pidref_get_exit(&p->main, ret) : r;
+}
+
 static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
         siginfo_t si = {};
@@ -226,9 +270,11 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
         if (p->error_fd >= 0 && p->gate_fd < 0)
                 check_exec(p);
 
-        r = pidref_wait(&p->main, &si);
-        if (r == 0)
-                return 0;
+        r = get_exit(p, &si);
+        if (r == 0) {
+                /* It was the child of a pmd that has ended; its new parent is about to reap it, and then there is EPOLLHUP. */
+                return sd_event_source_set_io_events(s, 0);
+        }
 
         p->exit_source = sd_event_source_disable_unref(p->exit_source);
         if (p->spawn_error >= 0)
@@ -239,6 +285,11 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
 
 static int run_open_gate(Process *p) {
         int r;
+
+        p->gate_opened = true;
+        r = process_save(p);
+        if (r < 0)
+                log_warning_errno(r, "Failed to save what is known of process %u, ignoring: %m", p->id);
 
         p->gate_fd = spawn_open_gate(TAKE_FD(p->gate_fd), p->unit->invocation_id);
 
@@ -285,6 +336,7 @@ static int add_stream(Process *p, LogStreamKind kind, int *ret_write_fd) {
 
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return -errno;
+        store_fd(p, log_stream_kind_to_string(kind), fds[0]);
         r = process_relay_stream(p, kind, TAKE_FD(fds[0]), on_stream_closed);
         if (r < 0)
                 return r;
@@ -315,7 +367,7 @@ static int build_argv(const AppConfig *c, char ***ret) {
         return 0;
 }
 
-static int prepare_unit(Process *p) {
+static int make_unit(Process *p) {
         int r;
 
         r = runner_unit_new(p->manager->runner, p->app->name, p->id, p->incarnation, p->config, &p->main, &p->unit);
@@ -326,10 +378,7 @@ static int prepare_unit(Process *p) {
         p->unit->on_empty = on_unit_empty;
         p->unit->userdata = p;
         p->unit->mark = strjoin("unique_id=", p->unique_id);
-        if (!p->unit->mark)
-                return -ENOMEM;
-
-        return runner_unit_prepare(p->unit);
+        return p->unit->mark ? 0 : -ENOMEM;
 }
 
 static int fork_child(Process *p, int out_fd, int err_fd) {
@@ -394,19 +443,23 @@ static int spawn_and_attach(Process *p) {
         r = look_up_user(p);
         if (r < 0)
                 return r;
-        r = prepare_unit(p);
-        if (r < 0)
-                return r;
         r = add_stream(p, LOG_STREAM_OUT, &out_fd);
         if (r < 0)
                 return r;
         r = add_stream(p, LOG_STREAM_ERR, &err_fd);
         if (r < 0)
                 return r;
+        r = make_unit(p);
+        if (r < 0)
+                return r;
+        r = runner_unit_prepare(p->unit);
+        if (r < 0)
+                return r;
         r = fork_child(p, out_fd, err_fd);
         if (r < 0)
                 return r;
 
+        store_fd(p, "pidfd", p->main.fd);
         r = sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
         if (r >= 0)
                 r = runner_unit_attach(p->unit);
@@ -447,6 +500,106 @@ const ProcessHostVTable process_run_host = {
         .changed = run_changed,
         .settled = run_settled,
 };
+
+/* ---- adoption ---- */
+
+/* The pidfd of the store is good even when the process has been reaped; without it only a live process can be found. */
+static int adopt_main(Process *p, const ProcessRemains *remains) {
+        int fd = take_stored_fd(p, "pidfd");
+
+        if (fd < 0)
+                return pidref_reopen(&p->main, remains->pid, remains->pid_start_time, remains->pid_id);
+
+        p->main = (PidRef) { remains->pid, fd, remains->pid_start_time, remains->pid_id };
+        return 0;
+}
+
+static void adopt_stream(Process *p, LogStreamKind kind) {
+        const char *what = log_stream_kind_to_string(kind);
+        int fd = take_stored_fd(p, what), r;
+
+        if (fd < 0)
+                return; /* it was at its end, or goes nowhere */
+
+        r = process_relay_stream(p, kind, fd, on_stream_closed);
+        if (r >= 0)
+                r = log_relay_set_pid(p->manager->log_relay, p->streams[kind], p->main.pid, p->unit->name);
+        if (r < 0)
+                log_warning_errno(r, "Failed to go on with the output of process %u, ignoring: %m", p->id);
+}
+
+static int adopt_incarnation(Process *p, const ProcessRemains *remains) {
+        int r, k;
+
+        r = make_unit(p);
+        if (r < 0)
+                return r;
+        r = runner_unit_adopt(p->unit, remains->cgroup, remains->invocation_id);
+        if (r < 0)
+                return r;
+        k = adopt_main(p, remains);
+        adopt_stream(p, LOG_STREAM_OUT);
+        adopt_stream(p, LOG_STREAM_ERR);
+        if (k < 0)
+                return k;
+
+        return sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
+}
+
+/* Nothing of the app ran yet: what was begun is begun again, without counting as a restart. */
+static void begin_again(Process *p) {
+        log_debug("Process %u was being started, beginning again.", p->id);
+
+        p->state = PROCESS_DRAINING;
+        p->restart_wanted = p->goal == PROCESS_UP;
+        if (p->unit)
+                run_drain(p);
+        else
+                p->unit_empty = true;
+        check_drained(p);
+}
+
+/* A main process that lived when pmd ended is found again, or is gone. */
+static void adopt_running(Process *p, const ProcessRemains *remains) {
+        bool spawning = p->state == PROCESS_SPAWNING;
+        int r;
+
+        r = remains->pid > 0 ? adopt_incarnation(p, remains) : -ESRCH;
+        if (r < 0 && r != -ESRCH)
+                log_warning_errno(r, "Failed to take over process %u, taking it for ended: %m", p->id);
+
+        if (r < 0 && (spawning && !p->gate_opened)) {
+                begin_again(p);
+                return;
+        }
+        if (r < 0) {
+                p->last_exit = (LastExit) { -1, 0, EXIT_REASON_UNKNOWN };
+                process_event(p, PROCESS_EVENT_EXITED);
+                return;
+        }
+        if (spawning)
+                process_event(p, PROCESS_EVENT_EXEC_OK);
+}
+
+void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains) {
+        p->state = state;
+        run_arm_timer(p, p->timer == PROCESS_TIMER_NONE ? USEC_INFINITY : p->timer_at);
+
+        if (process_is_running(p))
+                adopt_running(p, remains);
+        else if (state == PROCESS_DRAINING) {
+                if (remains->pid > 0 && adopt_incarnation(p, remains) >= 0)
+                        p->exit_source = sd_event_source_disable_unref(p->exit_source);
+                if (p->unit)
+                        run_drain(p);
+                else {
+                        p->unit_empty = true;
+                        check_drained(p);
+                }
+        }
+
+        run_changed(p, PROCESS_FIELD_ALL);
+}
 
 /* ---- construction ---- */
 

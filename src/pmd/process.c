@@ -94,7 +94,8 @@ bool process_is_running(const Process *p) {
 
 static void arm(Process *p, ProcessTimer timer, usec_t delay) {
         p->timer = timer;
-        p->host->arm_timer(p, timer == PROCESS_TIMER_NONE ? USEC_INFINITY : usec_add(p->host->now(p), delay));
+        p->timer_at = timer == PROCESS_TIMER_NONE ? USEC_INFINITY : usec_add(p->host->now(p), delay);
+        p->host->arm_timer(p, p->timer_at);
 }
 
 /* The timer that belongs to a state. DRAINING inherits the patience that STOPPING or KILLING has left. */
@@ -136,7 +137,7 @@ static void enter_spawning(Process *p) {
         int r;
 
         p->incarnation++;
-        p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = false;
+        p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = p->gate_opened = false;
         p->spawn_error = 0;
         p->spawn_failed_step = SPAWN_STEP_NONE;
         p->started_monotonic = p->host->now(p);

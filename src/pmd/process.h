@@ -131,10 +131,13 @@ struct Process {
         ProcessGoal goal;
         ProcessState state;
         ProcessTimer timer;
+        usec_t timer_at;              /* CLOCK_MONOTONIC */
         bool restart_wanted;          /* a stop under way is half of a restart */
         bool kill_tried;              /* DRAINING: SIGKILL was sent to what was left */
         bool stuck;                   /* KILLING: not even that ended it */
         bool reached_online;          /* this incarnation */
+        bool gate_opened;             /* this incarnation */
+        bool delete_wanted;           /* a job is about to forget it */
         unsigned incarnation;         /* n of the unit name; grows with each spawn, never reused */
 
         RestartHistory history;
@@ -176,8 +179,19 @@ struct Process {
         bool in_dirty_queue;
         LIST_FIELDS(Process, dirty_queue);
 
+        /* For process-serialize.c. */
+        unsigned definition_serial;   /* of the file with the definition, 0: not written yet */
+        const AppConfig *saved_config;
+
         LIST_FIELDS(Process, siblings); /* of the App, by id */
 };
+
+/* What a pmd that has ended left of an incarnation. */
+typedef struct ProcessRemains {
+        pid_t pid;           /* 0: there was no main process */
+        uint64_t pid_start_time, pid_id;
+        const char *cgroup, *invocation_id; /* NULL: unknown */
+} ProcessRemains;
 
 /* process.c */
 void process_init(Process *p, const ProcessHostVTable *host, App *app, AppConfig *config, unsigned id, unsigned instance);
@@ -197,6 +211,9 @@ int process_new_restored(Manager *m, App *app, AppConfig *config, unsigned id, u
 Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
 int process_signal(Process *p, int signo, bool whole_unit);
+/* Goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what must
+ * follow it if the main process has ended meanwhile. The fields that were saved are set. */
+void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains);
 
 /* process-env.c: the environment the next incarnation gets: the definition's, and what pm2 gives a child. New strv. */
 int process_build_environment(const Process *p, char ***ret);

@@ -28,6 +28,7 @@ typedef struct CgroupRoot {
 typedef struct CgroupUnit {
         RunnerUnit base;
         bool made;
+        bool adopted; /* made by another pmd */
         sd_event_source *events_source; /* cgroup.events, while draining */
 } CgroupUnit;
 
@@ -273,6 +274,32 @@ static int cgroup_drain(RunnerUnit *u) {
         return 0;
 }
 
+static void cgroup_adopt(RunnerUnit *u) {
+        CGROUP_UNIT(u)->made = CGROUP_UNIT(u)->adopted = u->cgroup;
+}
+
+/* It is below the directory of the pmd that made it, which goes with its last unit. */
+static int remove_adopted(const RunnerUnit *u) {
+        _cleanup_free_ char *mount = NULL, *directory = NULL;
+        char *slash;
+        int r;
+
+        r = cgroup_find_mount(&mount);
+        if (r < 0)
+                return r;
+        directory = strjoin(mount, u->cgroup);
+        if (!directory)
+                return -ENOMEM;
+        r = cgroup_remove(AT_FDCWD, directory);
+        if (r < 0)
+                return r;
+
+        slash = strrchr(directory, '/');
+        *slash = 0;
+        (void) rmdir(directory);
+        return 0;
+}
+
 static void cgroup_unit_done(RunnerUnit *u) {
         const CgroupRoot *root = u->runner->backend;
         CgroupUnit *c = CGROUP_UNIT(u);
@@ -283,7 +310,7 @@ static void cgroup_unit_done(RunnerUnit *u) {
                 return;
 
         /* What stays, because somebody is still in it, is tried again with the whole directory at the end. */
-        r = cgroup_remove(root->fd, u->name);
+        r = c->adopted ? remove_adopted(u) : cgroup_remove(root->fd, u->name);
         if (r < 0)
                 log_debug_errno(r, "Failed to remove cgroup %s, ignoring: %m", u->cgroup);
 }
@@ -297,6 +324,7 @@ const RunnerVTable runner_cgroup_vtable = {
         .signal = cgroup_signal,
         .kill = cgroup_kill,
         .drain = cgroup_drain,
+        .adopt = cgroup_adopt,
         .unit_done = cgroup_unit_done,
         .runner_done = cgroup_runner_done,
 };

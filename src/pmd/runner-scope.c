@@ -240,6 +240,10 @@ static int scope_runner_init(Runner *r) {
         return access(path, F_OK) >= 0 ? 0 : -EOPNOTSUPP;
 }
 
+static void scope_adopt(RunnerUnit *u) {
+        SCOPE_UNIT(u)->started = true;
+}
+
 static void scope_unit_done(RunnerUnit *u) {
         ScopeUnit *s = SCOPE_UNIT(u);
 
@@ -259,6 +263,7 @@ const RunnerVTable runner_scope_vtable = {
         .signal = scope_signal,
         .kill = scope_kill,
         .drain = scope_drain,
+        .adopt = scope_adopt,
         .unit_done = scope_unit_done,
         .runner_done = scope_runner_done,
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <signal.h>
+#include <stdio.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -219,6 +220,22 @@ static int sum_up_cgroup(int cgroup_fd, ResourceUsage *ret) {
 
         n = cgroup_get_pids(cgroup_fd, &pids);
         return n < 0 ? n : procs_read_usage(pids, (size_t) n, ret);
+}
+
+int runner_unit_adopt(RunnerUnit *u, const char *cgroup, const char *invocation_id) {
+        if (invocation_id)
+                (void) snprintf(u->invocation_id, sizeof u->invocation_id, "%s", invocation_id);
+        if (cgroup) {
+                u->cgroup = strdup(cgroup);
+                if (!u->cgroup)
+                        return -ENOMEM;
+                u->cgroup_fd = cgroup_open(cgroup);
+                if (u->cgroup_fd < 0)
+                        log_debug_errno(u->cgroup_fd, "Failed to open cgroup %s, ignoring: %m", cgroup);
+        }
+        if (u->runner->vtable->adopt)
+                u->runner->vtable->adopt(u);
+        return 0;
 }
 
 int runner_unit_read_usage(RunnerUnit *u, ResourceUsage *ret) {

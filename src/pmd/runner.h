@@ -51,6 +51,7 @@ typedef struct RunnerVTable {
         int (*signal)(RunnerUnit *u, int signo); /* to every process of the unit; -ESRCH if there is none */
         int (*kill)(RunnerUnit *u);              /* SIGKILL to every process of the unit */
         int (*drain)(RunnerUnit *u);
+        void (*adopt)(RunnerUnit *u);            /* cgroup and cgroup_fd are set, if known; NULL: nothing to do */
         int (*read_usage)(RunnerUnit *u, ResourceUsage *ret); /* what it can tell at once, without blocking; NULL: nothing */
         void (*unit_done)(RunnerUnit *u);        /* frees what the runner's own struct holds */
         void (*runner_done)(Runner *r);
@@ -99,6 +100,9 @@ static inline int runner_unit_kill(RunnerUnit *u) {
 static inline int runner_unit_drain(RunnerUnit *u) {
         return u->runner->vtable->drain(u);
 }
+/* Instead of prepare() and attach(): the unit was made by a pmd that has ended. cgroup and invocation_id may be NULL. 0 or -ENOMEM. */
+int runner_unit_adopt(RunnerUnit *u, const char *cgroup, const char *invocation_id);
+
 /* cgroup files → what the runner knows → the sum over its processes; the first that has a figure. */
 int runner_unit_read_usage(RunnerUnit *u, ResourceUsage *ret);
 

@@ -96,7 +96,7 @@ int fsync_parent(const char *path) {
         return 0;
 }
 
-int write_file_atomic(const char *path, const void *data, size_t size, mode_t mode) {
+static int replace_file(const char *path, const void *data, size_t size, mode_t mode, bool durable) {
         _cleanup_free_ char *tmp = NULL;
         _cleanup_close_ int fd = -EBADF;
         int r;
@@ -110,12 +110,20 @@ int write_file_atomic(const char *path, const void *data, size_t size, mode_t mo
                 return -errno;
 
         r = write_all(fd, data, size);
-        if (r >= 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0 || rename(tmp, path) < 0))
+        if (r >= 0 && (fchmod(fd, mode) < 0 || (durable && fsync(fd) < 0) || rename(tmp, path) < 0))
                 r = -errno;
         if (r < 0) {
                 (void) unlink(tmp);
                 return r;
         }
 
-        return fsync_parent(path);
+        return durable ? fsync_parent(path) : 0;
+}
+
+int write_file_atomic(const char *path, const void *data, size_t size, mode_t mode) {
+        return replace_file(path, data, size, mode, true);
+}
+
+int write_file_replace(const char *path, const void *data, size_t size, mode_t mode) {
+        return replace_file(path, data, size, mode, false);
 }

@@ -21,3 +21,6 @@ int write_file_atomic(const char *path, const void *data, size_t size, mode_t mo
 
 /* Makes sure that what was renamed, made or removed beside path survives a loss of power. 0 or a negative errno. */
 int fsync_parent(const char *path);
+
+/* The same without fsync: whole for every reader, but not for a machine that loses power. */
+int write_file_replace(const char *path, const void *data, size_t size, mode_t mode);

@@ -25,6 +25,9 @@ static void fake_operation(Process *p) {
 }
 static void fake_arm_timer(Process *p, usec_t at) {
 }
+static usec_t fake_take_restart(Process *p) {
+        return 0;
+}
 static void fake_changed(Process *p, ProcessField f) {
 }
 static void fake_settled(Process *p) {
@@ -33,7 +36,8 @@ static void fake_settled(Process *p) {
 }
 
 static const ProcessHostVTable fake_host = {
-        fake_now, fake_spawn, fake_open_gate, fake_operation, fake_operation, fake_operation, fake_operation, fake_arm_timer, fake_changed, fake_settled,
+        fake_now, fake_spawn, fake_open_gate, fake_operation, fake_operation, fake_operation, fake_operation, fake_arm_timer,
+        fake_take_restart, fake_changed, fake_settled,
 };
 
 static void set_up(unsigned n) {

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <sys/stat.h>
+#include <systemd/sd-id128.h>
+#include <unistd.h>
+
+#include "pmd/app.h"
+#include "pmd/manager.h"
+#include "pmd/process-serialize.h"
+#include "pmd/process.h"
+#include "pmd/runner.h"
+#include "shared/app-config-saved.h"
+#include "shared/fd-util.h"
+#include "shared/fileio.h"
+#include "shared/log.h"
+#include "shared/parse-util.h"
+#include "shared/path-util.h"
+#include "shared/string-util.h"
+
+#define STATE_VERSION 1
+#define STATE_FILE_MAX (4U << 20)
+#define PROCESS_DIRECTORY "processes"
+#define DEFINITION_DIRECTORY "definitions"
+
+DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
+
+/* ---- paths ---- */
+
+static char *state_path(const Manager *m, const char *directory, unsigned number) {
+        return strprintf("%s/%s/%u", m->instance->runtime_dir, directory, number);
+}
+
+static int write_json(const char *path, json_object *o) {
+        size_t n;
+        const char *text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &n);
+        int r;
+
+        if (!text)
+                return -ENOMEM;
+        r = write_file_replace(path, text, n, 0600);
+        if (r != -ENOENT)
+                return r;
+
+        r = mkdir_parents(path, 0700);
+        return r < 0 ? r : write_file_replace(path, text, n, 0600);
+}
+
+static int read_json(const char *path, json_object **ret) {
+        _cleanup_free_ char *text = NULL;
+        json_object *o;
+        int r;
+
+        r = read_full_file_at(AT_FDCWD, path, STATE_FILE_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        o = json_tokener_parse(text);
+        if (!json_object_is_type(o, json_type_object)) {
+                json_object_put(o);
+                return -EBADMSG;
+        }
+        *ret = o;
+        return 0;
+}
+
+/* ---- the definition ---- */
+
+static unsigned serial_of_definition(const Manager *m, const AppConfig *config) {
+        for (size_t i = 0; i < m->n_processes; i++)
+                if (m->processes[i]->config == config && m->processes[i]->definition_serial > 0)
+                        return m->processes[i]->definition_serial;
+        return 0;
+}
+
+static int write_definition(Manager *m, const AppConfig *config, unsigned *ret) {
+        _cleanup_(json_object_putp) json_object *o = NULL;
+        _cleanup_free_ char *path = NULL;
+        unsigned serial = m->next_definition_serial + 1;
+        int r;
+
+        r = app_config_save(config, &o);
+        if (r < 0)
+                return r;
+        path = state_path(m, DEFINITION_DIRECTORY, serial);
+        if (!path)
+                return -ENOMEM;
+        r = write_json(path, o);
+        if (r < 0)
+                return r;
+
+        *ret = m->next_definition_serial = serial;
+        return 0;
+}
+
+static void remove_definition(const Manager *m, unsigned serial) {
+        _cleanup_free_ char *path = state_path(m, DEFINITION_DIRECTORY, serial);
+
+        if (path)
+                (void) unlink(path);
+}
+
+static bool definition_is_used(const Manager *m, unsigned serial) {
+        for (size_t i = 0; i < m->n_processes; i++)
+                if (m->processes[i]->definition_serial == serial)
+                        return true;
+        return false;
+}
+
+/* The definition changes with a restart; the file of the old one goes when nobody needs it. */
+static int save_definition(Process *p) {
+        unsigned old = p->definition_serial, serial;
+        int r;
+
+        if (old > 0 && p->saved_config == p->config)
+                return 0;
+
+        p->definition_serial = 0;
+        serial = serial_of_definition(p->manager, p->config);
+        if (serial == 0) {
+                r = write_definition(p->manager, p->config, &serial);
+                if (r < 0) {
+                        p->definition_serial = old;
+                        return r;
+                }
+        }
+
+        p->definition_serial = serial;
+        p->saved_config = p->config;
+        if (old > 0 && !definition_is_used(p->manager, old))
+                remove_definition(p->manager, old);
+        return 0;
+}
+
+/* ---- writing ---- */
+
+static void add_int(json_object *o, const char *key, int64_t v) {
+        (void) json_object_object_add(o, key, json_object_new_int64(v));
+}
+
+static void add_uint(json_object *o, const char *key, uint64_t v) {
+        (void) json_object_object_add(o, key, json_object_new_uint64(v));
+}
+
+static void add_bool(json_object *o, const char *key, bool v) {
+        (void) json_object_object_add(o, key, json_object_new_boolean(v));
+}
+
+static void add_string(json_object *o, const char *key, const char *v) {
+        if (v)
+                (void) json_object_object_add(o, key, json_object_new_string(v));
+}
+
+static void add_process(json_object *o, const Process *p) {
+        add_uint(o, "id", p->id);
+        add_string(o, "app", p->app->name);
+        add_uint(o, "owner", p->app->owner);
+        add_uint(o, "definition", p->definition_serial);
+        add_uint(o, "instance", p->instance);
+        add_string(o, "unique_id", p->unique_id);
+        add_string(o, "goal", process_goal_to_string(p->goal));
+        add_string(o, "state", process_state_to_string(p->state));
+        add_bool(o, "restart_wanted", p->restart_wanted);
+        add_bool(o, "delete_wanted", p->delete_wanted);
+        add_bool(o, "kill_tried", p->kill_tried);
+        add_bool(o, "reached_online", p->reached_online);
+        add_bool(o, "gate_opened", p->gate_opened);
+        add_uint(o, "incarnation", p->incarnation);
+        add_uint(o, "n_restarts", p->n_restarts);
+        add_uint(o, "unstable_restarts", p->history.unstable_restarts);
+        add_uint(o, "history_created_at", p->history.created_at);
+        add_uint(o, "prev_delay", p->history.prev_delay);
+        add_uint(o, "created_realtime", p->created_realtime);
+        add_uint(o, "started_monotonic", p->started_monotonic);
+        add_uint(o, "started_realtime", p->started_realtime);
+        add_int(o, "exit_code", p->last_exit.code);
+        add_int(o, "exit_signal", p->last_exit.signal);
+        add_string(o, "exit_reason", exit_reason_to_string(p->last_exit.reason));
+        add_int(o, "timer", p->timer);
+        add_uint(o, "timer_at", p->timer_at);
+}
+
+static void add_incarnation(json_object *o, const Process *p) {
+        if (!pidref_is_set(&p->main) || !p->unit)
+                return;
+        add_int(o, "pid", p->main.pid);
+        add_uint(o, "pid_start_time", p->main.start_time);
+        add_uint(o, "pid_id", p->main.fd_id);
+        add_string(o, "cgroup", p->unit->cgroup);
+        add_string(o, "invocation_id", p->unit->invocation_id);
+}
+
+static int add_boot(json_object *o) {
+        char text[SD_ID128_STRING_MAX];
+        sd_id128_t boot;
+        int r;
+
+        r = sd_id128_get_boot(&boot);
+        if (r < 0)
+                return r;
+        add_string(o, "boot", sd_id128_to_string(boot, text));
+        return 0;
+}
+
+int process_save(Process *p) {
+        _cleanup_(json_object_putp) json_object *o = NULL;
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = save_definition(p);
+        if (r < 0)
+                return r;
+
+        o = json_object_new_object();
+        path = state_path(p->manager, PROCESS_DIRECTORY, p->id);
+        if (!o || !path)
+                return -ENOMEM;
+
+        add_uint(o, "version", STATE_VERSION);
+        r = add_boot(o);
+        if (r < 0)
+                return r;
+        add_process(o, p);
+        add_incarnation(o, p);
+        return write_json(path, o);
+}
+
+void process_unsave(Process *p) {
+        _cleanup_free_ char *path = state_path(p->manager, PROCESS_DIRECTORY, p->id);
+        unsigned serial = TAKE_GENERIC(p->definition_serial, 0);
+
+        if (path)
+                (void) unlink(path);
+        if (serial > 0 && !definition_is_used(p->manager, serial))
+                remove_definition(p->manager, serial);
+}
+
+/* ---- reading ---- */
+
+static uint64_t get_uint(json_object *o, const char *key) {
+        json_object *v;
+
+        return json_object_object_get_ex(o, key, &v) ? json_object_get_uint64(v) : 0;
+}
+
+static int get_int(json_object *o, const char *key, int fallback) {
+        json_object *v;
+
+        return json_object_object_get_ex(o, key, &v) ? json_object_get_int(v) : fallback;
+}
+
+static bool get_bool(json_object *o, const char *key) {
+        json_object *v;
+
+        return json_object_object_get_ex(o, key, &v) && json_object_get_boolean(v);
+}
+
+static const char *get_string(json_object *o, const char *key) {
+        json_object *v;
+
+        return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : NULL;
+}
+
+/* Pids, monotonic times and fds of another boot mean nothing. */
+static bool is_of_this_boot(json_object *o) {
+        const char *s = get_string(o, "boot");
+        sd_id128_t boot, saved;
+
+        return s && sd_id128_get_boot(&boot) >= 0 && sd_id128_from_string(s, &saved) >= 0 && sd_id128_equal(boot, saved);
+}
+
+static void read_process(Process *p, json_object *o) {
+        const char *unique_id = get_string(o, "unique_id");
+
+        if (unique_id && strlen(unique_id) < sizeof p->unique_id)
+                strcpy(p->unique_id, unique_id);
+        p->goal = process_goal_from_string(get_string(o, "goal"));
+        p->restart_wanted = get_bool(o, "restart_wanted");
+        p->delete_wanted = get_bool(o, "delete_wanted");
+        p->kill_tried = get_bool(o, "kill_tried");
+        p->reached_online = get_bool(o, "reached_online");
+        p->gate_opened = get_bool(o, "gate_opened");
+        p->incarnation = (unsigned) get_uint(o, "incarnation");
+        p->n_restarts = (unsigned) get_uint(o, "n_restarts");
+        p->history = (RestartHistory) {
+                .unstable_restarts = (unsigned) get_uint(o, "unstable_restarts"),
+                .created_at = get_uint(o, "history_created_at"),
+                .prev_delay = get_uint(o, "prev_delay"),
+        };
+        p->created_realtime = get_uint(o, "created_realtime");
+        p->started_monotonic = get_uint(o, "started_monotonic");
+        p->started_realtime = get_uint(o, "started_realtime");
+        p->last_exit = (LastExit) {
+                .code = get_int(o, "exit_code", -1),
+                .signal = get_int(o, "exit_signal", 0),
+                .reason = MAX(exit_reason_from_string(get_string(o, "exit_reason")), EXIT_REASON_NONE),
+        };
+        p->timer = (ProcessTimer) get_int(o, "timer", PROCESS_TIMER_NONE);
+        p->timer_at = get_uint(o, "timer_at");
+}
+
+/* Definitions read so far: processes that shared one share it again. */
+typedef struct Readopt {
+        Manager *manager;
+        struct {
+                unsigned serial;
+                AppConfig *config;
+        } *definitions;
+        size_t n_definitions, n_allocated;
+} Readopt;
+
+static void readopt_done(Readopt *d) {
+        for (size_t i = 0; i < d->n_definitions; i++)
+                app_config_unref(d->definitions[i].config);
+        free(d->definitions);
+}
+
+static int get_definition(Readopt *d, unsigned serial, AppConfig **ret) {
+        _cleanup_free_ char *path = NULL, *fault = NULL, *notes = NULL, *unusable = NULL;
+        _cleanup_(json_object_putp) json_object *o = NULL;
+        AppConfig *config;
+        int error, r;
+
+        for (size_t i = 0; i < d->n_definitions; i++)
+                if (d->definitions[i].serial == serial) {
+                        *ret = d->definitions[i].config;
+                        return 0;
+                }
+
+        path = state_path(d->manager, DEFINITION_DIRECTORY, serial);
+        if (!path || !GREEDY_REALLOC(d->definitions, d->n_allocated, d->n_definitions + 1))
+                return -ENOMEM;
+        r = read_json(path, &o);
+        if (r < 0)
+                return r;
+        r = app_config_restore(o, &config, &error, &fault, &notes, &unusable);
+        if (r < 0)
+                return log_warning_errno(r, "Definition %u is of no use: %s", serial, strna(unusable));
+
+        d->manager->next_definition_serial = MAX(d->manager->next_definition_serial, serial);
+        d->definitions[d->n_definitions].serial = serial;
+        d->definitions[d->n_definitions++].config = config;
+        *ret = config;
+        return 0;
+}
+
+static int get_app(Manager *m, const char *name, AppConfig *config, uid_t owner, App **ret) {
+        App *a = manager_get_app(m, name);
+
+        if (a) {
+                *ret = a;
+                return 0;
+        }
+        return manager_make_app(m, config, owner, ret);
+}
+
+static int read_file(Readopt *d, json_object *o, unsigned id) {
+        Manager *m = d->manager;
+        unsigned serial = (unsigned) get_uint(o, "definition");
+        ProcessState state = process_state_from_string(get_string(o, "state"));
+        const char *name = get_string(o, "app");
+        AppConfig *config;
+        Process *p;
+        App *a;
+        int r;
+
+        if (get_uint(o, "version") != STATE_VERSION || !is_of_this_boot(o))
+                return -ESTALE;
+        if (!name || state < 0 || process_goal_from_string(get_string(o, "goal")) < 0)
+                return -EBADMSG;
+
+        r = get_definition(d, serial, &config);
+        if (r < 0)
+                return r;
+        r = manager_reserve_processes(m, 1);
+        if (r < 0)
+                return r;
+        r = get_app(m, name, config, (uid_t) get_uint(o, "owner"), &a);
+        if (r < 0)
+                return r;
+        r = process_new(m, a, config, id, (unsigned) get_uint(o, "instance"), &p);
+        if (r < 0) {
+                if (!a->processes)
+                        manager_remove_app(m, a);
+                return r;
+        }
+
+        read_process(p, o);
+        p->definition_serial = serial;
+        p->saved_config = config;
+        LIST_APPEND(siblings, a->processes, p);
+        manager_add_process(m, p);
+        m->next_process_id = MAX(m->next_process_id, id + 1);
+
+        process_adopt(p, state, &(ProcessRemains) {
+                        .pid = (pid_t) get_uint(o, "pid"),
+                        .pid_start_time = get_uint(o, "pid_start_time"),
+                        .pid_id = get_uint(o, "pid_id"),
+                        .cgroup = get_string(o, "cgroup"),
+                        .invocation_id = get_string(o, "invocation_id"),
+                });
+        return 0;
+}
+
+static int compare_ids(const void *a, const void *b) {
+        unsigned x = *(const unsigned *) a, y = *(const unsigned *) b;
+
+        return (x > y) - (x < y);
+}
+
+/* The numbers that are names of files in the directory, ascending. What is no number was left half written. */
+static int list_numbers(const char *directory, unsigned **ret, size_t *ret_n) {
+        _cleanup_closedir_ DIR *d = opendir(directory);
+        _cleanup_free_ unsigned *numbers = NULL;
+        size_t n = 0, allocated = 0;
+
+        if (!d && errno != ENOENT)
+                return -errno;
+
+        for (struct dirent *de; d && (de = readdir(d));) {
+                if (de->d_name[0] == '.')
+                        continue;
+                if (!GREEDY_REALLOC(numbers, allocated, n + 1))
+                        return -ENOMEM;
+                if (safe_atou(de->d_name, &numbers[n]) >= 0)
+                        n++;
+                else
+                        (void) unlinkat(dirfd(d), de->d_name, 0);
+        }
+
+        if (n > 0)
+                qsort(numbers, n, sizeof(unsigned), compare_ids);
+        *ret = TAKE_PTR(numbers);
+        *ret_n = n;
+        return 0;
+}
+
+static int list_state(const Manager *m, const char *directory, unsigned **ret, size_t *ret_n) {
+        _cleanup_free_ char *path = strjoin(m->instance->runtime_dir, "/", directory);
+
+        return path ? list_numbers(path, ret, ret_n) : -ENOMEM;
+}
+
+static void readopt_one(Readopt *d, unsigned id) {
+        _cleanup_(json_object_putp) json_object *o = NULL;
+        _cleanup_free_ char *path = state_path(d->manager, PROCESS_DIRECTORY, id);
+        int r;
+
+        if (!path) {
+                log_oom();
+                return;
+        }
+
+        r = read_json(path, &o);
+        if (r >= 0)
+                r = read_file(d, o, id);
+        if (r >= 0)
+                return;
+        if (r != -ESTALE)
+                log_warning_errno(r, "Cannot take over process %u from %s, ignoring: %m", id, path);
+        (void) unlink(path);
+}
+
+static void remove_unused_definitions(Manager *m) {
+        _cleanup_free_ unsigned *serials = NULL;
+        size_t n;
+
+        if (list_state(m, DEFINITION_DIRECTORY, &serials, &n) < 0)
+                return;
+        for (size_t i = 0; i < n; i++)
+                if (!definition_is_used(m, serials[i]))
+                        remove_definition(m, serials[i]);
+}
+
+/* A delete that had begun is carried through. */
+static int resume_deletes(Manager *m) {
+        _cleanup_free_ Process **processes = new(Process *, m->n_processes);
+        _cleanup_free_ uint32_t *jobs = NULL;
+        size_t n = 0, n_jobs;
+
+        if (!processes)
+                return -ENOMEM;
+        for (size_t i = 0; i < m->n_processes; i++)
+                if (m->processes[i]->delete_wanted)
+                        processes[n++] = m->processes[i];
+        return n > 0 ? manager_enqueue_jobs(m, JOB_DELETE, processes, n, &jobs, &n_jobs) : 0;
+}
+
+int manager_readopt(Manager *m) {
+        _cleanup_(readopt_done) Readopt d = { .manager = m };
+        _cleanup_free_ unsigned *ids = NULL;
+        size_t n;
+        int r;
+
+        r = list_state(m, PROCESS_DIRECTORY, &ids, &n);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++)
+                readopt_one(&d, ids[i]);
+
+        remove_unused_definitions(m);
+        if (m->n_processes > 0)
+                log_info("Took over %zu processes.", m->n_processes);
+        return resume_deletes(m);
+}

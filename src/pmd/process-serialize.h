@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "pmd/pmd-forward.h"
+
+/* What pmd knows of its processes, in the runtime directory: a file for each process, and one for each definition, which many
+ * processes share. Written when something changes, so that a pmd that is killed loses nothing. What the files do not say,
+ * the fds of the store do: the pidfd, and the read ends of the output pipes. */
+
+/* Before the gate is opened this has to be on file: what then runs must be found again. 0 or a negative errno. */
+int process_save(Process *p);
+
+/* The process is no more. */
+void process_unsave(Process *p);
+
+/* At start-up, when runner and log thread are there, and before anybody is served: the processes of a pmd that ended. What is
+ * of another boot, or of no use, is removed. */
+int manager_readopt(Manager *m);
