@@ -169,8 +169,12 @@ check_output "nor a failed unit" '^0 loaded units' enter systemctl list-units --
 # ---- the end of pmd ----
 
 check "start once more" run pmctl start $APPS/sleeper.sh --name last
+before=$(run pmctl pid last)
 check "systemctl stop pmd" enter systemctl stop pmd.service
 check_output "which ends well" '^Result=success$' enter systemctl show -p Result pmd.service
-check "and takes its apps along" eventually_output '^0 loaded units' enter systemctl list-units --all 'pm-*'
+check_output "and leaves its apps alone" '^active$' enter systemctl is-active pm-last-0-1.scope
+check_equal "the next pmd takes them over" "$before" "$(run pmctl pid last)"
+check "pmctl kill" run pmctl kill
+check "takes them along" eventually_output '^0 loaded units' enter systemctl list-units --all 'pm-*'
 
 done_testing
