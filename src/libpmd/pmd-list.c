@@ -25,6 +25,8 @@ static void process_done(pmd_process *p) {
         free(p->error_log_path);
         free(p->pid_file);
         free(p->unique_id);
+        free(p->status_text);
+        strv_free(p->notes);
         for (size_t i = 0; i < p->n_attributes; i++)
                 attribute_done(p->attributes + i);
         free(p->attributes);
@@ -249,11 +251,11 @@ static int read_fixed_fields(sd_bus_message *m, pmd_process *p) {
 }
 
 static int read_paths(sd_bus_message *m, pmd_process *p) {
-        char *cwd, *out_log_path, *error_log_path, *pid_file, *unique_id;
-        char **const strings[] = { &cwd, &out_log_path, &error_log_path, &pid_file, &unique_id };
+        char *cwd, *out_log_path, *error_log_path, *pid_file, *unique_id, *status_text;
+        char **const strings[] = { &cwd, &out_log_path, &error_log_path, &pid_file, &unique_id, &status_text };
         int r;
 
-        r = sd_bus_message_read(m, "sssss", &cwd, &out_log_path, &error_log_path, &pid_file, &unique_id);
+        r = sd_bus_message_read(m, "ssssss", &cwd, &out_log_path, &error_log_path, &pid_file, &unique_id, &status_text);
         if (r < 0)
                 return r;
 
@@ -263,6 +265,7 @@ static int read_paths(sd_bus_message *m, pmd_process *p) {
         p->error_log_path = error_log_path;
         p->pid_file = pid_file;
         p->unique_id = unique_id;
+        p->status_text = status_text;
         return r;
 }
 
@@ -279,6 +282,9 @@ static int read_row(sd_bus_message *m, pmd_process *p) {
         if (r < 0)
                 return r;
         r = read_paths(m, p);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_strv(m, &p->notes);
         if (r < 0)
                 return r;
         return read_attributes(m, p);

@@ -96,6 +96,8 @@ typedef struct pmd_process {
         char *user, *version, *unit, *executable, *interpreter;
         char **interpreter_args, **args;
         char *cwd, *out_log_path, *error_log_path, *pid_file, *unique_id;
+        char *status_text; /* what it says of itself by sd_notify(3); "" if nothing */
+        char **notes;      /* what to know about it, a sentence each */
         bool watching;
         pmd_attribute *attributes;
         size_t n_attributes;

@@ -91,6 +91,8 @@ int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const
         for (size_t i = 0; i < l.n; i++)
                 if (!has_failed(&result, l.items[i].id))
                         confirm_process(o, l.items + i);
+        if (IN_SET(verb, PMD_START, PMD_RESTART))
+                report_notes(o, c, &result);
         code = report_failures(o, &l, &result);
         if (r < 0 && code == EXIT_CODE_OK)
                 code = report_error(o, r, NULL);

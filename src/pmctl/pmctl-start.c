@@ -205,6 +205,7 @@ static int start_new(const Options *o, pmd_connection *c, const AppConfig *confi
         code = report_failures(o, NULL, &result);
         if (r < 0 && code == EXIT_CODE_OK)
                 return report_error(o, r, NULL);
+        report_notes(o, c, &result);
         if (code == EXIT_CODE_OK)
                 message_info(o, "Done.");
         return code;

@@ -236,6 +236,40 @@ int report_failures(const Options *o, const ProcessList *l, const pmd_result *re
         return result->canceled || result->n_failures > 0 ? EXIT_CODE_FAILED : EXIT_CODE_OK;
 }
 
+static char **ids_to_targets(const uint32_t *ids, size_t n) {
+        char **targets = new0(char *, n + 1);
+
+        for (size_t i = 0; targets && i < n; i++) {
+                targets[i] = strprintf("%" PRIu32, ids[i]);
+                if (!targets[i])
+                        return strv_free(targets);
+        }
+        return targets;
+}
+
+void report_notes(const Options *o, pmd_connection *c, const pmd_result *result) {
+        _cleanup_strv_free_ char **targets = ids_to_targets(result->process_ids, result->n_processes);
+        _cleanup_process_list_ ProcessList l = {};
+        _cleanup_(pmd_error_free) pmd_error e = {};
+
+        if (strv_isempty(targets) || pmd_list(c, targets, 0, &l.items, &l.n, &e) < 0)
+                return;
+
+        /* What is true of one process is mostly true of its siblings, which stand beside it. */
+        for (size_t i = 0; i < l.n; i++) {
+                const pmd_process *p = l.items + i;
+                _cleanup_free_ char *name = string_escape_cc(strempty(p->name));
+
+                if (i > 0 && streq_ptr(p[-1].name, p->name) && strv_equal(p[-1].notes, p->notes))
+                        continue;
+                STRV_FOREACH(note, p->notes) {
+                        _cleanup_free_ char *text = string_escape_cc(*note);
+
+                        message_warn(o, "[%s](%" PRIu32 ") %s", strempty(name), p->id, strempty(text));
+                }
+        }
+}
+
 char *format_ids(const ProcessList *l) {
         json_object *array = json_object_new_array();
         char *s;

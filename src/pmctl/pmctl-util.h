@@ -170,6 +170,9 @@ int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const
 /* Prints the failures of a request; returns EXIT_CODE_FAILED if there are any, else EXIT_CODE_OK. */
 int report_failures(const Options *o, const ProcessList *l, const pmd_result *result);
 
+/* Prints what pmd has to say about the processes of a request that went well. */
+void report_notes(const Options *o, pmd_connection *c, const pmd_result *result);
+
 /* "[ 0, 1 ]"; new memory, NULL if memory ran out. */
 char *format_ids(const ProcessList *l);
 

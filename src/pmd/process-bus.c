@@ -126,6 +126,16 @@ static int append_invocation_id(sd_bus_message *reply, const Process *p) {
         return sd_bus_message_append_array(reply, 'y', &id, known ? sizeof id : 0);
 }
 
+static int append_notes(sd_bus_message *reply, const Process *p) {
+        _cleanup_strv_free_ char **notes = NULL;
+        int r;
+
+        r = process_get_notes(p, &notes);
+        if (r < 0)
+                return r;
+        return bus_message_append_text_strv(reply, notes);
+}
+
 static int append_last_exit(sd_bus_message *reply, const Process *p) {
         return sd_bus_message_append(reply, "(iis)", p->last_exit.code, p->last_exit.signal,
                                      exit_reason_to_string(p->last_exit.reason));
@@ -166,6 +176,8 @@ DEFINE_GETTER(error_log_path, append_log_path(reply, p, LOG_STREAM_ERR))
 DEFINE_GETTER(pid_file, append_pid_file(reply, p))
 DEFINE_GETTER_TEXT(user, p->config->user ?: p->manager->bus_face->user_name)
 DEFINE_GETTER_NUMBER(watching, "b", (int) p->config->watch)
+DEFINE_GETTER_TEXT(status_text, p->status_text)
+DEFINE_GETTER(notes, append_notes(reply, p))
 DEFINE_GETTER_TEXT(version, p->config->version ?: "N/A")
 
 void process_bus_property_names(ProcessField fields, const char *ret[static PROCESS_PROPERTIES_MAX + 1]) {
@@ -179,6 +191,8 @@ void process_bus_property_names(ProcessField fields, const char *ret[static PROC
                 { PROCESS_FIELD_PID, "Unit" },
                 { PROCESS_FIELD_PID, "ControlGroup" },
                 { PROCESS_FIELD_PID, "InvocationID" },
+                { PROCESS_FIELD_PID, "Notes" },
+                { PROCESS_FIELD_STATUS_TEXT, "StatusText" },
                 { PROCESS_FIELD_START, "StartTimestamp" },
                 { PROCESS_FIELD_START, "StartTimestampMonotonic" },
                 { PROCESS_FIELD_START, "CreatedTimestamp" },
@@ -218,7 +232,7 @@ int process_bus_append_list_fields(sd_bus_message *m, sd_bus *bus, Process *p) {
                 get_created_timestamp, get_n_restarts, get_unstable_restarts, get_last_exit, get_memory_current,
                 get_cpu_usage_nsec, get_cpu_percent, get_tasks_current, get_user, get_watching, get_version, get_unit,
                 get_executable, get_interpreter, get_interpreter_args, get_args, get_cwd, get_out_log_path,
-                get_error_log_path, get_pid_file, get_unique_id,
+                get_error_log_path, get_pid_file, get_unique_id, get_status_text, get_notes,
         };
         int r;
 
@@ -356,6 +370,8 @@ const sd_bus_vtable process_bus_vtable[] = {
         SD_BUS_PROPERTY("PIDFile", "s", get_pid_file, 0, CHANGES),
         SD_BUS_PROPERTY("User", "s", get_user, 0, CHANGES),
         SD_BUS_PROPERTY("Watching", "b", get_watching, 0, CHANGES),
+        SD_BUS_PROPERTY("StatusText", "s", get_status_text, 0, CHANGES),
+        SD_BUS_PROPERTY("Notes", "as", get_notes, 0, CHANGES),
         SD_BUS_PROPERTY("Version", "s", get_version, 0, CHANGES),
 
         SD_BUS_METHOD_WITH_ARGS("Start", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", job), method_start, ANYONE),

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmd/process.h"
+#include "pmd/runner.h"
 #include "pmd/spawn-restrict.h"
 #include "shared/capability-util.h"
+#include "shared/log.h"
+#include "shared/resource-limits.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
 
 int process_restrictions(const AppConfig *c, SpawnRestrictions *ret) {
         SpawnRestrictions s = {
@@ -19,5 +24,52 @@ int process_restrictions(const AppConfig *c, SpawnRestrictions *ret) {
                 return r;
 
         *ret = s;
+        return 0;
+}
+
+/* ---- limits of the unit ---- */
+
+static char *describe_unenforced(LimitKind k) {
+        return strprintf("%s has no effect here: there is no controller '%s'", limit_kind_to_string(k), limit_controller(k));
+}
+
+int process_get_notes(const Process *p, char ***ret) {
+        unsigned unenforced = p->unit ? runner_unit_unenforced(p->unit) : 0;
+        _cleanup_strv_free_ char **notes = NULL;
+        int r;
+
+        for (LimitKind k = 0; k < _LIMIT_KIND_MAX; k++) {
+                if (!(unenforced & LIMIT_BIT(k)))
+                        continue;
+                r = strv_consume(&notes, describe_unenforced(k));
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(notes);
+        return 0;
+}
+
+int process_check_limits(Process *p) {
+        unsigned unenforced = runner_unit_unenforced(p->unit);
+
+        for (LimitKind k = 0; k < _LIMIT_KIND_MAX; k++) {
+                _cleanup_free_ char *what = NULL;
+
+                if (!(unenforced & LIMIT_BIT(k)))
+                        continue;
+                what = describe_unenforced(k);
+                if (!what)
+                        return -ENOMEM;
+                if (!strv_contains(p->config->required, limit_kind_to_string(k))) {
+                        log_info("Process %u (%s): %s.", p->id, p->config->name, what);
+                        continue;
+                }
+
+                free(p->start_fault);
+                p->start_fault = strprintf("Cannot start %s: %s, and the definition says that it is required.", p->config->name, what);
+                log_warning("%s", strempty(p->start_fault));
+                return -EOPNOTSUPP;
+        }
         return 0;
 }

@@ -311,6 +311,13 @@ static void on_attached(RunnerUnit *u, int error) {
         }
 
         run_changed(p, PROCESS_FIELD_PID);
+        error = process_check_limits(p);
+        if (error < 0) {
+                p->spawn_error = error;
+                process_event(p, PROCESS_EVENT_ATTACH_FAILED);
+                return;
+        }
+
         for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
                 if (p->streams[k] != 0)
                         (void) log_relay_set_pid(p->manager->log_relay, p->streams[k], p->main.pid, u->name);
@@ -670,5 +677,6 @@ Process *process_free(Process *p) {
         app_config_unref(p->config);
         free(p->start_fault);
         free(p->restart_trigger);
+        free(p->status_text);
         return mfree(p);
 }

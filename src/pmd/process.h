@@ -95,7 +95,8 @@ typedef enum ProcessField {
         PROCESS_FIELD_EXIT = 1 << 3,
         PROCESS_FIELD_CONFIG = 1 << 4,
         PROCESS_FIELD_START = 1 << 5,   /* start time stamps */
-        PROCESS_FIELD_ALL = (1 << 6) - 1,
+        PROCESS_FIELD_STATUS_TEXT = 1 << 6,
+        PROCESS_FIELD_ALL = (1 << 7) - 1,
 } ProcessField;
 
 /* The world as the state machine sees it. All functions are called with the state already changed. */
@@ -145,6 +146,7 @@ struct Process {
         usec_t created_realtime;      /* when the process was made, or restarted on request */
         usec_t started_monotonic, started_realtime; /* of the last spawn; 0: never */
         LastExit last_exit;
+        char *status_text;            /* what it says of itself; NULL: nothing */
         SpawnStep spawn_failed_step;  /* with EXIT_REASON_EXEC_FAILED */
         int spawn_error;              /* negative errno of the last failed spawn or exec */
         int restore_error;            /* negative errno that the next start is to fail with: found when it was restored */
@@ -222,6 +224,10 @@ int process_shared_environment(const Manager *m, const AppConfig *config, char *
 
 /* process-limits.c */
 int process_restrictions(const AppConfig *c, SpawnRestrictions *ret); /* 0 or -ENOMEM */
+/* Once it is attached: -EOPNOTSUPP, and start_fault says why, if it must not run without a limit that has no effect here. */
+int process_check_limits(Process *p);
+/* What to know about the present incarnation, new strv, NULL if nothing. */
+int process_get_notes(const Process *p, char ***ret);
 
 /* process-log.c: its output. */
 int process_relay_stream(Process *p, LogStreamKind kind, int read_fd, log_stream_closed_t closed); /* takes read_fd */

@@ -12,6 +12,7 @@
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
+#include "shared/resource-limits.h"
 #include "shared/string-util.h"
 
 /* Where pmd may write to its own cgroup: a directory of this pmd's in it, in there one for each incarnation, into which the child is born. */
@@ -130,7 +131,7 @@ static void remove_stale_roots(const char *own_directory) {
 
 /* Each by itself, for one that is missing would let all fail. */
 static void enable_controllers(int fd) {
-        static const char *const controllers[] = { "+cpu", "+memory", "+pids" };
+        static const char *const controllers[] = { "+cpu", "+cpuset", "+io", "+memory", "+pids" };
         int r;
 
         for (size_t i = 0; i < ELEMENTSOF(controllers); i++) {
@@ -198,6 +199,24 @@ static void cgroup_runner_done(Runner *runner) {
 
 /* ---- the life of a unit ---- */
 
+/* Where there is no controller it goes without; runner_unit_unenforced() tells of that. */
+static int cgroup_set_limits(RunnerUnit *u, unsigned mask) {
+        int ret = 0, r;
+
+        for (LimitKind k = 0; k < _LIMIT_KIND_MAX; k++) {
+                if (!(mask & LIMIT_BIT(k)))
+                        continue;
+                r = cgroup_write_limit(u->cgroup_fd, &u->config->limits, k);
+                if (r == -EOPNOTSUPP)
+                        log_debug("Cannot set %s of %s: there is no controller '%s'.", limit_kind_to_string(k), u->cgroup, limit_controller(k));
+                else if (r < 0) {
+                        log_warning_errno(r, "Failed to set %s of %s: %m", limit_kind_to_string(k), u->cgroup);
+                        RET_GATHER(ret, r);
+                }
+        }
+        return ret;
+}
+
 static int cgroup_prepare(RunnerUnit *u) {
         const CgroupRoot *root = u->runner->backend;
 
@@ -210,7 +229,9 @@ static int cgroup_prepare(RunnerUnit *u) {
         CGROUP_UNIT(u)->made = true;
 
         u->cgroup_fd = openat(root->fd, u->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return u->cgroup_fd < 0 ? -errno : 0;
+        if (u->cgroup_fd < 0)
+                return -errno;
+        return u->config ? cgroup_set_limits(u, resource_limits_mask(&u->config->limits)) : 0;
 }
 
 static int cgroup_signal(RunnerUnit *u, int signo) {
@@ -325,6 +346,7 @@ const RunnerVTable runner_cgroup_vtable = {
         .kill = cgroup_kill,
         .drain = cgroup_drain,
         .adopt = cgroup_adopt,
+        .set_limits = cgroup_set_limits,
         .unit_done = cgroup_unit_done,
         .runner_done = cgroup_runner_done,
 };

@@ -178,6 +178,7 @@ static int scope_attach(RunnerUnit *u) {
                                 .main = u->main,
                                 .kill_signal = u->config->kill_signal,
                                 .timeout_stop = u->config->kill_timeout,
+                                .limits = &u->config->limits,
                                 /* At shutdown scopes are stopped before pmd, which sees them off. */
                                 .after_unit = u->runner->user ? NULL : "pmd.service",
                         },
@@ -187,6 +188,10 @@ static int scope_attach(RunnerUnit *u) {
 
         s->pending = true;
         return 0;
+}
+
+static int scope_set_limits(RunnerUnit *u, unsigned mask) {
+        return SCOPE_UNIT(u)->started ? systemd_client_set_limits(u->runner->backend, u->name, &u->config->limits, mask) : 0;
 }
 
 /* ---- signals ---- */
@@ -264,6 +269,7 @@ const RunnerVTable runner_scope_vtable = {
         .kill = scope_kill,
         .drain = scope_drain,
         .adopt = scope_adopt,
+        .set_limits = scope_set_limits,
         .unit_done = scope_unit_done,
         .runner_done = scope_runner_done,
 };

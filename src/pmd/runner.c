@@ -9,6 +9,7 @@
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/proc-util.h"
+#include "shared/resource-limits.h"
 #include "shared/string-util.h"
 #include "shared/unit-name.h"
 
@@ -156,7 +157,7 @@ int runner_set_reaper(Runner *r, runner_is_main_t is_main, void *userdata) {
 
 /* ---- units ---- */
 
-int runner_unit_new(Runner *runner, const char *app, unsigned id, unsigned incarnation, const AppConfig *config,
+int runner_unit_new(Runner *runner, const char *app, unsigned id, unsigned incarnation, AppConfig *config,
                     const PidRef *main_ref, RunnerUnit **ret) {
         _cleanup_(runner_unit_freep) RunnerUnit *u = NULL;
         int r;
@@ -168,7 +169,7 @@ int runner_unit_new(Runner *runner, const char *app, unsigned id, unsigned incar
         u->runner = runner;
         u->cgroup_fd = -EBADF;
         u->main = main_ref;
-        u->config = config;
+        u->config = app_config_ref(config);
         u->incarnation = incarnation;
 
         r = unit_name_scope(app, id, incarnation, runner->user, &u->name);
@@ -193,6 +194,7 @@ RunnerUnit *runner_unit_free(RunnerUnit *u) {
         free(u->slice);
         free(u->cgroup);
         free(u->mark);
+        app_config_unref(u->config);
         return mfree(u);
 }
 
@@ -206,6 +208,42 @@ static int on_report_attached(sd_event_source *s, void *userdata) {
 
 int runner_unit_report_attached(RunnerUnit *u) {
         return sd_event_add_defer(u->runner->event, &u->attached_source, on_report_attached, u);
+}
+
+/* ---- limits ---- */
+
+static unsigned changed_limits(const RunnerUnit *u, const AppConfig *before) {
+        unsigned mask = 0;
+
+        for (LimitKind k = 0; k < _LIMIT_KIND_MAX; k++)
+                if (k == LIMIT_ALLOWED_CPUS ? !streq_ptr(u->config->limits.allowed_cpus, before->limits.allowed_cpus) :
+                                              resource_limits_get(&u->config->limits, k) != resource_limits_get(&before->limits, k))
+                        mask |= LIMIT_BIT(k);
+        return mask;
+}
+
+int runner_unit_set_config(RunnerUnit *u, AppConfig *config) {
+        _cleanup_app_config_unref_ AppConfig *before = u->config;
+        unsigned mask;
+
+        u->config = app_config_ref(config);
+        mask = changed_limits(u, before);
+        return mask != 0 && u->runner->vtable->set_limits ? u->runner->vtable->set_limits(u, mask) : 0;
+}
+
+static bool can_limit(const RunnerUnit *u, LimitKind k) {
+        if (u->cgroup_fd >= 0 && cgroup_can_limit(u->cgroup_fd, k))
+                return true;
+        return u->runner->vtable == &runner_scope_vtable && pidref_is_set(u->main) && cgroup_v1_can_limit(u->main->pid, u->name, k);
+}
+
+unsigned runner_unit_unenforced(const RunnerUnit *u) {
+        unsigned mask = u->config ? resource_limits_mask(&u->config->limits) : 0, unenforced = 0;
+
+        for (LimitKind k = 0; k < _LIMIT_KIND_MAX; k++)
+                if ((mask & LIMIT_BIT(k)) && !can_limit(u, k))
+                        unenforced |= LIMIT_BIT(k);
+        return unenforced;
 }
 
 /* ---- usage ---- */

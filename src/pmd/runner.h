@@ -30,7 +30,7 @@ struct RunnerUnit {
         char *mark;            /* "unique_id=…" as it stands in the environment of every process that inherits it */
         int cgroup_fd;         /* directory, -EBADF: unknown or none */
         const PidRef *main;    /* the main process, owned by the Process; stays readable after its exit */
-        const AppConfig *config;
+        AppConfig *config;
         unsigned incarnation;
         char invocation_id[33]; /* 32 hex digits after attach(), "" where there is none */
 
@@ -52,6 +52,7 @@ typedef struct RunnerVTable {
         int (*kill)(RunnerUnit *u);              /* SIGKILL to every process of the unit */
         int (*drain)(RunnerUnit *u);
         void (*adopt)(RunnerUnit *u);            /* cgroup and cgroup_fd are set, if known; NULL: nothing to do */
+        int (*set_limits)(RunnerUnit *u, unsigned mask); /* config has changed, in these LIMIT_BIT()s; NULL: it has no means for any */
         int (*read_usage)(RunnerUnit *u, ResourceUsage *ret); /* what it can tell at once, without blocking; NULL: nothing */
         void (*unit_done)(RunnerUnit *u);        /* frees what the runner's own struct holds */
         void (*runner_done)(Runner *r);
@@ -81,7 +82,7 @@ DEFINE_CLEANUP_FUNC(Runner *, runner_free);
 int runner_set_reaper(Runner *r, runner_is_main_t is_main, void *userdata);
 bool runner_is_main(const Runner *r, pid_t pid);
 
-int runner_unit_new(Runner *r, const char *app, unsigned id, unsigned incarnation, const AppConfig *config, const PidRef *main_ref, RunnerUnit **ret);
+int runner_unit_new(Runner *r, const char *app, unsigned id, unsigned incarnation, AppConfig *config, const PidRef *main_ref, RunnerUnit **ret);
 RunnerUnit *runner_unit_free(RunnerUnit *u);
 DEFINE_CLEANUP_FUNC(RunnerUnit *, runner_unit_free);
 
@@ -102,6 +103,10 @@ static inline int runner_unit_drain(RunnerUnit *u) {
 }
 /* Instead of prepare() and attach(): the unit was made by a pmd that has ended. cgroup and invocation_id may be NULL. 0 or -ENOMEM. */
 int runner_unit_adopt(RunnerUnit *u, const char *cgroup, const char *invocation_id);
+/* Another definition for a unit that runs: changes the limits, which are the only part of it that can change. 0 or a negative errno. */
+int runner_unit_set_config(RunnerUnit *u, AppConfig *config);
+/* The LIMIT_BIT()s of the limits that were said but have no effect here, as far as can be seen. Of use once the unit is attached. */
+unsigned runner_unit_unenforced(const RunnerUnit *u);
 
 /* cgroup files → what the runner knows → the sum over its processes; the first that has a figure. */
 int runner_unit_read_usage(RunnerUnit *u, ResourceUsage *ret);

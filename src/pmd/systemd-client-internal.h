@@ -69,6 +69,7 @@ struct ScopeRef {
         const PidRef *main;
         int kill_signal;
         usec_t timeout_stop;
+        ResourceLimits limits;
 
         Call *call;
         char *job;               /* object path */
@@ -87,6 +88,9 @@ int client_enqueue(SystemdClient *c, sd_bus_message *m, ScopeRef *scope);
 void client_end_call(SystemdClient *c, Call *call);
 void client_schedule(SystemdClient *c);
 int client_subscribe(SystemdClient *c);
+
+/* (sv) for each of the limits in mask. */
+int systemd_append_limits(sd_bus_message *m, const ResourceLimits *l, unsigned mask);
 
 ScopeRef *client_get_scope(SystemdClient *c, const char *unit);
 ScopeRef *scope_destroy(ScopeRef *s);

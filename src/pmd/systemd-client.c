@@ -2,6 +2,7 @@
 #include "pmd/systemd-client.h"
 #include "pmd/systemd-client-internal.h"
 #include "shared/log.h"
+#include "shared/string-util.h"
 
 /* dbus-daemon ends a connection's calls at 128 without a reply. */
 #define CALLS_IN_FLIGHT_MAX 64U
@@ -85,9 +86,11 @@ static Call *client_dequeue(SystemdClient *c) {
 static int on_call_reply(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         Call *call = ASSERT_PTR(userdata);
 
+        /* What is stopped or killed may have ended by itself; other things were asked for by somebody. */
         if (sd_bus_message_is_method_error(m, NULL))
-                log_debug("Call of %s failed, ignoring: %s",
-                        sd_bus_message_get_member(call->message), sd_bus_message_get_error(m)->message);
+                log_full_errno(streq(sd_bus_message_get_member(call->message), "SetUnitProperties") ? LOG_WARNING : LOG_DEBUG, 0,
+                         "Call of %s failed, ignoring: %s",
+                         sd_bus_message_get_member(call->message), sd_bus_message_get_error(m)->message);
         client_end_call(call->client, call);
         return 0;
 }

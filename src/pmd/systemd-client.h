@@ -15,6 +15,7 @@ typedef struct ScopeSpec {
         int kill_signal;
         usec_t timeout_stop;
         const char *after_unit; /* "pmd.service", NULL: none */
+        const ResourceLimits *limits; /* NULL: none */
 } ScopeSpec;
 
 /* error: 0, or a negative errno (-EEXIST: the unit name is taken). invocation_id is "" if it could not be had. */
@@ -35,3 +36,6 @@ DEFINE_CLEANUP_FUNC(ScopeRef *, scope_ref_free);
 /* Fire and forget; failures are logged at debug. */
 int systemd_client_stop_unit(SystemdClient *c, const char *unit);
 int systemd_client_kill_unit(SystemdClient *c, const char *unit, int signo);
+
+/* Of a unit that has started, until it ends: those of LIMIT_BIT() in mask, back to none if they are not said. A failure is a warning. */
+int systemd_client_set_limits(SystemdClient *c, const char *unit, const ResourceLimits *l, unsigned mask);

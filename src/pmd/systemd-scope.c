@@ -4,6 +4,7 @@
 #include "pmd/systemd-client-internal.h"
 #include "shared/cgroup-util.h"
 #include "shared/log.h"
+#include "shared/resource-limits.h"
 #include "shared/string-util.h"
 
 /* From the reply to the end of the job. A start job only waits for its slice; one that takes longer is lost. */
@@ -34,6 +35,7 @@ ScopeRef *scope_destroy(ScopeRef *s) {
         free(s->after_unit);
         free(s->job);
         free(s->early_result);
+        resource_limits_done(&s->limits);
         return mfree(s);
 }
 DEFINE_CLEANUP_FUNC(ScopeRef *, scope_destroy);
@@ -369,6 +371,9 @@ static int append_properties(sd_bus_message *m, const ScopeRef *s, bool by_pidfd
                         "TimeoutStopUSec", "t", s->timeout_stop);
         if (r < 0)
                 return r;
+        r = systemd_append_limits(m, &s->limits, resource_limits_mask(&s->limits));
+        if (r < 0)
+                return r;
         if (s->after_unit) {
                 r = sd_bus_message_append(m, "(sv)", "After", "as", 1, s->after_unit);
                 if (r < 0)
@@ -438,6 +443,9 @@ int systemd_client_start_scope(
         };
         if (!s->unit || !s->slice || !s->description || (spec->after_unit && !s->after_unit))
                 return -ENOMEM;
+        r = spec->limits ? resource_limits_copy(&s->limits, spec->limits) : 0;
+        if (r < 0)
+                return r;
 
         if (lh_table_insert(c->scopes, s->unit, s) < 0)
                 return -ENOMEM;

@@ -30,5 +30,5 @@
 #define PMD_ERROR_SAVED_LIST_DAMAGED "org.pmd1.Error.SavedListDamaged"
 
 /* One row of ListProcesses(). */
-#define PMD_LIST_ROW_SIGNATURE "ussususttuu(iis)ttdtsbssssasassssssa{sv}"
+#define PMD_LIST_ROW_SIGNATURE "ussususttuu(iis)ttdtsbssssasasssssssasa{sv}"
 #define PMD_LIST_SIGNATURE "a(" PMD_LIST_ROW_SIGNATURE ")"

@@ -56,12 +56,13 @@ def check_values(tap, pmd, name, process):
         "Id", "Name", "Namespace", "Instance", "Status", "PID", "ExecMode", "StartTimestamp", "CreatedTimestamp", "NRestarts",
         "UnstableRestarts", "LastExit", None, None, None, None, "User", "Watching", "Version", "Unit", "Executable", "Interpreter",
         "InterpreterArguments", "Arguments", "WorkingDirectory", "OutLogPath", "ErrorLogPath", "PIDFile", "UniqueId",
+        "StatusText", "Notes",
     ]
     for i, field in enumerate(order):
         if field:
             tap.equal(row[i], properties[field], f"ListProcesses and {field} agree")
     tap.equal(row[1], name, "the name comes back")
-    tap.equal(row[29]["script"]["data"], "/bin/sleep", "the row ends with the definition")
+    tap.equal(row[31]["script"]["data"], "/bin/sleep", "the row ends with the definition")
     tap.check("env" not in row[29], "without the environment")
 
     single, error = pmd.call(process, "org.pmd1.Process", "GetEnvironment")

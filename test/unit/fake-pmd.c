@@ -144,7 +144,7 @@ static int append_row(sd_bus_message *m, uint32_t id) {
         r = sd_bus_message_append(m, "asas", 1, "--trace", 2, "x", "y");
         if (r < 0)
                 return r;
-        r = sd_bus_message_append(m, "sssss", "/srv", "/o", "/e", "/p", "uid");
+        r = sd_bus_message_append(m, "ssssssas", "/srv", "/o", "/e", "/p", "uid", "fine", 1, "careful");
         if (r < 0)
                 return r;
         r = sd_bus_message_append(m, "a{sv}", 8,

@@ -148,6 +148,8 @@ TEST(list) {
         ASSERT_STREQ(q->error_log_path, "/e");
         ASSERT_STREQ(q->pid_file, "/p");
         ASSERT_STREQ(q->unique_id, "uid");
+        ASSERT_STREQ(q->status_text, "fine");
+        ASSERT_TRUE(strv_equal(q->notes, STRV("careful")));
         ASSERT_TRUE(!q->environment);
 
         ASSERT_EQ(q->n_attributes, 7);

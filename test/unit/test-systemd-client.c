@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "pmd/systemd-client.h"
+#include "shared/resource-limits.h"
 #include "test.h"
 
 /* The client against a service manager that answers when it is told to, at the other end of a socket pair. */
@@ -21,6 +22,7 @@ typedef struct Fake {
 
         sd_bus_message *starts[128]; /* StartTransientUnit() calls, in order */
         size_t n_starts;
+        sd_bus_message *set_properties; /* the last SetUnitProperties() */
         sd_bus_message *fetch;       /* the last Get() of an invocation id */
         unsigned n_stops;
         bool hold_fetch;
@@ -59,6 +61,10 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
                 sd_bus_message_unref(f->fetch);
                 f->fetch = sd_bus_message_ref(m);
                 return f->hold_fetch ? 1 : reply_invocation_id(m) < 0 ? -EIO : 1;
+        }
+        if (sd_bus_message_is_method_call(m, MANAGER, "SetUnitProperties")) {
+                sd_bus_message_unref(f->set_properties);
+                f->set_properties = sd_bus_message_ref(m);
         }
         if (sd_bus_message_is_method_call(m, MANAGER, "StopUnit"))
                 f->n_stops++;
@@ -108,6 +114,7 @@ static void fake_done(Fake *f) {
         for (size_t i = 0; i < f->n_starts; i++)
                 sd_bus_message_unref(f->starts[i]);
         sd_bus_message_unref(f->fetch);
+        sd_bus_message_unref(f->set_properties);
         sd_bus_close_unref(f->bus);
         sd_bus_close_unref(f->server);
         sd_event_unref(f->event);
@@ -213,6 +220,99 @@ TEST(start) {
         scope_ref_free(s.ref);
         pump(&f);
         ASSERT_EQ(f.n_stops, 0); /* a scope that runs is not stopped by being forgotten */
+        fake_done(&f);
+}
+
+/* Reads "(sv)" until the end of the array into a text of "Name=value" lines. */
+static char *read_properties(sd_bus_message *m) {
+        char *text = strdup("");
+
+        ASSERT_OK(sd_bus_message_enter_container(m, 'a', "(sv)"));
+        while (sd_bus_message_enter_container(m, 'r', "sv") > 0) {
+                const char *name, *type;
+                char *next;
+
+                ASSERT_OK(sd_bus_message_read(m, "s", &name));
+                ASSERT_OK(sd_bus_message_peek_type(m, NULL, &type));
+                if (streq(type, "t")) {
+                        uint64_t v;
+
+                        ASSERT_OK(sd_bus_message_read(m, "v", "t", &v));
+                        next = strprintf("%s%s=%" PRIu64 "\n", text, name, v);
+                } else if (streq(type, "ay")) {
+                        const uint8_t *bytes;
+                        size_t n;
+
+                        ASSERT_OK(sd_bus_message_enter_container(m, 'v', "ay"));
+                        ASSERT_OK(sd_bus_message_read_array(m, 'y', (const void **) &bytes, &n));
+                        ASSERT_OK(sd_bus_message_exit_container(m));
+                        next = strprintf("%s%s=%zu:%u:%u\n", text, name, n, n > 0 ? bytes[0] : 0, n > 1 ? bytes[1] : 0);
+                } else {
+                        ASSERT_OK(sd_bus_message_skip(m, "v"));
+                        next = strdup(text);
+                }
+                free(text);
+                text = next;
+                ASSERT_OK(sd_bus_message_exit_container(m));
+        }
+        ASSERT_OK(sd_bus_message_exit_container(m));
+        return text;
+}
+
+static const ResourceLimits all_limits = {
+        .memory_max = { .bytes = 1 << 20 },
+        .memory_high = { .bytes = UINT64_MAX },
+        .cpu_quota = 1500000,
+        .cpu_weight = 20,
+        .io_weight = 30,
+        .tasks_max = 40,
+        .allowed_cpus = (char *) "0-1,9",
+};
+
+TEST(limits_of_start) {
+        _cleanup_free_ char *text = NULL;
+        Scope s = {};
+        Fake f;
+
+        fake_init(&f);
+        ASSERT_OK(systemd_client_start_scope(f.client,
+                        &(ScopeSpec) { .unit = "a.scope", .slice = "pm-x.slice", .description = "x", .main = &f.self, .limits = &all_limits },
+                        on_started, on_removed, &s, &s.ref));
+        pump(&f);
+        ASSERT_EQ(f.n_starts, 1);
+        ASSERT_OK(sd_bus_message_rewind(f.starts[0], true));
+        ASSERT_OK(sd_bus_message_skip(f.starts[0], "ss"));
+        text = read_properties(f.starts[0]);
+        ASSERT_STREQ(text, "TimeoutStopUSec=0\nMemoryHigh=18446744073709551615\nMemoryMax=1048576\nCPUQuotaPerSecUSec=1500000\n"
+                           "CPUWeight=20\nIOWeight=30\nTasksMax=40\nAllowedCPUs=2:3:2\n");
+        scope_ref_free(s.ref);
+        fake_done(&f);
+}
+
+TEST(limits_later) {
+        _cleanup_free_ char *text = NULL, *reset = NULL;
+        const char *unit;
+        Fake f;
+        int runtime;
+
+        fake_init(&f);
+        ASSERT_OK(systemd_client_set_limits(f.client, "a.scope", &all_limits, LIMIT_BIT(LIMIT_MEMORY_MAX) | LIMIT_BIT(LIMIT_ALLOWED_CPUS)));
+        pump(&f);
+        ASSERT_TRUE(f.set_properties);
+        ASSERT_OK(sd_bus_message_read(f.set_properties, "sb", &unit, &runtime));
+        ASSERT_STREQ(unit, "a.scope");
+        ASSERT_EQ(runtime, 1);
+        text = read_properties(f.set_properties);
+        ASSERT_STREQ(text, "MemoryMax=1048576\nAllowedCPUs=2:3:2\n");
+
+        /* What is not said goes back to none. */
+        ASSERT_OK(systemd_client_set_limits(f.client, "a.scope", &(ResourceLimits) {}, LIMIT_BIT(_LIMIT_KIND_MAX) - 1));
+        pump(&f);
+        ASSERT_OK(sd_bus_message_skip(f.set_properties, "sb"));
+        reset = read_properties(f.set_properties);
+        ASSERT_STREQ(reset, "MemoryHigh=18446744073709551615\nMemoryMax=18446744073709551615\nCPUQuotaPerSecUSec=18446744073709551615\n"
+                            "CPUWeight=18446744073709551615\nIOWeight=18446744073709551615\nTasksMax=18446744073709551615\n"
+                            "AllowedCPUs=0:0:0\n");
         fake_done(&f);
 }
 
