@@ -7,19 +7,20 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "libpmd/pmd-internal.h"
 #include "shared/fd-util.h"
+#include "shared/notify-util.h"
 #include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
-/* pmd is started by two forks: the grandchild becomes pmd, and the child between, the guard, waits with it, because only a
- * parent learns how a process ended. The guard leaves as soon as we know that pmd is ready, or are gone ourselves.
+/* pmd is started by two forks: the grandchild becomes pmd's keeper, which ends as pmd does if that cannot start, and the child
+ * between, the guard, waits with it, because only a parent learns how a process ended. The guard leaves as soon as we know that pmd is
+ * ready, or are gone ourselves.
  *
  * We may be a thread among many, so between fork and exec only what is async-signal-safe is called. */
 
@@ -122,7 +123,7 @@ static bool environment_is_for_pmd(const char *assignment) {
 }
 
 /* Apps get the environment of who starts them by their definition; that of who happened to start pmd is not for them. */
-static int make_environment(const char *notify_name, char ***ret) {
+static int make_environment(const char *notify_address, char ***ret) {
         _cleanup_strv_free_ char **l = NULL;
         int r;
 
@@ -133,7 +134,7 @@ static int make_environment(const char *notify_name, char ***ret) {
                 if (r < 0)
                         return r;
         }
-        r = strv_consume(&l, strjoin("NOTIFY_SOCKET=@", notify_name));
+        r = strv_consume(&l, strjoin("NOTIFY_SOCKET=", notify_address));
         if (r < 0)
                 return r;
 
@@ -175,31 +176,8 @@ static int open_stdio(Launch *l) {
         return fd_move_above_stdio(&l->log_fd);
 }
 
-/* An abstract socket with a name of the kernel's choice: nothing to clean up. */
-static int open_notify_socket(int *fd, char **ret_name) {
-        struct sockaddr_un sa = { .sun_family = AF_UNIX };
-        socklen_t size = sizeof(sa);
-        char *name;
-
-        *fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (*fd < 0)
-                return -errno;
-        if (setsockopt(*fd, SOL_SOCKET, SO_PASSCRED, &(int) { 1 }, sizeof(int)) < 0)
-                return -errno;
-        if (bind(*fd, (const struct sockaddr *) &sa, sizeof(sa_family_t)) < 0)
-                return -errno;
-        if (getsockname(*fd, (struct sockaddr *) &sa, &size) < 0)
-                return -errno;
-
-        name = strndup(sa.sun_path + 1, size - offsetof(struct sockaddr_un, sun_path) - 1);
-        if (!name)
-                return -ENOMEM;
-        *ret_name = name;
-        return 0;
-}
-
 static int launch_prepare(Launch *l, const Instance *i, pmd_error *reterr) {
-        _cleanup_free_ char *notify_name = NULL;
+        _cleanup_free_ char *notify_address = NULL;
         int r;
 
         r = find_binary(&l->binary, reterr);
@@ -215,9 +193,9 @@ static int launch_prepare(Launch *l, const Instance *i, pmd_error *reterr) {
         if (r < 0)
                 return error_set(reterr, r, ERROR_SPAWN_FAILED, "Cannot start pmd: %s: %m", l->log_path);
 
-        r = open_notify_socket(&l->notify_fd, &notify_name);
+        r = notify_listen(&l->notify_fd, &notify_address);
         if (r >= 0)
-                r = make_environment(notify_name, &l->environment);
+                r = make_environment(notify_address, &l->environment);
         if (r >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, l->report_fds) < 0)
                 r = -errno;
         if (r >= 0)
@@ -232,7 +210,7 @@ static void send_report(int fd, const LaunchReport *report) {
 }
 
 _noreturn_ static void become_pmd(const Launch *l) {
-        const char *const argv[] = { l->binary, l->argument, NULL };
+        const char *const argv[] = { l->binary, l->argument, "--keeper", NULL };
         sigset_t none;
 
         /* Ignored signals stay so across exec. */

@@ -32,22 +32,28 @@ class Instance:
         return self
 
     def __exit__(self, *exc):
-        for pid in self.pids():
+        for pid in self.keepers() + self.pids():
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.pids(), "the end of pmd")
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def pids(self):
-        """The processes that are a pmd of this instance, zombies not."""
+    def processes(self, *args):
         found = []
         for entry in os.listdir("/proc"):
             try:
                 with open(f"/proc/{entry}/cmdline", "rb") as f:
-                    if f.read() == f"{self.pmd}\0--private={self.home}\0".encode():
+                    if f.read() == "".join(a + "\0" for a in args).encode():
                         found.append(int(entry))
             except OSError:
                 continue
         return found
+
+    def pids(self):
+        """The processes that are a pmd of this instance, zombies not."""
+        return self.processes(self.pmd, "--private=" + self.home)
+
+    def keepers(self):
+        return self.processes("pmd-keeper", self.pmd, "--private=" + self.home)
 
     def popen(self, *args):
         return subprocess.Popen(
@@ -72,6 +78,8 @@ def launches_one(tap, build):
         tap.equal(i.ping_at_once(), [], f"{N_CLIENTS} clients at once find a pmd")
         first = i.pids()
         tap.equal(len(first), 1, "it is one")
+        keepers = i.keepers()
+        tap.equal(len(keepers), 1, "with one keeper")
         with open(f"/proc/{first[0]}/stat", encoding="utf-8") as f:
             session, terminal = f.read().rsplit(")", 1)[1].split()[3:5]
         tap.check(terminal == "0" and int(session) != os.getsid(0), "it has a session of its own and no terminal", (session, terminal))
@@ -82,6 +90,12 @@ def launches_one(tap, build):
         tap.equal(i.ping_at_once(), [], "and again after SIGKILL to it")
         second = i.pids()
         tap.check(len(second) == 1 and second != first, "it is one, and another", (first, second))
+        tap.equal(i.keepers(), keepers, "the keeper is the same")
+
+        for pid in keepers + second:
+            os.kill(pid, signal.SIGKILL)
+        tap.equal(i.ping_at_once(), [], "and again after SIGKILL to both")
+        tap.equal((len(i.pids()), len(i.keepers())), (1, 1), "there is one of each")
 
 
 def survives_leftovers(tap, build):

@@ -10,6 +10,6 @@
 /* Serves home/run/pmd.sock from a child process that dies with its parent. The pid. */
 pid_t fake_pmd_fork(const char *home);
 
-/* For a program that is launched as "PROGRAM --private=HOME", or as "PROGRAM --broker" from a service file: becomes the
- * fake and does not return, or does nothing if that is not how it was called. */
+/* For a program that is launched as "PROGRAM --private=HOME --keeper", or as "PROGRAM --broker" from a service file: becomes the
+ * fake and does not return. Without arguments it does nothing. */
 void fake_pmd_main(int argc, char **argv);
