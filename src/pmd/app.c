@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <systemd/sd-bus.h>
 
+#include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/job.h"
 #include "pmd/manager.h"
@@ -36,6 +37,7 @@ App *app_free(App *a) {
                 return NULL;
 
         assert(!a->processes);
+        app_triggers_done(a);
         LIST_FOREACH_SAFE(jobs, j, a->waiting_jobs)
                 job_free(j);
         job_free(a->job);

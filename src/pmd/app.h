@@ -16,6 +16,10 @@ struct App {
         Job *job;                 /* the one that runs */
         LIST_HEAD(Job, waiting_jobs);
         bool announced;           /* on the bus */
+
+        /* For app-triggers.c. */
+        Watch *watch;             /* while one of the processes is watching */
+        CronJob *cron;            /* NULL without cron_restart */
 };
 
 int app_new(Manager *m, AppConfig *config, uid_t owner, App **ret);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/job.h"
 #include "pmd/manager.h"
@@ -48,7 +49,11 @@ static void job_begin_process(Job *j, size_t i) {
         if (!p)
                 return;
         p->delete_wanted = j->verb == JOB_DELETE;
+        if (IN_SET(j->verb, JOB_STOP, JOB_DELETE))
+                app_triggers_stop(p);
         process_event(p, events[j->verb]);
+        if (j->reason)
+                process_set_restart_trigger(p, j->reason);
 }
 
 static void job_begin_more(Job *j) {
@@ -120,6 +125,7 @@ Job *job_free(Job *j) {
         free(j->failures);
         free(j->process_ids);
         free(j->finished);
+        free(j->reason);
         return mfree(j);
 }
 

@@ -45,6 +45,7 @@ struct Job {
         JobVerb verb;
         App *app;
         bool running, in_check_queue;
+        char *reason;       /* of a restart that nobody asked for; NULL: somebody did */
         unsigned *process_ids; /* what it is about, by id: a process may be gone before the job is */
         bool *finished;
         size_t n_processes, n_begun, n_finished;

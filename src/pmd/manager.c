@@ -5,6 +5,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
 #include "pmd/fd-store.h"
@@ -153,6 +154,7 @@ void manager_add_process(Manager *m, Process *p) {
         assert(m->n_processes < m->n_processes_allocated);
         m->processes[m->n_processes++] = p; /* ids only grow while there are processes */
         bus_face_process_new(m->bus_face, p);
+        app_triggers_process_added(p);
 }
 
 void manager_remove_app(Manager *m, App *a) {
@@ -320,6 +322,33 @@ int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, si
         return 0;
 }
 
+static bool restart_waits(const App *a) {
+        LIST_FOREACH(jobs, j, a->waiting_jobs)
+                if (j->reason)
+                        return true;
+        return false;
+}
+
+int manager_enqueue_restart(Manager *m, Process *const *processes, size_t n, const char *reason) {
+        _cleanup_free_ char *copy = NULL;
+        Job *j;
+        int r;
+
+        if (m->exiting)
+                return -ESHUTDOWN;
+        if (restart_waits(processes[0]->app))
+                return -EALREADY;
+
+        copy = strdup(reason);
+        if (!copy)
+                return -ENOMEM;
+        r = job_new(processes[0]->app, JOB_RESTART, processes, n, &j);
+        if (r < 0)
+                return r;
+        j->reason = TAKE_PTR(copy);
+        return 0;
+}
+
 int manager_exit(Manager *m) {
         if (m->exiting)
                 return 0;
@@ -414,6 +443,9 @@ int manager_new(Instance *instance, Manager **ret) {
         if (r < 0)
                 return r;
         (void) sd_event_set_watchdog(m->event, true);
+        r = triggers_new(m, &m->triggers);
+        if (r < 0)
+                return r;
 
         r = sd_event_add_defer(m->event, &m->dispatch_source, on_dispatch, m);
         if (r >= 0)
@@ -524,6 +556,7 @@ Manager *manager_free(Manager *m) {
                 for (struct lh_entry *e; (e = lh_table_head(m->apps));)
                         manager_remove_app(m, lh_entry_v(e));
         lh_table_free(m->apps);
+        triggers_free(m->triggers);
 
         sd_bus_slot_unref(m->boot_slot);
         conf_done(&m->settings);

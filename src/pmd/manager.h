@@ -36,6 +36,7 @@ struct Manager {
         unsigned next_process_id; /* as pm2: grows, begins again at 0 when there is no process */
         uint32_t next_job_id;
         RestartBudget restart_budget; /* for restarts that nobody asked for */
+        Triggers *triggers;       /* what else restarts an app */
 
         /* Drained once per turn of the loop, by a deferred source: objects never act on each other recursively. */
         sd_event_source *dispatch_source;
@@ -80,4 +81,6 @@ void manager_job_removed(Manager *m, Job *j, JobResult result);
 int manager_start_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret_app, Job **ret_job, uint32_t **ret_ids, size_t *ret_n);
 /* One job per app that is touched; *ret_ids is new memory. */
 int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, uint32_t **ret_ids, size_t *ret_n);
+/* The same for processes of one app, because of what reason says, not of a request. -EALREADY if such a job of the app waits already. */
+int manager_enqueue_restart(Manager *m, Process *const *processes, size_t n, const char *reason);
 int manager_exit(Manager *m);  /* stop everything, then leave the loop */

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/credentials.h"
 #include "pmd/fd-store.h"
@@ -27,6 +28,8 @@ static usec_t run_now(Process *p) {
 static void run_changed(Process *p, ProcessField fields) {
         p->dirty |= fields;
         manager_enqueue_changed(p->manager, p);
+        if (fields & PROCESS_FIELD_STATUS)
+                app_triggers_process_changed(p);
 }
 
 static void run_settled(Process *p) {

@@ -163,6 +163,8 @@ static void add_process(json_object *o, const Process *p) {
         add_bool(o, "restart_wanted", p->restart_wanted);
         add_bool(o, "delete_wanted", p->delete_wanted);
         add_bool(o, "kill_tried", p->kill_tried);
+        add_bool(o, "restart_granted", p->restart_granted);
+        add_bool(o, "watching", p->watching);
         add_bool(o, "reached_online", p->reached_online);
         add_bool(o, "gate_opened", p->gate_opened);
         add_uint(o, "incarnation", p->incarnation);
@@ -278,6 +280,8 @@ static void read_process(Process *p, json_object *o) {
         p->restart_wanted = get_bool(o, "restart_wanted");
         p->delete_wanted = get_bool(o, "delete_wanted");
         p->kill_tried = get_bool(o, "kill_tried");
+        p->restart_granted = get_bool(o, "restart_granted");
+        p->watching = get_bool(o, "watching");
         p->reached_online = get_bool(o, "reached_online");
         p->gate_opened = get_bool(o, "gate_opened");
         p->incarnation = (unsigned) get_uint(o, "incarnation");

@@ -69,6 +69,7 @@ void process_init(Process *p, const ProcessHostVTable *host, App *app, AppConfig
                 .last_exit.code = -1,
                 .goal = PROCESS_DOWN,
                 .state = PROCESS_STOPPED,
+                .watching = config->watch,
         };
 }
 

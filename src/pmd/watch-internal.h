@@ -66,7 +66,7 @@ struct Watch {
 
         sd_event_source *timer_source;
         char *changed_path; /* the first; NULL: the timer is not armed */
-        usec_t changed_at;
+        usec_t changed_at, not_before; /* CLOCK_MONOTONIC */
         LIST_FIELDS(Watch, watches);
 };
 

@@ -43,6 +43,10 @@ bool watch_is_scanning(const Watch *w) {
         return w->n_queued > 0 || (watcher->scan_dir && watcher->scan_dir->watch == w);
 }
 
+void watch_hold(Watch *w, usec_t time) {
+        w->not_before = usec_add(now(CLOCK_MONOTONIC), time);
+}
+
 size_t watch_n_directories(const Watch *w) {
         return w->n_dirs;
 }
@@ -65,7 +69,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 }
 
 static void report(Watch *w, const char *path) {
-        usec_t t = now(CLOCK_MONOTONIC);
+        usec_t t = now(CLOCK_MONOTONIC), at;
         int r;
 
         if (!w->changed_path) {
@@ -77,7 +81,8 @@ static void report(Watch *w, const char *path) {
                 }
         }
 
-        r = sd_event_source_set_time(w->timer_source, MIN(t + w->delay, w->changed_at + w->delay + PATIENCE));
+        at = MIN(t + w->delay, w->changed_at + w->delay + PATIENCE);
+        r = sd_event_source_set_time(w->timer_source, MAX(at, w->not_before));
         if (r >= 0)
                 r = sd_event_source_set_enabled(w->timer_source, SD_EVENT_ONESHOT);
         if (r < 0)

@@ -39,6 +39,9 @@ int watch_new(Watcher *w, const WatchSpec *spec, watch_changed_t changed, watch_
 Watch *watch_free(Watch *w);
 DEFINE_CLEANUP_FUNC(Watch *, watch_free);
 
+/* Nothing is told before that much time has passed; what has changed until then is told at its end. */
+void watch_hold(Watch *w, usec_t time);
+
 /* Why not everything is watched, in words (static); NULL if everything is. */
 const char *watch_fault(const Watch *w);
 

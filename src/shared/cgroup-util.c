@@ -371,6 +371,23 @@ int cgroup_read_usage(int cgroup_fd, ResourceUsage *ret) {
         return 0;
 }
 
+int cgroup_memory_is_above(int cgroup_fd, uint64_t limit, uint64_t *ret) {
+        char buf[8192];
+        uint64_t current = read_number(cgroup_fd, "memory.current"), cache;
+
+        if (current == UINT64_MAX)
+                return -ENODATA;
+        if (current <= limit)
+                return 0;
+
+        if (read_virtual_file_at(cgroup_fd, "memory.stat", buf, sizeof(buf)) >= 0 && find_flat_key(buf, "inactive_file", &cache) >= 0)
+                current -= MIN(cache, current);
+        if (current <= limit)
+                return 0;
+        *ret = current;
+        return 1;
+}
+
 int procs_read_usage(const pid_t *pids, size_t n, ResourceUsage *ret) {
         ResourceUsage sum = {};
         bool found = false;

@@ -44,6 +44,10 @@ int cgroup_remove(int dir_fd, const char *path);
 /* What the controllers say; fields they lack stay UINT64_MAX. */
 int cgroup_read_usage(int cgroup_fd, ResourceUsage *ret);
 
+/* Whether the memory in use is above limit, *ret then: without the file cache that has not been used lately, which the kernel takes back
+ * before it lets anybody suffer. 1, 0, or -ENODATA where there is no memory controller. */
+int cgroup_memory_is_above(int cgroup_fd, uint64_t limit, uint64_t *ret);
+
 /* Adds up resident memory, CPU time and threads of these processes: the figure of last resort. -ESRCH if none of them lives. */
 int procs_read_usage(const pid_t *pids, size_t n, ResourceUsage *ret);
 

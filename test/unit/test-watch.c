@@ -386,6 +386,23 @@ TEST(large_tree_is_read_in_slices) {
         done(&f);
 }
 
+TEST(held_back) {
+        Fixture f;
+        usec_t t;
+
+        setup(&f);
+        ASSERT_OK(start_watch(&f, (WatchSpec) {}));
+        t = now(CLOCK_MONOTONIC);
+        watch_hold(f.watch, 500 * USEC_PER_MSEC);
+        append(&f, "a");
+        append(&f, "b");
+        ASSERT_CHANGE(&f, 1, "a");
+        ASSERT_TRUE(now(CLOCK_MONOTONIC) - t >= 500 * USEC_PER_MSEC);
+        append(&f, "b");
+        ASSERT_CHANGE(&f, 2, "b");
+        done(&f);
+}
+
 TEST(lost_events) {
         Fixture f;
 
