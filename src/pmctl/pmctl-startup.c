@@ -51,7 +51,7 @@ static int check_systemd(const Options *o) {
                 return EXIT_CODE_OK;
         }
         message_error(o, "No systemd runs here, and nothing else starts pmd when the machine boots. In a container make pmd its "
-                         "entry point: pmd --private=DIR --resurrect");
+                         "entry point: pmd --keeper --private=DIR --resurrect");
         return EXIT_CODE_FAILED;
 }
 
@@ -64,7 +64,7 @@ static int check_scope(const Options *o) {
                 return EXIT_CODE_OK;
 
         message_error(o, "A private pmd has no service. Choose --system or --user, or write a service of your own that runs: "
-                         "pmd --private=DIR --resurrect");
+                         "pmd --keeper --private=DIR --resurrect");
         return EXIT_CODE_FAILED;
 }
 

@@ -274,10 +274,10 @@ static void handle(Keeper *k, Notice *notice) {
                 }
         }
 
-        if ((store || drop) && (!fd_name_is_valid(name) || streq(name, KEEPER_EXITS)))
-                log_warning("pmd sent a descriptor with an invalid name, ignoring.");
-        else if (drop)
+        if (drop)
                 remove_by_name(k, name);
+        else if (store && (!fd_name_is_valid(name) || streq(name, KEEPER_EXITS)))
+                log_warning("pmd sent a descriptor with an invalid name, ignoring.");
         else if (store)
                 keep_all(k, notice, name, watch);
 

@@ -4,7 +4,7 @@ import os
 import re
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-MECHANISMS = {"systemd-client", "systemd-client-internal", "systemd-scope", "systemd-limits", "log-relay", "log-stream", "log-thread", "log-sink-file", "log-sink-journal", "process-spawn", "spawn-restrict", "notify-socket", "credentials", "watch", "watch-internal", "watch-scan", "cron", "store"}
+MECHANISMS = {"systemd-client", "systemd-client-internal", "systemd-scope", "systemd-limits", "log-relay", "log-stream", "log-thread", "log-sink-file", "log-sink-journal", "process-spawn", "spawn-restrict", "notify-socket", "credentials", "watch", "watch-internal", "watch-scan", "cron", "store", "fd-store", "keeper", "keeper-internal", "keeper-main", "keeper-store"}
 OBJECTS = {"app-triggers", "process", "process-run", "process-env", "process-files", "process-limits", "app", "job", "monitor", "runner", "runner-scope", "runner-cgroup", "runner-plain"}
 FACE = {"bus-face", "bus-peer", "bus-request", "bus-queue", "bus-polkit", "manager-bus", "manager-save-bus", "app-bus", "process-bus"}
 COMPOSERS = {"pmd", "manager", "manager-boot"}
