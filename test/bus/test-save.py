@@ -410,7 +410,7 @@ def check_startup(tap, h):
     for word in ("upstart", "launchd", "openrc"):
         expect(tap, h.run("startup", word), FAILED, f"startup {word}", stderr=["by systemd only"])
     for verb in ("startup", "unstartup"):
-        expect(tap, h.run(verb, "systemd"), FAILED, f"{verb} of a private pmd", stderr=["pmd --private=DIR --resurrect"])
+        expect(tap, h.run(verb, "systemd"), FAILED, f"{verb} of a private pmd", stderr=["pmd --keeper --private=DIR --resurrect"])
 
 
 def main():
