@@ -297,6 +297,19 @@ static int call_for_ids(pmd_connection *c, sd_bus_message *m, uint32_t **ret_ids
         return r < 0 ? error_from_errno(c, r, reterr) : 0;
 }
 
+_public_ int pmd_flush_logs(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = connection_new_call(c, PMD_INTERFACE_MANAGER, "FlushLogs", &m);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(m, (char **) targets);
+        if (r < 0)
+                return error_from_errno(c, r, reterr);
+
+        return call_for_ids(c, m, ret_ids, ret_n, reterr);
+}
+
 _public_ int pmd_reset(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;

@@ -169,6 +169,8 @@ int pmd_reload_settings(pmd_connection *c, pmd_error *reterr);
 /* The ids that were touched, to be freed with free(3). */
 int pmd_reset(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
 int pmd_send_signal(pmd_connection *c, char *const *targets, bool whole_unit, int signo, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
+/* Empties log files; targets NULL: of all apps. */
+int pmd_flush_logs(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
 int pmd_reopen_logs(pmd_connection *c, pmd_error *reterr);
 /* Stops all apps and ends pmd; returns when it is gone. */
 int pmd_exit(pmd_connection *c, pmd_error *reterr);

@@ -3,6 +3,7 @@
 #include "pmd/bus-face.h"
 #include "pmd/bus-polkit.h"
 #include "pmd/bus-request.h"
+#include "pmd/event-log.h"
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/bus-util.h"
@@ -39,6 +40,20 @@ int bus_request_authorize(Manager *m, sd_bus_message *message, const char *actio
 
 int bus_request_authorize_owner(Manager *m, sd_bus_message *message, uid_t owner, sd_bus_error *reterr) {
         return bus_polkit_check(m->bus_face->polkit, message, PMD_ACTION_READ_ENVIRONMENT, NULL, owner, NULL, reterr);
+}
+
+/* Who sits at the other end of a socket of ours is known; of a sender on the bus only the uid is, asking for more would make us wait. */
+static pid_t sender_pid(sd_bus_message *message) {
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+        pid_t pid;
+
+        if (sd_bus_message_get_sender(message) || sd_bus_get_owner_creds(sd_bus_message_get_bus(message), SD_BUS_CREDS_PID, &creds) < 0)
+                return 0;
+        return sd_bus_creds_get_pid(creds, &pid) < 0 ? 0 : pid;
+}
+
+void bus_request_log(Manager *m, sd_bus_message *message, uid_t uid, JobVerb verb, const App *a) {
+        event_log_request(m, job_verb_to_string(verb), a->name, uid, sender_pid(message));
 }
 
 /* ---- what is asked ---- */
@@ -184,14 +199,16 @@ int bus_request_reply_job(Manager *m, sd_bus_message *message, JobVerb verb, Pro
                           sd_bus_error *reterr) {
         _cleanup_free_ uint32_t *ids = NULL;
         size_t n_ids;
+        uid_t uid;
         int r;
 
-        r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, NULL, reterr);
+        r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, &uid, reterr);
         if (r <= 0)
                 return r < 0 ? r : 1;
         if (n == 0)
                 return sd_bus_error_set(reterr, PMD_ERROR_NO_SUCH_PROCESS, "The app has no processes.");
 
+        bus_request_log(m, message, uid, verb, processes[0]->app);
         r = manager_enqueue_jobs(m, verb, processes, n, &ids, &n_ids);
         if (r < 0)
                 return bus_request_set_error(reterr, r);

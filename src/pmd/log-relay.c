@@ -205,6 +205,28 @@ int log_relay_forget(LogRelay *l, uint64_t stream) {
         return 0;
 }
 
+static int send_data(LogRelay *l, log_command_run_t run, const char *data, size_t n, uid_t uid, gid_t gid) {
+        _cleanup_(log_command_freep) LogCommand *c = new(LogCommand, 1);
+
+        if (!c)
+                return -ENOMEM;
+
+        *c = (LogCommand) { .run = run, .uid = uid, .gid = gid, .n_data = n, .data = new(char, n + 1) };
+        if (!c->data)
+                return -ENOMEM;
+        memcpy(c->data, data, n);
+        c->data[n] = 0;
+        return log_thread_send(l->thread, TAKE_PTR(c));
+}
+
+int log_relay_flush_file(LogRelay *l, const char *path, uid_t uid, gid_t gid) {
+        return send_data(l, log_command_flush, path, strlen(path), uid, gid);
+}
+
+int log_relay_send_event(LogRelay *l, const char *fields, size_t n) {
+        return send_data(l, log_command_event, fields, n, 0, 0);
+}
+
 int log_relay_reopen_files(LogRelay *l) {
         return send_command(l, log_command_reopen, 0, 0, NULL);
 }

@@ -84,3 +84,9 @@ int log_relay_give_up(LogRelay *l, uint64_t stream);
 int log_relay_forget(LogRelay *l, uint64_t stream);
 
 int log_relay_reopen_files(LogRelay *l);
+
+/* Empties a log file, whether it is open now or not. */
+int log_relay_flush_file(LogRelay *l, const char *path, uid_t uid, gid_t gid);
+
+/* Sends one entry to the journal: fields as log_json_add_field() makes them. */
+int log_relay_send_event(LogRelay *l, const char *fields, size_t n);

@@ -9,6 +9,7 @@
 #include "pmd/log-path.h"
 #include "pmd/log-ring.h"
 #include "pmd/log-sink-file.h"
+#include "shared/cron-expr.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
@@ -38,6 +39,8 @@ struct LogFile {
         uid_t uid;
         gid_t gid;
         LogRotation rotation;
+        CronExpr *interval; /* that of rotation, NULL: none */
+        sd_event_source *interval_timer;
         LogCompressor *compressor;
 
         int fd;             /* -EBADF: could not be opened */
@@ -251,6 +254,46 @@ static bool rotate(LogFile *f) {
         }
         tidy(f);
         return true;
+}
+
+static void arm_interval(LogFile *f);
+
+static int on_interval(sd_event_source *source, uint64_t usec, void *userdata) {
+        LogFile *f = ASSERT_PTR(userdata);
+
+        if (f->fd >= 0 && f->regular && f->size > 0 && !f->in_line)
+                (void) rotate(f);
+        arm_interval(f);
+        return 0;
+}
+
+static void arm_interval(LogFile *f) {
+        usec_t next;
+        int r;
+
+        f->interval_timer = sd_event_source_disable_unref(f->interval_timer);
+        if (!f->interval)
+                return;
+
+        r = cron_next(f->interval, now(CLOCK_REALTIME), NULL, &next);
+        if (r >= 0)
+                r = sd_event_add_time(f->set->event, &f->interval_timer, CLOCK_REALTIME, next, 0, on_interval, f);
+        if (r < 0)
+                log_warning_errno(r, "Failed to find out when to rotate %s, ignoring: %m", f->path);
+}
+
+static int set_rotation(LogFile *f, const LogRotation *rotation) {
+        bool same = streq_ptr(f->rotation.interval, rotation->interval);
+        int r;
+
+        r = log_rotation_copy(&f->rotation, rotation);
+        if (r < 0 || same)
+                return r;
+
+        f->interval = cron_free(f->interval);
+        r = rotation->interval ? cron_parse(rotation->interval, &f->interval, NULL) : 0;
+        arm_interval(f);
+        return r;
 }
 
 static size_t through_newline(const char *data, size_t size) {
@@ -521,6 +564,8 @@ static LogFile *log_file_free(LogFile *f) {
                 log_warning("Log file %s is closed, %" PRIu64 " bytes were lost.", f->path, f->n_lost);
         log_compressor_free(f->compressor);
         sd_event_source_disable_unref(f->source);
+        sd_event_source_disable_unref(f->interval_timer);
+        cron_free(f->interval);
         log_rotation_done(&f->rotation);
         safe_close(f->fd);
         free(f->key);
@@ -571,18 +616,23 @@ static int log_file_new(LogFileSet *s, const LogFileSpec *spec, char *key, LogFi
         return 0;
 }
 
+static LogFile *find_file(LogFileSet *s, const char *key) {
+        void *f;
+
+        return lh_table_lookup_ex(s->files, key, &f) ? f : NULL;
+}
+
 int log_file_set_get(LogFileSet *s, const LogFileSpec *spec, LogFile **ret) {
         char *key = strprintf("%u:%u:%s", spec->uid, spec->gid, spec->path);
         LogFile *f;
-        void *found;
         int r;
 
         if (!key)
                 return -ENOMEM;
 
-        if (lh_table_lookup_ex(s->files, key, &found)) {
+        f = find_file(s, key);
+        if (f) {
                 free(key);
-                f = found;
                 f->n_ref++;
         } else {
                 r = log_file_new(s, spec, key, &f);
@@ -591,11 +641,9 @@ int log_file_set_get(LogFileSet *s, const LogFileSpec *spec, LogFile **ret) {
         }
 
         /* The definition may have changed since. */
-        r = spec->rotation ? log_rotation_copy(&f->rotation, spec->rotation) : 0;
+        r = set_rotation(f, spec->rotation ?: &(const LogRotation) {});
         if (r < 0)
                 log_warning_errno(r, "Failed to set up the rotation of log file %s, ignoring: %m", f->path);
-        if (!spec->rotation)
-                log_rotation_done(&f->rotation);
         if (f->fd < 0)
                 try_open(f);
 
@@ -616,6 +664,36 @@ LogFile *log_file_unref(LogFile *f) {
         return NULL;
 }
 
+static int truncate_file(const LogFileSpec *spec) {
+        _cleanup_close_ int dir_fd = -EBADF, fd = -EBADF;
+        int r;
+
+        r = log_path_assume_user(spec->uid, spec->gid);
+        if (r < 0)
+                return r;
+        dir_fd = log_path_open_parent(spec->path, spec->uid);
+        if (dir_fd >= 0)
+                fd = log_path_open(dir_fd, path_basename(spec->path), spec->uid);
+        r = dir_fd < 0 ? dir_fd : fd < 0 ? fd : ftruncate(fd, 0) < 0 ? -errno : 0;
+        log_path_assume_self();
+        return r;
+}
+
+void log_file_set_flush(LogFileSet *s, const LogFileSpec *spec) {
+        _cleanup_free_ char *key = strprintf("%u:%u:%s", spec->uid, spec->gid, spec->path);
+        LogFile *f = key ? find_file(s, key) : NULL;
+        int r;
+
+        if (f && f->fd >= 0)
+                r = f->regular && ftruncate(f->fd, 0) < 0 ? -errno : 0;
+        else
+                r = truncate_file(spec);
+        if (r < 0)
+                log_warning_errno(r, "Failed to empty log file %s: %m", spec->path);
+        else if (f)
+                f->size = 0;
+}
+
 void log_file_set_reopen(LogFileSet *s) {
         struct lh_entry *e;
 
@@ -626,16 +704,5 @@ void log_file_set_reopen(LogFileSet *s) {
                 try_open(f);
                 if (!log_ring_is_empty(&f->ring))
                         wait_for_room(f);
-        }
-}
-
-void log_file_set_rotate(LogFileSet *s, const char *interval) {
-        struct lh_entry *e;
-
-        lh_foreach(s->files, e) {
-                LogFile *f = (LogFile *) lh_entry_v(e);
-
-                if (streq_ptr(f->rotation.interval, interval) && f->fd >= 0 && f->regular && f->size > 0 && !f->in_line)
-                        (void) rotate(f);
         }
 }

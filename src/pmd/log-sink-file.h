@@ -45,8 +45,8 @@ void log_file_write(LogFile *f, const LogWriter *writer, const LogBlock *block);
 /* Whether the writer should wait until there is room. */
 bool log_file_is_full(LogFile *f, bool may_drop);
 
+/* Empties the file, if there is one. */
+void log_file_set_flush(LogFileSet *s, const LogFileSpec *spec);
+
 /* Opens every file anew by its path. */
 void log_file_set_reopen(LogFileSet *s);
-
-/* Gives every file that interval names another name, if there is anything in it. */
-void log_file_set_rotate(LogFileSet *s, const char *interval);

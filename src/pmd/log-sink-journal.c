@@ -44,7 +44,9 @@ struct LogSinkJournal {
         bool is_waiting;
 };
 
+/* Entries that belong to no stream wait in one without fields. */
 struct LogJournal {
+        LogSinkJournal events;
         sd_event *event;
         void (*room)(void *userdata);
         void *userdata;
@@ -139,7 +141,7 @@ LogJournal *log_journal_free(LogJournal *j) {
                 uint64_t n = log_ring_clear(&s->ring);
 
                 if (n > 0)
-                        log_warning("%" PRIu64 " lines of %s could not be sent to the journal.", n, s->app);
+                        log_warning("%" PRIu64 " lines of %s could not be sent to the journal.", n, s->app ?: "pmd");
                 stop_waiting(j, s);
                 if (s->released)
                         log_sink_journal_free(s);
@@ -433,6 +435,14 @@ void log_sink_journal_write(LogSinkJournal *s, LogJournal *j, const LogWriter *w
 bool log_sink_journal_is_full(LogSinkJournal *s, bool may_drop) {
         s->was_full = log_ring_is_full(&s->ring, may_drop, now(CLOCK_MONOTONIC));
         return s->was_full;
+}
+
+void log_journal_send_event(LogJournal *j, const char *fields, size_t n) {
+        const LogWriter w = { .may_drop = true };
+        const struct iovec iov = { (char *) fields, n };
+
+        if (!log_ring_is_empty(&j->events.ring) || j->stalled || send_entry(j, &iov, 1) < 0)
+                keep(&j->events, j, &w, &iov, 1);
 }
 
 LogSinkJournal *log_journal_release(LogJournal *j, LogSinkJournal *s) {

@@ -19,6 +19,9 @@ DEFINE_CLEANUP_FUNC(LogJournal *, log_journal_free);
 /* For tests: where journald listens. To be set before there is a log thread; NULL restores the default. */
 void log_journal_set_socket(const char *path);
 
+/* One entry of our own; what cannot be sent now waits. */
+void log_journal_send_event(LogJournal *j, const char *fields, size_t n);
+
 /* What every line of one stream carries, and what waits for the journal. */
 typedef struct LogSinkJournal LogSinkJournal;
 

@@ -51,6 +51,7 @@ LogCommand *log_command_free(LogCommand *c) {
 
         log_stream_free(c->stream);
         free(c->unit);
+        free(c->data);
         return mfree(c);
 }
 
@@ -160,6 +161,14 @@ void log_command_give_up(LogThread *t, LogCommand *c) {
 
 void log_command_reopen(LogThread *t, LogCommand *c) {
         log_file_set_reopen(t->context.files);
+}
+
+void log_command_flush(LogThread *t, LogCommand *c) {
+        log_file_set_flush(t->context.files, &(LogFileSpec) { .path = c->data, .uid = c->uid, .gid = c->gid });
+}
+
+void log_command_event(LogThread *t, LogCommand *c) {
+        log_journal_send_event(t->context.journal, c->data, c->n_data);
 }
 
 static void command_stop(LogThread *t, LogCommand *c) {

@@ -18,6 +18,10 @@ struct LogCommand {
         LogStream *stream; /* to be added */
         pid_t pid;
         char *unit;
+        char *data; /* an entry, or a path */
+        size_t n_data;
+        uid_t uid;
+        gid_t gid;
         LogCommand *next;
 };
 
@@ -45,6 +49,8 @@ void log_command_add(LogThread *t, LogCommand *c);
 void log_command_set_pid(LogThread *t, LogCommand *c);
 void log_command_give_up(LogThread *t, LogCommand *c);
 void log_command_reopen(LogThread *t, LogCommand *c);
+void log_command_flush(LogThread *t, LogCommand *c);
+void log_command_event(LogThread *t, LogCommand *c);
 
 /* A hash table from uint64_t, which lies in the value, to a value. */
 struct lh_table *log_id_table_new(void);

@@ -8,6 +8,7 @@
 #include "pmd/bus-request.h"
 #include "pmd/log-relay.h"
 #include "pmd/manager-bus.h"
+#include "pmd/manager-log-bus.h"
 #include "pmd/manager-save-bus.h"
 #include "pmd/manager.h"
 #include "pmd/process-bus.h"
@@ -132,6 +133,7 @@ static int method_start_app(sd_bus_message *message, void *userdata, sd_bus_erro
         r = manager_start_app(m, config, owner, json_object_get_boolean(force), &a, &j, &ids, &n);
         if (r < 0)
                 return set_start_app_error(reterr, r, config);
+        bus_request_log(m, message, owner, JOB_START, a);
         return reply_app_started(message, j, a, ids, n);
 }
 
@@ -142,6 +144,7 @@ static int reply_jobs(sd_bus_message *message, Manager *m, JobVerb verb, sd_bus_
         _cleanup_free_ Process **processes = NULL;
         _cleanup_free_ uint32_t *ids = NULL;
         size_t n, n_ids;
+        uid_t uid;
         int r;
 
         r = bus_request_read_targets(m, message, false, &processes, &n, reterr);
@@ -150,10 +153,13 @@ static int reply_jobs(sd_bus_message *message, Manager *m, JobVerb verb, sd_bus_
         r = bus_request_read_options(message, no_options, &options, reterr);
         if (r < 0)
                 return r;
-        r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, NULL, reterr);
+        r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, &uid, reterr);
         if (r <= 0)
                 return r < 0 ? r : 1;
 
+        for (size_t i = 0; i < n; i++)
+                if (i == 0 || processes[i]->app != processes[i - 1]->app)
+                        bus_request_log(m, message, uid, verb, processes[i]->app);
         r = manager_enqueue_jobs(m, verb, processes, n, &ids, &n_ids);
         if (r < 0)
                 return bus_request_set_error(reterr, r);
@@ -491,19 +497,6 @@ static int method_list_jobs(sd_bus_message *message, void *userdata, sd_bus_erro
 
 /* ---- pmd itself ---- */
 
-static int method_reopen_logs(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
-        Manager *m = ASSERT_PTR(userdata);
-        int r;
-
-        r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, NULL, reterr);
-        if (r <= 0)
-                return r < 0 ? r : 1;
-        r = log_relay_reopen_files(m->log_relay);
-        if (r < 0)
-                return r;
-        return sd_bus_reply_method_return(message, NULL);
-}
-
 static int method_exit(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
         Manager *m = ASSERT_PTR(userdata);
         int r;
@@ -617,6 +610,7 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 method_get_process,
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ussb)", jobs), method_list_jobs, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("FlushLogs", SD_BUS_ARGS("as", targets), SD_BUS_RESULT("au", processes), method_flush_logs, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ReopenLogs", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reopen_logs, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("Save",
                                 SD_BUS_ARGS("b", force),

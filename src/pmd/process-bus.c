@@ -158,6 +158,7 @@ DEFINE_GETTER_NUMBER(start_timestamp, "t", p->started_realtime)
 DEFINE_GETTER_NUMBER(start_timestamp_monotonic, "t", p->started_monotonic)
 DEFINE_GETTER_NUMBER(created_timestamp, "t", p->created_realtime)
 DEFINE_GETTER_NUMBER(n_restarts, "u", p->n_restarts)
+DEFINE_GETTER_NUMBER(log_dropped, "t", log_counter_get(p->log_dropped))
 DEFINE_GETTER_NUMBER(unstable_restarts, "u", p->history.unstable_restarts)
 DEFINE_GETTER(last_exit, append_last_exit(reply, p))
 DEFINE_GETTER_TEXT(restart_reason, p->restart_reason)
@@ -365,6 +366,7 @@ const sd_bus_vtable process_bus_vtable[] = {
         SD_BUS_PROPERTY("Arguments", "as", get_args, 0, CHANGES),
         SD_BUS_PROPERTY("WorkingDirectory", "s", get_cwd, 0, CHANGES),
         SD_BUS_PROPERTY("LogTarget", "s", get_log_target, 0, CHANGES),
+        SD_BUS_PROPERTY("LogDropped", "t", get_log_dropped, 0, 0),
         SD_BUS_PROPERTY("OutLogPath", "s", get_out_log_path, 0, CHANGES),
         SD_BUS_PROPERTY("ErrorLogPath", "s", get_error_log_path, 0, CHANGES),
         SD_BUS_PROPERTY("PIDFile", "s", get_pid_file, 0, CHANGES),

@@ -129,3 +129,31 @@ int process_set_journal_stream(char ***env, int fd) {
         (void) snprintf(value, sizeof value, "%ju:%ju", (uintmax_t) st.st_dev, (uintmax_t) st.st_ino);
         return strv_env_set(env, "JOURNAL_STREAM", value);
 }
+
+/* ---- emptying ---- */
+
+int process_flush_log(const Process *p) {
+        uid_t uid = p->credentials ? p->credentials->uid : geteuid();
+        gid_t gid = p->credentials ? p->credentials->gid : getegid();
+        LogRelay *relay = p->manager->log_relay;
+        _cleanup_free_ char *combined = NULL;
+        bool own;
+        int r;
+
+        for (LogStreamKind k = 0; k < _LOG_STREAM_KIND_MAX; k++) {
+                _cleanup_free_ char *path = NULL;
+
+                own = has_own_path(p, k);
+                r = process_log_path(p, k, &path);
+                if (r >= 0 && path)
+                        r = log_relay_flush_file(relay, path, own ? geteuid() : uid, own ? getegid() : gid);
+                if (r < 0)
+                        return r;
+        }
+
+        own = isempty(p->config->log_file);
+        r = process_combined_log_path(p, &combined);
+        if (r < 0 || !combined)
+                return r;
+        return log_relay_flush_file(relay, combined, own ? geteuid() : uid, own ? getegid() : gid);
+}

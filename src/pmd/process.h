@@ -233,6 +233,7 @@ int process_get_notes(const Process *p, char ***ret);
 int process_relay_stream(Process *p, LogStreamKind kind, int read_fd, log_stream_closed_t closed); /* takes read_fd */
 bool process_logs_directly(const Process *p);
 int process_open_journal_stream(const Process *p, LogStreamKind kind, int *ret_fd); /* blocking, for the app; the unit is known */
+int process_flush_log(const Process *p);
 /* JOURNAL_STREAM, if that is what fd is. */
 int process_set_journal_stream(char ***env, int fd);
 

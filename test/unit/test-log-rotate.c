@@ -189,6 +189,28 @@ TEST(long_lines_are_files) {
         fixture_done(&f);
 }
 
+/* Every second. */
+TEST(rotation_by_the_clock) {
+        LogRotation rotation = { .retain = 10, .interval = (char *) "* * * * * *" };
+        _cleanup_free_ char *path = NULL;
+        Fixture f;
+        int fd;
+
+        fixture_init(&f);
+        path = in_dir(&f, "out.log");
+        LogStreamSpec spec = spec_of(LOG_STREAM_OUT);
+        spec.path = path;
+        spec.rotation = &rotation;
+
+        fd = add(&f, &spec, NULL);
+        put(fd, "x\n");
+        wait_for_count(&f, 2);
+        ASSERT_EQ(count_logs(&f), 2);
+        safe_close(fd);
+        ASSERT_TRUE(run_until_closed(&f, 1));
+        fixture_done(&f);
+}
+
 /* Who copies and truncates from outside loses nothing of what comes then, and makes no hole. */
 TEST(truncation_from_outside) {
         LogRotation rotation = { .max_size = 100, .retain = 10 };

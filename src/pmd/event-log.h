@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "pmd/process.h"
+
+/* What happens to processes, as entries of the journal that can be found again (shared/pmd-messages.h), or as lines of pmd's own log where
+ * there is no journal. */
+
+void event_log_process(Process *p, ProcessField changed);
+
+/* Somebody asked for it; pid 0: it is not known who. app NULL: all. */
+void event_log_request(Manager *m, const char *verb, const char *app, uid_t uid, pid_t pid);
+
+/* The app's log was emptied: "pmctl logs" shows nothing that is older. */
+void event_log_flushed(Manager *m, const char *app);
