@@ -91,6 +91,12 @@ class Home:
             self.daemon = None
         wait_until(lambda: not alive(pid), "the end of pmd")
         self.kill_apps(victims)
+        self.forget_processes()
+
+    def forget_processes(self):
+        """What the next pmd would take over."""
+        for directory in ("processes", "definitions"):
+            shutil.rmtree(os.path.join(self.home, "run", directory), ignore_errors=True)
 
     def app_pids(self):
         return [p["pid"] for p in self.processes() if p["pid"]]
@@ -274,6 +280,7 @@ def check_sudden_death(tap, h):
         os.kill(pid, signal.SIGKILL)
         worker.join()
         h.kill_apps(apps)
+        h.forget_processes()
         r = h.run("resurrect")
         if r.returncode != OK or r.stderr or h.brief()[0][1] != "a":
             bad.append(r.stderr or h.brief())

@@ -84,6 +84,8 @@ check_equal "there is one of each" 3 "$(enter pgrep -cf '[s]leep infinity')"
 check "pmctl kill" run pmctl kill
 check_equal "is meant to last: the next pmd begins with nothing" "none" "$(statuses | grep . || echo none)"
 check "systemctl restart" enter systemctl restart pmd.service
+check_equal "brings nothing back either" "none" "$(statuses | grep . || echo none)"
+check "pmctl resurrect" run pmctl resurrect
 check "brings the saved apps back" eventually_output 'worker 0 online' statuses
 
 # ---- settings ----
