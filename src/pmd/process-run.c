@@ -6,6 +6,7 @@
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/credentials.h"
+#include "pmd/event-log.h"
 #include "pmd/fd-store.h"
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
@@ -26,6 +27,7 @@ static usec_t run_now(Process *p) {
 }
 
 static void run_changed(Process *p, ProcessField fields) {
+        event_log_process(p, fields);
         p->dirty |= fields;
         manager_enqueue_changed(p->manager, p);
         if (fields & PROCESS_FIELD_STATUS)
