@@ -323,6 +323,25 @@ _public_ int pmd_reset(pmd_connection *c, char *const *targets, uint32_t **ret_i
         return call_for_ids(c, m, ret_ids, ret_n, reterr);
 }
 
+_public_ int pmd_set_properties(
+                pmd_connection *c, char *const *targets, const pmd_definition *properties, uint32_t **ret_ids, size_t *ret_n,
+                pmd_error *reterr) {
+
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = connection_new_call(c, PMD_INTERFACE_MANAGER, "SetProperties", &m);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(m, (char **) targets);
+        if (r < 0)
+                return error_from_errno(c, r, reterr);
+        r = message_append_definition(m, properties, reterr);
+        if (r < 0)
+                return r;
+
+        return call_for_ids(c, m, ret_ids, ret_n, reterr);
+}
+
 _public_ int pmd_send_signal(pmd_connection *c, char *const *targets, bool whole_unit, int signo,
                              uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;

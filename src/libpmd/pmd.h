@@ -171,6 +171,9 @@ int pmd_reset(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_
 int pmd_send_signal(pmd_connection *c, char *const *targets, bool whole_unit, int signo, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
 /* Empties log files; targets NULL: of all apps. */
 int pmd_flush_logs(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
+/* Attributes that can change while the processes run, see pmd-app(5); "" takes one back to its default. */
+int pmd_set_properties(pmd_connection *c, char *const *targets, const pmd_definition *properties, uint32_t **ret_ids, size_t *ret_n,
+                       pmd_error *reterr);
 int pmd_reopen_logs(pmd_connection *c, pmd_error *reterr);
 /* Stops all apps and ends pmd; returns when it is gone. */
 int pmd_exit(pmd_connection *c, pmd_error *reterr);

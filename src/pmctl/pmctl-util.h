@@ -61,6 +61,7 @@ int verb_start(int argc, char *argv[], const Options *o);
 int verb_act(int argc, char *argv[], const Options *o); /* stop, restart, delete */
 int verb_reset(int argc, char *argv[], const Options *o);
 int verb_send_signal(int argc, char *argv[], const Options *o);
+int verb_set_property(int argc, char *argv[], const Options *o);
 int verb_kill(int argc, char *argv[], const Options *o);
 int verb_ping(int argc, char *argv[], const Options *o);
 int verb_list(int argc, char *argv[], const Options *o);

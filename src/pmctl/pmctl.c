@@ -43,6 +43,8 @@ static const Verb verbs[] = {
         { "reset", NULL, PROCESSES "…", 1, ANY, 0, verb_reset, NULL, "Set the counters of restarts to 0" },
         { "sendSignal", NULL, "SIGNAL " PROCESSES "…", 2, ANY, 0, verb_send_signal, NULL,
           "Send a signal to processes" },
+        { "set-property", NULL, PROCESSES " ATTRIBUTE=VALUE…", 2, ANY, 0, verb_set_property, NULL,
+          "Change limits of processes that run" },
         { "list", "ls l ps status", "[" PROCESSES "…]", 0, ANY, 0, verb_list, "json mini-list sort",
           "Show processes as a table" },
         { "jlist", NULL, NULL, 0, 0, 0, verb_jlist, NULL, "Print all about all processes as JSON, in pm2's form" },

@@ -9,6 +9,7 @@
 #include "pmd/log-relay.h"
 #include "pmd/manager-bus.h"
 #include "pmd/manager-log-bus.h"
+#include "pmd/manager-property-bus.h"
 #include "pmd/manager-save-bus.h"
 #include "pmd/manager.h"
 #include "pmd/process-bus.h"
@@ -587,6 +588,11 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 SD_BUS_ARGS("as", targets, "s", whom, "i", signal),
                                 SD_BUS_RESULT("au", processes),
                                 method_send_signal,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("SetProperties",
+                                SD_BUS_ARGS("as", targets, "a{sv}", properties),
+                                SD_BUS_RESULT("au", processes),
+                                method_set_properties,
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ResolveTargets",
                                 SD_BUS_ARGS("as", targets),

@@ -50,6 +50,18 @@ int process_get_notes(const Process *p, char ***ret) {
         return 0;
 }
 
+void process_set_config(Process *p, AppConfig *config) {
+        int r;
+
+        app_config_unref(p->config);
+        p->config = app_config_ref(config);
+
+        r = p->unit ? runner_unit_set_config(p->unit, config) : 0;
+        if (r < 0)
+                log_warning_errno(r, "Failed to change limits of process %u (%s), ignoring: %m", p->id, config->name);
+        p->host->changed(p, PROCESS_FIELD_CONFIG | PROCESS_FIELD_PID);
+}
+
 int process_check_limits(Process *p) {
         unsigned unenforced = runner_unit_unenforced(p->unit);
 

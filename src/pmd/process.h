@@ -226,6 +226,8 @@ int process_shared_environment(const Manager *m, const AppConfig *config, char *
 int process_restrictions(const AppConfig *c, SpawnRestrictions *ret); /* 0 or -ENOMEM */
 /* Once it is attached: -EOPNOTSUPP, and start_fault says why, if it must not run without a limit that has no effect here. */
 int process_check_limits(Process *p);
+/* A definition that differs in nothing that would need a restart. */
+void process_set_config(Process *p, AppConfig *config);
 /* What to know about the present incarnation, new strv, NULL if nothing. */
 int process_get_notes(const Process *p, char ***ret);
 

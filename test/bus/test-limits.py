@@ -113,6 +113,51 @@ def check_environment(tap, client):
     tap.equal(ports, ["8000", "8001", "8002"], "a port for each instance")
 
 
+def definition(client, name):
+    answer, error = client.pmd.call("/org/pmd1/app/" + name, "org.pmd1.App", "GetDefinition")
+    return {k: v["data"] for k, v in answer[0].items()} if answer else error
+
+
+def attributes(row):
+    return {k: v["data"] for k, v in row[31].items()}
+
+
+def check_set_property(tap, client):
+    client.start("live", "-i", "2")
+    row = client.row("live")
+    r = client.run("set-property", "live", "memory_max=600M", "cpu-quota=150%", "kill_timeout=500")
+    lines = r.stdout.splitlines()
+    tap.equal((r.returncode, [line for line in lines if "✓" in line]),
+              (0, [f"[PM2] [live]({row[0]}) ✓", f"[PM2] [live]({row[0] + 1}) ✓"]), "set-property names whom it has changed")
+    tap.equal([line for line in r.stderr.splitlines() if "[live]" in line],
+              [f"[PM2][WARN] [live]({row[0]}) {MEMORY_NOTE}", f"[PM2][WARN] [live]({row[0]}) {CPU_NOTE}"], "and what has no effect here, once")
+    after = client.row("live")
+    tap.equal((after[5], after[9]), (row[5], 0), "nothing is restarted")
+    d = definition(client, "live")
+    tap.equal((d["memory_max"], d["cpu_quota"], d["kill_timeout"]), (600 << 20, "150%", 500), "the definition has it")
+    tap.equal(attributes(after)["memory_max"], 600 << 20, "the processes have it")
+
+    r = client.run("set-property", str(row[0]), "memory_max=1G")
+    answer, error = client.pmd.manager("ListProcesses", "as", "1", "live")
+    tap.equal((r.returncode, [attributes(p)["memory_max"] for p in answer[0]], definition(client, "live")["memory_max"]),
+              (0, [1 << 30, 600 << 20], 600 << 20), "one process of several is no definition")
+
+    r = client.run("set-property", "live", "memory_max=", "cpu_quota=")
+    tap.equal((r.returncode, "memory_max" in definition(client, "live"), client.row("live")[30]), (0, False, []), "an empty value takes it back")
+
+    for operand, message in (
+        ("memory_max=12Q", "memory_max: '12Q' is no size: give bytes, a number with K, M, G or T, a percentage, or \"infinity\""),
+        ("script=x", "script: it cannot be changed while the app runs"),
+        ("nice=3", "nice: it cannot be changed while the app runs"),
+        ("memory_min=1", "memory_min: there is no such option, did you mean 'memory_max'?"),
+    ):
+        r = client.run("set-property", "live", "cpu_weight=7", operand)
+        tap.equal((r.returncode, r.stderr.strip(), "cpu_weight" in definition(client, "live")), (1, "[PM2][ERROR] " + message, False), operand)
+    tap.equal(client.run("set-property", "live", "memory_max").returncode, 2, "an operand without a value")
+    tap.equal(client.run("set-property", "nobody", "memory_max=1G").returncode, 5, "an app that there is not")
+    tap.equal(client.run("set-property", "live").returncode, 2, "nothing to set")
+
+
 def main():
     tap = Tap()
     with Pmd(sys.argv[1]) as pmd:
@@ -120,6 +165,7 @@ def main():
         check_without_means(tap, client)
         check_child(tap, client)
         check_environment(tap, client)
+        check_set_property(tap, client)
     return tap.done()
 
 
