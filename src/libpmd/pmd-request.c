@@ -432,22 +432,64 @@ static const char *verb_to_member(pmd_verb verb) {
         }
 }
 
-static int send_verb(Request *q, pmd_verb verb, char *const *targets, pmd_error *reterr) {
+/* The options of Restart(). */
+static int append_change(sd_bus_message *m, const pmd_definition *d, unsigned flags, pmd_error *reterr) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        if (d) {
+                r = sd_bus_message_open_container(m, 'e', "sv");
+                if (r >= 0)
+                        r = sd_bus_message_append_basic(m, 's', "definition");
+                if (r >= 0)
+                        r = sd_bus_message_open_container(m, 'v', "a{sv}");
+                if (r >= 0)
+                        r = message_append_definition(m, d, reterr);
+                if (r >= 0)
+                        r = sd_bus_message_close_container(m);
+                if (r >= 0)
+                        r = sd_bus_message_close_container(m);
+                if (r < 0)
+                        return r;
+        }
+        if (flags & PMD_CHANGE_REPLACE) {
+                r = sd_bus_message_append(m, "{sv}", "replace", "b", 1);
+                if (r < 0)
+                        return r;
+        }
+        return sd_bus_message_close_container(m);
+}
+
+/* What is asked of the processes that the targets mean. */
+typedef struct Change {
+        pmd_verb verb;
+        char *const *targets;
+        const pmd_definition *definition; /* NULL: none */
+        unsigned flags;
+} Change;
+
+static int send_change(Request *q, const Change *change, pmd_error *reterr) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        const char *member = verb_to_member(verb);
+        const char *member = verb_to_member(change->verb);
         pmd_connection *c = q->connection;
         int r;
 
-        if (!member)
-                return error_set(reterr, EINVAL, SD_BUS_ERROR_INVALID_ARGS, "There is no request %d.", (int) verb);
+        if (!member || (change->definition && change->verb != PMD_RESTART))
+                return error_set(reterr, EINVAL, SD_BUS_ERROR_INVALID_ARGS, "There is no request %d%s.", (int) change->verb,
+                                 change->definition ? " with a definition" : "");
 
         r = connection_new_call(c, PMD_INTERFACE_MANAGER, member, &m);
         if (r >= 0)
-                r = sd_bus_message_append_strv(m, (char **) targets);
+                r = sd_bus_message_append_strv(m, (char **) change->targets);
+        if (r >= 0) {
+                r = append_change(m, change->definition, change->flags, reterr);
+                if (r < 0 && reterr && reterr->name)
+                        return r;
+        }
         if (r >= 0)
-                r = sd_bus_message_append(m, "a{sv}", 0);
-        if (r >= 0)
-                r = send_resolve(q, targets);
+                r = send_resolve(q, change->targets);
         if (r >= 0)
                 r = request_send(q, m);
         return r < 0 ? error_from_errno(c, r, reterr) : 0;
@@ -470,7 +512,7 @@ _public_ int pmd_start_app_async(pmd_connection *c, const pmd_definition *d, boo
         return 0;
 }
 
-_public_ int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_done_t done, void *userdata) {
+static int send_change_async(pmd_connection *c, const Change *change, pmd_done_t done, void *userdata) {
         _cleanup_(request_freep) Request *q = NULL;
         int r;
 
@@ -480,11 +522,20 @@ _public_ int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *ta
         q->done = done;
         q->userdata = userdata;
 
-        r = send_verb(q, verb, targets, NULL);
+        r = send_change(q, change, NULL);
         if (r < 0)
                 return r;
         TAKE_PTR(q);
         return 0;
+}
+
+_public_ int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_done_t done, void *userdata) {
+        return send_change_async(c, &(const Change) { .verb = verb, .targets = targets }, done, userdata);
+}
+
+_public_ int pmd_restart_changed_async(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags,
+                                       pmd_done_t done, void *userdata) {
+        return send_change_async(c, &(const Change) { PMD_RESTART, targets, d, flags }, done, userdata);
 }
 
 static int request_wait(Request *q, pmd_result *ret, pmd_error *reterr) {
@@ -518,7 +569,7 @@ _public_ int pmd_start_app(pmd_connection *c, const pmd_definition *d, bool forc
         return r < 0 ? r : request_wait(q, ret, reterr);
 }
 
-_public_ int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_result *ret, pmd_error *reterr) {
+static int send_change_and_wait(pmd_connection *c, const Change *change, pmd_result *ret, pmd_error *reterr) {
         _cleanup_(request_freep) Request *q = NULL;
         int r;
 
@@ -527,7 +578,44 @@ _public_ int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets,
                 return error_from_errno(c, r, reterr);
         q->waited_for = true;
 
-        r = send_verb(q, verb, targets, reterr);
+        r = send_change(q, change, reterr);
+        return r < 0 ? r : request_wait(q, ret, reterr);
+}
+
+_public_ int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_result *ret, pmd_error *reterr) {
+        return send_change_and_wait(c, &(const Change) { .verb = verb, .targets = targets }, ret, reterr);
+}
+
+_public_ int pmd_restart_changed(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags,
+                                 pmd_result *ret, pmd_error *reterr) {
+        return send_change_and_wait(c, &(const Change) { PMD_RESTART, targets, d, flags }, ret, reterr);
+}
+
+static int send_scale(Request *q, const char *app, int instances, bool relative, pmd_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        pmd_connection *c = q->connection;
+        int r;
+
+        r = connection_new_call(c, PMD_INTERFACE_MANAGER, "Scale", &m);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "si", app, instances);
+        if (r >= 0)
+                r = relative ? sd_bus_message_append(m, "a{sv}", 1, "relative", "b", 1) : sd_bus_message_append(m, "a{sv}", 0);
+        if (r >= 0)
+                r = request_send(q, m);
+        return r < 0 ? error_from_errno(c, r, reterr) : 0;
+}
+
+_public_ int pmd_scale(pmd_connection *c, const char *app, int instances, bool relative, pmd_result *ret, pmd_error *reterr) {
+        _cleanup_(request_freep) Request *q = NULL;
+        int r;
+
+        r = request_new(c, &q);
+        if (r < 0)
+                return error_from_errno(c, r, reterr);
+        q->waited_for = true;
+
+        r = send_scale(q, app, instances, relative, reterr);
         return r < 0 ? r : request_wait(q, ret, reterr);
 }
 

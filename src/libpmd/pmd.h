@@ -139,11 +139,22 @@ typedef enum pmd_verb { PMD_START, PMD_STOP, PMD_RESTART, PMD_DELETE } pmd_verb;
 int pmd_start_app(pmd_connection *c, const pmd_definition *d, bool force, pmd_result *ret, pmd_error *reterr);
 int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_result *ret, pmd_error *reterr);
 
+/* Restarts with a changed definition: what d says is changed, a string "null" takes an attribute back to its default. "env" takes the place of
+ * the environment, but for the variables that the definition itself sets ("own_env" names them). Nothing is done if one of the definitions
+ * would be invalid. */
+#define PMD_CHANGE_REPLACE (1U << 0) /* d is the whole definition, with the whole environment */
+int pmd_restart_changed(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags, pmd_result *ret, pmd_error *reterr);
+
+/* Makes processes of an app, or deletes those with the lowest ids, until there are so many; relative: so many more, or fewer. The error
+ * "org.pmd1.Error.NothingToDo" if there are as many already. */
+int pmd_scale(pmd_connection *c, const char *app, int instances, bool relative, pmd_result *ret, pmd_error *reterr);
+
 /* The same without waiting: done() is called from pmd_dispatch(), and may call anything, pmd_close() too. error is NULL on
  * success and with -EREMOTEIO, result empty on other failures; both are gone afterwards. pmd_close() forgets what has not been told yet. */
 typedef void (*pmd_done_t)(pmd_connection *c, int r, const pmd_result *result, const pmd_error *error, void *userdata);
 int pmd_start_app_async(pmd_connection *c, const pmd_definition *d, bool force, pmd_done_t done, void *userdata);
 int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_done_t done, void *userdata);
+int pmd_restart_changed_async(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags, pmd_done_t done, void *userdata);
 
 /* Saves all processes. ret_path (may be NULL): the file, to be freed with free(3); ret_n: how many. -ENODATA if there are none and
  * force is not given. If it fails the list saved before is as it was. */

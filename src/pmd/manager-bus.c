@@ -8,6 +8,7 @@
 #include "pmd/bus-request.h"
 #include "pmd/log-relay.h"
 #include "pmd/manager-bus.h"
+#include "pmd/manager-definition-bus.h"
 #include "pmd/manager-log-bus.h"
 #include "pmd/manager-property-bus.h"
 #include "pmd/manager-save-bus.h"
@@ -29,116 +30,7 @@ static int method_ping(sd_bus_message *message, void *userdata, sd_bus_error *re
         return sd_bus_reply_method_return(message, "s", "pong");
 }
 
-/* ---- StartApp ---- */
-
-static int invalid_definition(sd_bus_error *reterr, int error, const char *faults) {
-        if (error == -ENOMEM)
-                return error;
-        return bus_error_set_text(reterr, error == -EACCES ? PMD_ERROR_NOT_EXECUTABLE : PMD_ERROR_INVALID_DEFINITION,
-                                  faults ?: "The definition is malformed.");
-}
-
-static int read_definition(sd_bus_message *message, AppConfig **ret, sd_bus_error *reterr) {
-        _cleanup_(app_config_unrefp) AppConfig *config = NULL;
-        _cleanup_(json_putp) json_object *definition = NULL;
-        _cleanup_free_ char *faults = NULL;
-        int r;
-
-        r = bus_message_read_json_dict(message, &definition);
-        if (IN_SET(r, -EINVAL, -E2BIG))
-                return invalid_definition(reterr, -EINVAL,
-                                          r == -E2BIG ? "The definition is too large, or too deeply nested." : NULL);
-        if (r < 0)
-                return r;
-
-        r = app_config_new(&config);
-        if (r < 0)
-                return r;
-        r = app_config_set_all(config, definition, &faults);
-        if (r < 0)
-                return invalid_definition(reterr, r == -ENOMEM ? r : -EINVAL, faults);
-
-        *ret = TAKE_PTR(config);
-        return 0;
-}
-
-static int finish_definition(AppConfig *config, sd_bus_error *reterr) {
-        _cleanup_free_ char *fault = NULL;
-        int r;
-
-        r = app_config_finish(config, NULL, &fault);
-        return r < 0 ? invalid_definition(reterr, r, fault) : 0;
-}
-
-static int set_start_app_error(sd_bus_error *reterr, int error, const AppConfig *config) {
-        switch (error) {
-        case -EEXIST:
-                return sd_bus_error_setf(reterr, PMD_ERROR_APP_EXISTS, "There is an app '%s' already.", config->name);
-        case -ESRCH:
-                return sd_bus_error_setf(reterr, PMD_ERROR_INVALID_DEFINITION, "user: there is no user '%s'.",
-                                         strempty(config->user));
-        case -ENOENT:
-                return sd_bus_error_setf(reterr, PMD_ERROR_INVALID_DEFINITION, "group: there is no group '%s'.",
-                                         strempty(config->group));
-        default:
-                return bus_request_set_error(reterr, error);
-        }
-}
-
-static int reply_app_started(sd_bus_message *message, const Job *j, const App *a, const uint32_t *ids, size_t n) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        int r;
-
-        r = sd_bus_message_new_method_return(message, &reply);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_append(reply, "uo", j->id, a->object_path);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_append_array(reply, 'u', ids, n * sizeof(uint32_t));
-        if (r < 0)
-                return r;
-        return sd_bus_send(NULL, reply, NULL);
-}
-
-static int method_start_app(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
-        static const char *const known[] = { "force", NULL };
-        _cleanup_(app_config_unrefp) AppConfig *config = NULL;
-        _cleanup_(json_putp) json_object *options = NULL;
-        _cleanup_free_ uint32_t *ids = NULL;
-        Manager *m = ASSERT_PTR(userdata);
-        json_object *force = NULL;
-        uid_t owner;
-        size_t n;
-        App *a;
-        Job *j;
-        int r;
-
-        r = read_definition(message, &config, reterr);
-        if (r < 0)
-                return r;
-        r = bus_request_read_options(message, known, &options, reterr);
-        if (r < 0)
-                return r;
-        if (json_object_object_get_ex(options, "force", &force) && !json_object_is_type(force, json_type_boolean))
-                return sd_bus_error_set(reterr, SD_BUS_ERROR_INVALID_ARGS, "The option 'force' must be a boolean.");
-
-        r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, &owner, reterr);
-        if (r <= 0)
-                return r < 0 ? r : 1;
-        /* Looks at files, which nobody may learn of who may not start anything. */
-        r = finish_definition(config, reterr);
-        if (r < 0)
-                return r;
-
-        r = manager_start_app(m, config, owner, json_object_get_boolean(force), &a, &j, &ids, &n);
-        if (r < 0)
-                return set_start_app_error(reterr, r, config);
-        bus_request_log(m, message, owner, JOB_START, a);
-        return reply_app_started(message, j, a, ids, n);
-}
-
-/* ---- Start, Stop, Restart, Delete ---- */
+/* ---- Start, Stop, Delete ---- */
 
 static int reply_jobs(sd_bus_message *message, Manager *m, JobVerb verb, sd_bus_error *reterr) {
         _cleanup_(json_putp) json_object *options = NULL;
@@ -173,10 +65,6 @@ static int method_start(sd_bus_message *message, void *userdata, sd_bus_error *r
 
 static int method_stop(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
         return reply_jobs(message, ASSERT_PTR(userdata), JOB_STOP, reterr);
-}
-
-static int method_restart(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
-        return reply_jobs(message, ASSERT_PTR(userdata), JOB_RESTART, reterr);
 }
 
 static int method_delete(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
@@ -573,6 +461,11 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 SD_BUS_ARGS("as", targets, "a{sv}", options),
                                 SD_BUS_RESULT("au", jobs),
                                 method_restart,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Scale",
+                                SD_BUS_ARGS("s", name, "i", instances, "a{sv}", options),
+                                SD_BUS_RESULT("u", job, "o", app, "au", processes),
+                                method_scale,
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("Delete",
                                 SD_BUS_ARGS("as", targets, "a{sv}", options),

@@ -275,6 +275,61 @@ int manager_start_app(Manager *m, AppConfig *config, uid_t owner, bool force, Ap
         return 0;
 }
 
+static int add_to_app(Manager *m, App *a, unsigned n, Job **ret_job, uint32_t **ret_ids) {
+        int r;
+
+        r = app_add_processes(a, a->config, n);
+        if (r < 0)
+                return r;
+        r = start_new_processes(m, a, n, ret_job, ret_ids);
+        if (r < 0)
+                for (unsigned i = 0; i < n; i++)
+                        manager_remove_process(m, m->processes[m->n_processes - 1]);
+        return r;
+}
+
+static int delete_from_app(App *a, unsigned n, Job **ret_job, uint32_t **ret_ids) {
+        _cleanup_free_ Process **processes = new(Process *, n);
+        _cleanup_free_ uint32_t *ids = new(uint32_t, n);
+        unsigned i = 0;
+        int r;
+
+        if (!processes || !ids)
+                return -ENOMEM;
+
+        LIST_FOREACH(siblings, p, a->processes) {
+                if (i == n)
+                        break;
+                processes[i] = p;
+                ids[i++] = p->id;
+        }
+        r = job_new(a, JOB_DELETE, processes, n, ret_job);
+        if (r < 0)
+                return r;
+
+        *ret_ids = TAKE_PTR(ids);
+        return 0;
+}
+
+int manager_scale_app(Manager *m, App *a, unsigned n, Job **ret_job, uint32_t **ret_ids, size_t *ret_n) {
+        unsigned have = 0;
+        int r;
+
+        if (m->exiting)
+                return -ESHUTDOWN;
+
+        LIST_FOREACH(siblings, p, a->processes)
+                have++;
+        if (have == n)
+                return -EALREADY;
+
+        r = n > have ? add_to_app(m, a, n - have, ret_job, ret_ids) : delete_from_app(a, have - n, ret_job, ret_ids);
+        if (r < 0)
+                return r;
+        *ret_n = n > have ? n - have : have - n;
+        return 0;
+}
+
 /* The processes of the list that belong to one app, in their order. */
 static size_t pick_siblings(Process *const *processes, size_t n, const App *a, Process **ret) {
         size_t k = 0;

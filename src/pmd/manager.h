@@ -79,6 +79,9 @@ void manager_job_removed(Manager *m, Job *j, JobResult result);
  * -EEXIST: there is an app of that name and force was not given. -ESRCH, -ENOENT: no such user, no such group. -EBUSY: too many jobs.
  * ret_ids: the processes that were made, new memory. */
 int manager_start_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret_app, Job **ret_job, uint32_t **ret_ids, size_t *ret_n);
+/* Makes processes of the app's definition, or deletes those with the lowest ids, until there are n. -EALREADY if there are. ret_ids: the ones
+ * that were made or are deleted, new memory. */
+int manager_scale_app(Manager *m, App *a, unsigned n, Job **ret_job, uint32_t **ret_ids, size_t *ret_n);
 /* One job per app that is touched; *ret_ids is new memory. */
 int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, uint32_t **ret_ids, size_t *ret_n);
 /* The same for processes of one app, because of what reason says, not of a request. -EALREADY if such a job of the app waits already. */

@@ -680,6 +680,7 @@ Process *process_free(Process *p) {
         credentials_unref(p->credentials);
         log_counter_unref(p->log_dropped);
         app_config_unref(p->config);
+        app_config_unref(p->next_config);
         free(p->start_fault);
         free(p->restart_trigger);
         free(p->status_text);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmd/process.h"
 
+#include "pmd/credentials.h"
 #include "shared/log.h"
 #include "shared/string-table.h"
 #include "shared/string-util.h"
@@ -134,8 +135,29 @@ static void process_set_state(Process *p, ProcessState state) {
                 p->host->settled(p);
 }
 
+static void take_next_config(Process *p) {
+        if (!p->next_config)
+                return;
+
+        app_config_unref(p->config);
+        p->config = TAKE_PTR(p->next_config);
+        p->credentials = credentials_unref(p->credentials);
+        p->restore_error = 0;
+        p->start_fault = mfree(p->start_fault);
+        p->host->changed(p, PROCESS_FIELD_CONFIG);
+}
+
+void process_change_config(Process *p, AppConfig *config) {
+        app_config_unref(p->next_config);
+        p->next_config = app_config_ref(config);
+        if (IN_SET(p->state, PROCESS_STOPPED, PROCESS_ERRORED))
+                take_next_config(p);
+}
+
 static void enter_spawning(Process *p) {
         int r;
+
+        take_next_config(p);
 
         p->incarnation++;
         p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = p->gate_opened = false;

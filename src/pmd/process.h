@@ -126,6 +126,7 @@ struct Process {
         Manager *manager;
         App *app;
         AppConfig *config;
+        AppConfig *next_config;       /* takes its place with the next start; NULL: none */
         unsigned id, instance;
         char unique_id[37];           /* UUID, new with each process, as pm2's */
 
@@ -205,6 +206,8 @@ char *process_failure_message(const Process *p);
 void process_reset_counters(Process *p);
 /* After PROCESS_EVENT_RESTART, if nobody asked for it: says why. */
 void process_set_restart_trigger(Process *p, const char *reason);
+/* Gives it another definition: with its next start, at once if it is down. */
+void process_change_config(Process *p, AppConfig *config);
 
 /* process-run.c: the host that spawns, signals and drains for real */
 extern const ProcessHostVTable process_run_host;

@@ -95,6 +95,21 @@ static int add_files(const AppConfig *c, char ***env, const char *base, char **r
         return 0;
 }
 
+/* So that the caller's part can be replaced later. */
+static int note_own_env(AppConfig *c, char **reterr) {
+        json_object *names = strv_isempty(c->env) ? NULL : json_object_new_array();
+        int r;
+
+        if (!names && !strv_isempty(c->env))
+                return -ENOMEM;
+        STRV_FOREACH(e, c->env)
+                (void) json_object_array_add(names, json_object_new_string_len(*e, (int) strcspn(*e, "=")));
+
+        r = app_config_set(c, "own_env", names, reterr);
+        json_object_put(names);
+        return r;
+}
+
 int app_config_make_env(AppConfig *c, char *const *caller, const char *base, char **reterr) {
         _cleanup_strv_free_ char **env = NULL;
         int r;
@@ -103,6 +118,9 @@ int app_config_make_env(AppConfig *c, char *const *caller, const char *base, cha
         if (r < 0)
                 return r;
         r = add_files(c, &env, base, reterr);
+        if (r < 0)
+                return r;
+        r = note_own_env(c, reterr);
         if (r < 0)
                 return r;
         r = strv_env_merge(&env, c->env);

@@ -119,6 +119,8 @@ static const AppOption option_table[] = {
           "Leave out variables of the environment" },
         { "env_file", NULL, OPTION_STRV, FIELD(env_file), "env-file", NULL, 0, "FILES", 0, 0, NULL,
           "Files with environment variables; \"-\" in front: it may be missing" },
+        { "own_env", NULL, OPTION_STRV, FIELD(own_env), NULL, NULL, 0, "NAMES", 0, 0, NULL,
+          "Variables of env that are the definition's own, which --update-env leaves alone" },
         { "name_prefix", NULL, OPTION_STRING, FIELD(name_prefix), NULL, NULL, 0, "PREFIX", 0, 0, NULL,
           "The name becomes PREFIX:NAME" },
         { "append_env_to_name", NULL, OPTION_BOOL, FIELD(append_env_to_name), NULL, NULL, 0, NULL, 0, 0, NULL,

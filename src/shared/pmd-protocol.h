@@ -25,6 +25,7 @@
 #define PMD_ERROR_ERRORED "org.pmd1.Error.Errored"
 #define PMD_ERROR_KILL_FAILED "org.pmd1.Error.KillFailed"
 #define PMD_ERROR_CANCELED "org.pmd1.Error.Canceled"
+#define PMD_ERROR_NOTHING_TO_DO "org.pmd1.Error.NothingToDo"
 #define PMD_ERROR_NOTHING_TO_SAVE "org.pmd1.Error.NothingToSave"
 #define PMD_ERROR_NO_SAVED_LIST "org.pmd1.Error.NoSavedList"
 #define PMD_ERROR_SAVED_LIST_DAMAGED "org.pmd1.Error.SavedListDamaged"

@@ -346,6 +346,29 @@ TEST(stop_during_restart_wins) {
         go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_STOPPED);
 }
 
+TEST(another_definition_comes_with_the_next_start) {
+        AppConfig other = { .n_ref = 1, .name = (char *) "app", .autorestart = true };
+        Process p;
+
+        reset(&p);
+        process_event(&p, PROCESS_EVENT_UP);
+        process_event(&p, PROCESS_EVENT_ATTACHED);
+        process_event(&p, PROCESS_EVENT_EXEC_OK);
+        process_change_config(&p, &other);
+        ASSERT_TRUE(p.config == &config);
+
+        process_event(&p, PROCESS_EVENT_RESTART);
+        process_event(&p, PROCESS_EVENT_EXITED);
+        ASSERT_TRUE(p.config == &config);
+        process_event(&p, PROCESS_EVENT_DRAINED);
+        ASSERT_TRUE(p.config == &other);
+        ASSERT_TRUE(!p.next_config);
+
+        reset(&p);
+        process_change_config(&p, &other);
+        ASSERT_TRUE(p.config == &other);
+}
+
 TEST(crash_restarts_once_per_drained) {
         Process p;
 
