@@ -297,11 +297,13 @@ static int call_for_ids(pmd_connection *c, sd_bus_message *m, uint32_t **ret_ids
         return r < 0 ? error_from_errno(c, r, reterr) : 0;
 }
 
-_public_ int pmd_flush_logs(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr) {
+static int call_with_targets(
+                pmd_connection *c, const char *member, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr) {
+
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
-        r = connection_new_call(c, PMD_INTERFACE_MANAGER, "FlushLogs", &m);
+        r = connection_new_call(c, PMD_INTERFACE_MANAGER, member, &m);
         if (r >= 0)
                 r = sd_bus_message_append_strv(m, (char **) targets);
         if (r < 0)
@@ -310,17 +312,16 @@ _public_ int pmd_flush_logs(pmd_connection *c, char *const *targets, uint32_t **
         return call_for_ids(c, m, ret_ids, ret_n, reterr);
 }
 
+_public_ int pmd_flush_logs(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr) {
+        return call_with_targets(c, "FlushLogs", targets, ret_ids, ret_n, reterr);
+}
+
 _public_ int pmd_reset(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        int r;
+        return call_with_targets(c, "Reset", targets, ret_ids, ret_n, reterr);
+}
 
-        r = connection_new_call(c, PMD_INTERFACE_MANAGER, "Reset", &m);
-        if (r >= 0)
-                r = sd_bus_message_append_strv(m, (char **) targets);
-        if (r < 0)
-                return error_from_errno(c, r, reterr);
-
-        return call_for_ids(c, m, ret_ids, ret_n, reterr);
+_public_ int pmd_toggle_watch(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr) {
+        return call_with_targets(c, "ToggleWatch", targets, ret_ids, ret_n, reterr);
 }
 
 _public_ int pmd_set_properties(

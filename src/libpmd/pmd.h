@@ -179,6 +179,8 @@ int pmd_reload_settings(pmd_connection *c, pmd_error *reterr);
 
 /* The ids that were touched, to be freed with free(3). */
 int pmd_reset(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
+/* Turns watching on where it is off, and off where it is on. */
+int pmd_toggle_watch(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
 int pmd_send_signal(pmd_connection *c, char *const *targets, bool whole_unit, int signo, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);
 /* Empties log files; targets NULL: of all apps. */
 int pmd_flush_logs(pmd_connection *c, char *const *targets, uint32_t **ret_ids, size_t *ret_n, pmd_error *reterr);

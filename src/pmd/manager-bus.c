@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/bus-polkit.h"
 #include "pmd/bus-request.h"
@@ -71,10 +72,10 @@ static int method_delete(sd_bus_message *message, void *userdata, sd_bus_error *
         return reply_jobs(message, ASSERT_PTR(userdata), JOB_DELETE, reterr);
 }
 
-static int method_reset(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+/* Calls apply() for each of the targets, and replies with their ids. */
+static int apply_to_targets(sd_bus_message *message, Manager *m, void (*apply)(Process *p), sd_bus_error *reterr) {
         _cleanup_free_ Process **processes = NULL;
         _cleanup_free_ uint32_t *ids = NULL;
-        Manager *m = ASSERT_PTR(userdata);
         size_t n;
         int r;
 
@@ -89,10 +90,18 @@ static int method_reset(sd_bus_message *message, void *userdata, sd_bus_error *r
         if (!ids)
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++) {
-                process_reset_counters(processes[i]);
+                apply(processes[i]);
                 ids[i] = processes[i]->id;
         }
         return bus_request_reply_u32_array(message, ids, n);
+}
+
+static int method_reset(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        return apply_to_targets(message, ASSERT_PTR(userdata), process_reset_counters, reterr);
+}
+
+static int method_toggle_watch(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        return apply_to_targets(message, ASSERT_PTR(userdata), app_triggers_toggle_watch, reterr);
 }
 
 static int method_send_signal(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
@@ -409,6 +418,14 @@ static const char *default_log_target(const Manager *m) {
         return log_target_to_string(m->log_to_journal ? LOG_TARGET_JOURNAL : LOG_TARGET_FILE);
 }
 
+static uint32_t count_delayed_restarts(const Manager *m) {
+        uint32_t n = 0;
+
+        for (size_t i = 0; i < m->n_processes; i++)
+                n += m->processes[i]->restart_granted;
+        return n;
+}
+
 #define DEFINE_GETTER(name, append)                                                     \
         static int get_##name(sd_bus *bus, const char *path, const char *interface, const char *property, \
                               sd_bus_message *reply, void *userdata, sd_bus_error *reterr) { \
@@ -425,6 +442,8 @@ DEFINE_GETTER(home, bus_message_append_text(reply, m->instance->home))
 DEFINE_GETTER(pid, sd_bus_message_append(reply, "u", (uint32_t) getpid()))
 DEFINE_GETTER(n_apps, sd_bus_message_append(reply, "u", (uint32_t) lh_table_length(m->apps)))
 DEFINE_GETTER(n_processes, sd_bus_message_append(reply, "u", (uint32_t) m->n_processes))
+DEFINE_GETTER(restart_budget, sd_bus_message_append(reply, "u", restart_budget_available(&m->restart_budget, now(CLOCK_MONOTONIC))))
+DEFINE_GETTER(n_restarts_delayed, sd_bus_message_append(reply, "u", count_delayed_restarts(m)))
 
 #define CONST SD_BUS_VTABLE_PROPERTY_CONST
 #define ANYONE SD_BUS_VTABLE_UNPRIVILEGED /* sd-bus leaves the check to the handler */
@@ -440,6 +459,8 @@ const sd_bus_vtable manager_bus_vtable[] = {
         SD_BUS_PROPERTY("PID", "u", get_pid, 0, CONST),
         SD_BUS_PROPERTY("NApps", "u", get_n_apps, 0, 0),
         SD_BUS_PROPERTY("NProcesses", "u", get_n_processes, 0, 0),
+        SD_BUS_PROPERTY("RestartBudget", "u", get_restart_budget, 0, 0),
+        SD_BUS_PROPERTY("NRestartsDelayed", "u", get_n_restarts_delayed, 0, 0),
 
         SD_BUS_METHOD_WITH_ARGS("Ping", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", answer), method_ping, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("StartApp",
@@ -476,6 +497,11 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 SD_BUS_ARGS("as", targets),
                                 SD_BUS_RESULT("au", processes),
                                 method_reset,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("ToggleWatch",
+                                SD_BUS_ARGS("as", targets),
+                                SD_BUS_RESULT("au", processes),
+                                method_toggle_watch,
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("SendSignal",
                                 SD_BUS_ARGS("as", targets, "s", whom, "i", signal),

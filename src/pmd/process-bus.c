@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 
+#include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
 #include "pmd/bus-polkit.h"
@@ -176,7 +177,10 @@ DEFINE_GETTER(out_log_path, append_log_path(reply, p, LOG_STREAM_OUT))
 DEFINE_GETTER(error_log_path, append_log_path(reply, p, LOG_STREAM_ERR))
 DEFINE_GETTER(pid_file, append_pid_file(reply, p))
 DEFINE_GETTER_TEXT(user, p->config->user ?: p->manager->bus_face->user_name)
-DEFINE_GETTER_NUMBER(watching, "b", (int) p->config->watch)
+DEFINE_GETTER_NUMBER(watching, "b", (int) p->watching)
+DEFINE_GETTER_TEXT(watch_state, watch_state_to_string(process_watch_state(p)))
+DEFINE_GETTER_TEXT(watch_fault, process_watch_fault(p))
+DEFINE_GETTER_NUMBER(next_run, "t", process_next_run(p))
 DEFINE_GETTER_TEXT(status_text, p->status_text)
 DEFINE_GETTER(notes, append_notes(reply, p))
 DEFINE_GETTER_TEXT(version, p->config->version ?: "N/A")
@@ -200,7 +204,7 @@ void process_bus_property_names(ProcessField fields, const char *ret[static PROC
                 { PROCESS_FIELD_COUNTERS, "NRestarts" },
                 { PROCESS_FIELD_COUNTERS, "UnstableRestarts" },
                 { PROCESS_FIELD_EXIT, "LastExit" },
-                { PROCESS_FIELD_EXIT, "RestartReason" },
+                { PROCESS_FIELD_COUNTERS, "RestartReason" },
                 { PROCESS_FIELD_CONFIG, "Namespace" },
                 { PROCESS_FIELD_CONFIG, "ExecMode" },
                 { PROCESS_FIELD_CONFIG, "Executable" },
@@ -214,6 +218,8 @@ void process_bus_property_names(ProcessField fields, const char *ret[static PROC
                 { PROCESS_FIELD_CONFIG, "PIDFile" },
                 { PROCESS_FIELD_CONFIG, "User" },
                 { PROCESS_FIELD_CONFIG, "Watching" },
+                { PROCESS_FIELD_CONFIG, "WatchState" },
+                { PROCESS_FIELD_CONFIG, "WatchFault" },
                 { PROCESS_FIELD_CONFIG, "Version" },
         };
         size_t n = 0;
@@ -372,6 +378,9 @@ const sd_bus_vtable process_bus_vtable[] = {
         SD_BUS_PROPERTY("PIDFile", "s", get_pid_file, 0, CHANGES),
         SD_BUS_PROPERTY("User", "s", get_user, 0, CHANGES),
         SD_BUS_PROPERTY("Watching", "b", get_watching, 0, CHANGES),
+        SD_BUS_PROPERTY("WatchState", "s", get_watch_state, 0, CHANGES),
+        SD_BUS_PROPERTY("WatchFault", "s", get_watch_fault, 0, CHANGES),
+        SD_BUS_PROPERTY("NextRun", "t", get_next_run, 0, 0),
         SD_BUS_PROPERTY("StatusText", "s", get_status_text, 0, CHANGES),
         SD_BUS_PROPERTY("Notes", "as", get_notes, 0, CHANGES),
         SD_BUS_PROPERTY("Version", "s", get_version, 0, CHANGES),

@@ -301,6 +301,7 @@ static void restart_within_budget(Process *p) {
         p->restart_reason = "it exited, and waits for the machine-wide restart budget";
         if (p->history.created_at > 0)
                 p->history.created_at = usec_add(p->history.created_at, delay);
+        p->host->changed(p, PROCESS_FIELD_COUNTERS);
         process_set_state(p, PROCESS_BACKOFF);
         arm(p, PROCESS_TIMER_RESTART, delay);
 }
@@ -459,7 +460,7 @@ void process_set_restart_trigger(Process *p, const char *reason) {
                 return;
         }
         p->restart_reason = p->restart_trigger;
-        p->host->changed(p, PROCESS_FIELD_EXIT);
+        p->host->changed(p, PROCESS_FIELD_COUNTERS);
 }
 
 char *process_failure_message(const Process *p) {
