@@ -47,6 +47,10 @@ static void check_exit(Manager *m) {
 static void save_process(Process *p) {
         int r;
 
+        /* On file it is what it was before; opening the gate saves it. */
+        if (p->state == PROCESS_SPAWNING && !p->gate_opened)
+                return;
+
         r = process_save(p);
         if (r < 0)
                 log_warning_errno(r, "Failed to save what is known of process %u, ignoring: %m", p->id);

@@ -64,6 +64,27 @@ static int read_json(const char *path, json_object **ret) {
         return 0;
 }
 
+/* One write() of less than a page is done wholly or not at all, whenever pmd is killed, and what is left of a longer text
+ * before stands behind the object, where no reader looks. A rename over the old file would be as safe, but makes some file systems write
+ * it to the disk at once. */
+static int overwrite_json(const char *path, json_object *o) {
+        _cleanup_close_ int fd = -EBADF;
+        size_t n;
+        const char *text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &n);
+
+        if (!text)
+                return -ENOMEM;
+        if (n >= 4096)
+                return write_json(path, o);
+
+        fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return errno == ENOENT ? write_json(path, o) : -errno;
+        if (pwrite(fd, text, n, 0) != (ssize_t) n || ftruncate(fd, (off_t) n) < 0)
+                return -EIO;
+        return 0;
+}
+
 /* ---- the definition ---- */
 
 static unsigned serial_of_definition(const Manager *m, const AppConfig *config) {
@@ -224,7 +245,7 @@ int process_save(Process *p) {
                 return r;
         add_process(o, p);
         add_incarnation(o, p);
-        return write_json(path, o);
+        return overwrite_json(path, o);
 }
 
 void process_unsave(Process *p) {
