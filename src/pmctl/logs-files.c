@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "shared/string-util.h"
 
 #define BLOCK_SIZE ((size_t) 64 * 1024)
+#define WANTED_MAX 1000000u
 
 /* How often a file is looked at whose directory cannot be watched, or is not there yet. */
 #define RETRY_MSEC 1000
@@ -93,19 +95,47 @@ int log_follower_add(LogFollower *f, const char *path, const char *app, const ch
 
 /* ---- one file ---- */
 
+static LogEntry make_entry(const LogFile *x, const LogLine *line) {
+        return (LogEntry) {
+                .app = x->app,
+                .id = x->id,
+                .err = x->err,
+                .priority = -1,
+                .realtime = x->follower->live ? now(CLOCK_REALTIME) : log_entry_find_time(line->data, line->size),
+                .message = line->data,
+                .size = line->size,
+        };
+}
+
 static void print_block(const LogBlock *block, void *userdata) {
         const LogFile *x = userdata;
         size_t offset = 0;
 
-        for (LogLine line; log_block_next(block, &offset, &line);)
-                log_view_print(x->follower->view, &(LogEntry) {
-                        .app = x->app,
-                        .id = x->id,
-                        .err = x->err,
-                        .realtime = x->follower->live ? now(CLOCK_REALTIME) : 0,
-                        .message = line.data,
-                        .size = line.size,
-                });
+        for (LogLine line; log_block_next(block, &offset, &line);) {
+                LogEntry e = make_entry(x, &line);
+
+                log_view_print(x->follower->view, &e);
+        }
+}
+
+/* The places of the last n lines that are wanted, as a ring. */
+typedef struct Wanted {
+        const LogFile *file;
+        off_t *places, at;
+        size_t n, next;
+} Wanted;
+
+static void note_wanted(const LogBlock *block, void *userdata) {
+        Wanted *w = userdata;
+        size_t offset = 0;
+
+        for (LogLine line; log_block_next(block, &offset, &line);) {
+                LogEntry e = make_entry(w->file, &line);
+
+                if (log_filter_matches(w->file->follower->view->filter, &e))
+                        w->places[w->next++ % w->n] = w->at;
+                w->at += (off_t) line.size + (line.end == LOG_LINE_END_NEWLINE);
+        }
 }
 
 static int file_open(LogFile *x) {
@@ -192,6 +222,27 @@ static off_t find_tail(LogFile *x, unsigned n) {
         return 0;
 }
 
+/* The same for lines that are wanted, which needs a look at all of them; the others are not printed. */
+static off_t find_wanted_tail(LogFile *x, unsigned n) {
+        _cleanup_(log_splitter_done) LogSplitter splitter;
+        _cleanup_free_ off_t *places = new(off_t, n);
+        Wanted w = { .file = x, .places = places, .n = n };
+        off_t at = 0;
+        ssize_t k;
+
+        if (!places)
+                return 0;
+
+        log_splitter_init(&splitter, LOG_LINE_MAX);
+        while ((k = pread(x->fd, x->follower->buffer, BLOCK_SIZE, at)) > 0) {
+                at += k;
+                log_splitter_feed(&splitter, x->follower->buffer, (size_t) k, note_wanted, &w);
+        }
+        log_splitter_finish(&splitter, note_wanted, &w);
+
+        return w.next == 0 ? at : w.next <= n ? places[0] : places[w.next % n];
+}
+
 static void warn_unreadable(const LogView *v, const char *path, int error) {
         _cleanup_free_ char *escaped = NULL;
 
@@ -217,7 +268,10 @@ void log_follower_tail(LogFollower *f, const LogView *v, bool to_end) {
 
                 if (v->options->lines > 0)
                         log_view_print_file_header(v, x->path);
-                x->offset = find_tail(x, v->options->lines);
+                if (v->options->lines > 0 && v->options->lines < UINT_MAX && log_filter_is_active(v->filter))
+                        x->offset = find_wanted_tail(x, MIN(v->options->lines, WANTED_MAX));
+                else
+                        x->offset = find_tail(x, v->options->lines);
                 file_read(x);
                 if (to_end)
                         file_finish(x);

@@ -3,12 +3,22 @@
 #include <unistd.h>
 
 #include "pmctl/logs.h"
+#include "shared/parse-util.h"
+#include "shared/pmd-messages.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
+/* When the log of an app was last emptied. */
+typedef struct Flush {
+        char *app;
+        usec_t at;
+} Flush;
+
 struct LogReader {
-        sd_journal *journal;
+        sd_journal *journal, *flush_journal; /* the latter for looking into it beside */
         char *uid_match;
+        Flush *flushes;
+        size_t n_flushes, n_flushes_allocated;
         char *cursor; /* of the last entry when tail began, NULL: the journal was empty */
 };
 
@@ -103,6 +113,11 @@ LogReader *log_reader_free(LogReader *l) {
 
         if (l->journal)
                 sd_journal_close(l->journal);
+        if (l->flush_journal)
+                sd_journal_close(l->flush_journal);
+        for (size_t i = 0; i < l->n_flushes; i++)
+                free(l->flushes[i].app);
+        free(l->flushes);
         free(l->uid_match);
         free(l->cursor);
         return mfree(l);
@@ -161,11 +176,28 @@ static int match_selection(LogReader *l, const LogSelection *s, const Options *o
         return r;
 }
 
+static int match_events(LogReader *l, const LogSelection *s) {
+        static const char *const ids[] = {
+                PMD_MESSAGE_STARTED_STR, PMD_MESSAGE_EXITED_STR, PMD_MESSAGE_RESTART_STR, PMD_MESSAGE_GAVE_UP_STR, PMD_MESSAGE_STOPPED_STR,
+                PMD_MESSAGE_REQUESTED_STR, PMD_MESSAGE_FLUSHED_STR,
+        };
+        int r;
+
+        r = sd_journal_add_disjunction(l->journal);
+        RET_GATHER(r, sd_journal_add_match(l->journal, l->uid_match, 0));
+        RET_GATHER(r, match_field(l, "PM_APP", s->app));
+        RET_GATHER(r, match_field(l, "PM_NAMESPACE", s->name_space));
+        RET_GATHER(r, match_field(l, "PM_ID", s->id));
+        for (size_t i = 0; i < ELEMENTSOF(ids); i++)
+                RET_GATHER(r, match_field(l, "MESSAGE_ID", ids[i]));
+        return r;
+}
+
 /* ---- entries ---- */
 
 typedef struct Entry {
         LogEntry line;
-        char *app, *id, *message;
+        char *app, *id, *message, *catalog;
         uint64_t number;
 } Entry;
 
@@ -173,6 +205,7 @@ static void entry_done(Entry *e) {
         free(e->app);
         free(e->id);
         free(e->message);
+        free(e->catalog);
         *e = (Entry) {};
 }
 
@@ -200,27 +233,100 @@ static int copy_field(LogReader *l, const char *field, char **ret, size_t *ret_s
         return 0;
 }
 
-static int read_entry(LogReader *l, Entry *ret) {
-        _cleanup_(entry_done) Entry e = {};
+static int read_priority(LogReader *l) {
+        _cleanup_free_ char *text = NULL;
+        unsigned priority;
+
+        return copy_field(l, "PRIORITY", &text, NULL) < 0 || safe_atou(text, &priority) < 0 ? -1 : (int) priority;
+}
+
+static int read_line(LogReader *l, Entry *e) {
         _cleanup_free_ char *stream = NULL;
         int r;
 
-        r = copy_field(l, "MESSAGE", &e.message, &e.line.size);
-        RET_GATHER(r, copy_field(l, "PM_APP", &e.app, NULL));
-        RET_GATHER(r, copy_field(l, "PM_ID", &e.id, NULL));
-        RET_GATHER(r, copy_field(l, "PM_STREAM", &stream, NULL));
+        r = copy_field(l, "PM_STREAM", &stream, NULL);
+        RET_GATHER(r, copy_field(l, "PM_APP", &e->app, NULL));
+        RET_GATHER(r, copy_field(l, "PM_ID", &e->id, NULL));
+        e->line.err = r >= 0 && streq(stream, "err");
+        return r;
+}
+
+/* What pmd says of an app, or of all. */
+static int read_event(LogReader *l, Entry *e, bool explain) {
+        e->line.event = true;
+        if (copy_field(l, "PM_APP", &e->app, NULL) < 0)
+                e->app = strdup("all");
+        (void) copy_field(l, "PM_ID", &e->id, NULL);
+        if (explain)
+                (void) sd_journal_get_catalog(l->journal, &e->catalog);
+        return e->app ? 0 : -ENOMEM;
+}
+
+static int read_entry(LogReader *l, const Options *o, Entry *ret) {
+        _cleanup_(entry_done) Entry e = {};
+        const void *data;
+        size_t size;
+        int r;
+
+        r = sd_journal_get_data(l->journal, "PM_STREAM", &data, &size) >= 0 ? read_line(l, &e) : read_event(l, &e, o->catalog);
+        RET_GATHER(r, copy_field(l, "MESSAGE", &e.message, &e.line.size));
         RET_GATHER(r, sd_journal_get_realtime_usec(l->journal, &e.line.realtime));
         if (r < 0)
                 return r;
 
+        e.line.priority = read_priority(l);
         e.line.app = e.app;
         e.line.id = e.id;
         e.line.message = e.message;
-        e.line.err = streq(stream, "err");
 
         *ret = e;
         e = (Entry) {};
         return 0;
+}
+
+static void print_entry(const LogView *v, const Entry *e) {
+        log_view_print(v, &e->line);
+        for (const char *p = strempty(e->catalog); *p;) {
+                size_t n = strcspn(p, "\n");
+
+                (void) printf("-- %.*s\n", (int) n, p);
+                p += n + (p[n] == '\n');
+        }
+}
+
+/* ---- what was flushed ---- */
+
+static usec_t look_up_flush(LogReader *l, const char *app) {
+        _cleanup_free_ char *match = strjoin("PM_APP=", app);
+        usec_t at = 0;
+        int r = 0;
+
+        if (!l->flush_journal && sd_journal_open(&l->flush_journal, SD_JOURNAL_LOCAL_ONLY) < 0)
+                return 0;
+
+        sd_journal_flush_matches(l->flush_journal);
+        RET_GATHER(r, sd_journal_add_match(l->flush_journal, l->uid_match, 0));
+        RET_GATHER(r, sd_journal_add_match(l->flush_journal, "MESSAGE_ID=" PMD_MESSAGE_FLUSHED_STR, 0));
+        RET_GATHER(r, match ? sd_journal_add_match(l->flush_journal, match, 0) : -ENOMEM);
+        RET_GATHER(r, sd_journal_seek_tail(l->flush_journal));
+        if (r >= 0 && sd_journal_previous(l->flush_journal) > 0)
+                (void) sd_journal_get_realtime_usec(l->flush_journal, &at);
+        return at;
+}
+
+static usec_t flushed_at(LogReader *l, const char *app) {
+        Flush f;
+
+        for (size_t i = 0; i < l->n_flushes; i++)
+                if (streq(l->flushes[i].app, app))
+                        return l->flushes[i].at;
+
+        f = (Flush) { strdup(app), look_up_flush(l, app) };
+        if (f.app && GREEDY_REALLOC(l->flushes, l->n_flushes_allocated, l->n_flushes + 1))
+                l->flushes[l->n_flushes++] = f;
+        else
+                free(f.app);
+        return f.at;
 }
 
 typedef struct Entries {
@@ -244,46 +350,73 @@ static int compare_entries(const void *a, const void *b) {
 
 /* ---- the last lines ---- */
 
+static bool events_wanted(const Options *o) {
+        return !o->raw && o->out == o->err;
+}
+
 static int match_group(LogReader *l, const LogSelections *s, unsigned group, const Options *o) {
         int r = 0;
 
         sd_journal_flush_matches(l->journal);
-        for (size_t i = 0; i < s->n; i++)
-                if (s->items[i].group == group)
-                        RET_GATHER(r, match_selection(l, s->items + i, o));
+        for (size_t i = 0; i < s->n; i++) {
+                if (s->items[i].group != group)
+                        continue;
+                RET_GATHER(r, match_selection(l, s->items + i, o));
+                if (o->catalog && events_wanted(o))
+                        RET_GATHER(r, match_events(l, s->items + i));
+        }
         return r;
 }
 
-static int collect_tail(LogReader *l, const LogSelections *s, unsigned group, const Options *o, Entries *entries) {
-        int r, left;
+static int seek_end(LogReader *l, const LogFilter *filter) {
+        if (filter->until != USEC_INFINITY)
+                return sd_journal_seek_realtime_usec(l->journal, filter->until);
+        return l->cursor ? sd_journal_seek_cursor(l->journal, l->cursor) : sd_journal_seek_tail(l->journal);
+}
 
-        r = match_group(l, s, group, o);
+static int add_entry(Entries *entries, Entry *e) {
+        if (!GREEDY_REALLOC(entries->items, entries->n_allocated, entries->n + 1))
+                return -ENOMEM;
+        e->number = UINT64_MAX - entries->n; /* they are read backwards */
+        entries->items[entries->n++] = *e;
+        *e = (Entry) {};
+        return 0;
+}
+
+/* 1: goes on, 0: what is older is not wanted. */
+static int collect_one(LogReader *l, const LogSelections *s, const LogView *v, Entries *entries) {
+        _cleanup_(entry_done) Entry e = {};
+        int r;
+
+        r = read_entry(l, v->options, &e);
         if (r < 0)
-                return r;
-        r = l->cursor ? sd_journal_seek_cursor(l->journal, l->cursor) : sd_journal_seek_tail(l->journal);
-        if (r < 0)
-                return r;
-
-        left = sd_journal_previous_skip(l->journal, o->lines);
-        if (left < 0)
-                return left;
-
-        for (; left > 0; left--) {
-                Entry e;
-
-                if (!GREEDY_REALLOC(entries->items, entries->n_allocated, entries->n + 1))
-                        return -ENOMEM;
-                r = read_entry(l, &e);
-                if (r == -ENOMEM)
-                        return r;
-                if (r >= 0 && !log_selections_is_hidden(s, e.app, e.id)) {
-                        e.number = entries->n;
-                        entries->items[entries->n++] = e;
-                } else if (r >= 0)
-                        entry_done(&e);
-
-                r = sd_journal_next(l->journal);
+                return r == -ENOMEM ? r : 1;
+        if (e.line.realtime < v->filter->since)
+                return 0;
+        if (!log_selections_is_hidden(s, e.app, e.id) && log_filter_matches(v->filter, &e.line) &&
+            e.line.realtime > flushed_at(l, e.app)) {
+                r = add_entry(entries, &e);
                 if (r < 0)
+                        return r;
+        }
+        return !v->options->cursor || sd_journal_test_cursor(l->journal, v->options->cursor) <= 0;
+}
+
+static int collect_tail(LogReader *l, const LogSelections *s, unsigned group, const LogView *v, Entries *entries) {
+        size_t end = entries->n + v->options->lines;
+        int r;
+
+        r = match_group(l, s, group, v->options);
+        if (r >= 0)
+                r = seek_end(l, v->filter);
+        if (r < 0)
+                return r;
+
+        while (entries->n < end) {
+                r = sd_journal_previous(l->journal);
+                if (r > 0)
+                        r = collect_one(l, s, v, entries);
+                if (r <= 0)
                         return r;
         }
         return 0;
@@ -314,7 +447,7 @@ int log_reader_tail(LogReader *l, const LogSelections *s, LogView *v) {
         for (size_t i = 0; i < s->n; i++)
                 n_groups = MAX(n_groups, s->items[i].group);
         for (unsigned g = 1; g <= n_groups && v->options->lines > 0; g++) {
-                r = collect_tail(l, s, g, v->options, &entries);
+                r = collect_tail(l, s, g, v, &entries);
                 if (r < 0)
                         return r;
         }
@@ -324,7 +457,7 @@ int log_reader_tail(LogReader *l, const LogSelections *s, LogView *v) {
         for (size_t i = 0; i < entries.n; i++)
                 log_view_note_app(v, entries.items[i].app);
         for (size_t i = 0; i < entries.n; i++)
-                log_view_print(v, &entries.items[i].line);
+                print_entry(v, entries.items + i);
         return 0;
 }
 
@@ -336,6 +469,8 @@ int log_reader_follow(LogReader *l, const LogSelections *s, const Options *o) {
         sd_journal_flush_matches(l->journal);
         for (size_t i = 0; i < s->n; i++)
                 RET_GATHER(r, match_selection(l, s->items + i, o));
+        for (size_t i = 0; i < s->n && events_wanted(o); i++)
+                RET_GATHER(r, match_events(l, s->items + i));
         if (r < 0)
                 return r;
         return l->cursor ? sd_journal_seek_cursor(l->journal, l->cursor) : sd_journal_seek_head(l->journal);
@@ -375,11 +510,11 @@ int log_reader_process(LogReader *l, const LogSelections *s, const LogView *v) {
                                 continue;
                 }
 
-                r = read_entry(l, &e);
+                r = read_entry(l, v->options, &e);
                 if (r == -ENOMEM)
                         return r;
-                if (r >= 0 && !log_selections_is_hidden(s, e.app, e.id))
-                        log_view_print(v, &e.line);
+                if (r >= 0 && (e.line.event || !log_selections_is_hidden(s, e.app, e.id)))
+                        print_entry(v, &e);
         }
         return r;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <regex.h>
+
 #include "pmctl/pmctl-util.h"
 #include "shared/instance.h"
 #include "shared/time-util.h"
@@ -11,18 +13,40 @@ typedef struct LogEntry {
         const char *app;
         const char *id;      /* of the process, NULL: unknown */
         bool err;
+        bool event;          /* not a line of the app, but what pmd says of it */
+        int priority;        /* -1: unknown */
         usec_t realtime;     /* 0: unknown */
         const char *message; /* any bytes, no newline at the end */
         size_t size;
 } LogEntry;
 
+/* Which lines are wanted. */
+typedef struct LogFilter {
+        usec_t since, until; /* 0 and USEC_INFINITY: any */
+        int priority;        /* the least important, 7: any */
+        bool has_regex;
+        regex_t regex;
+} LogFilter;
+
+int log_filter_init(LogFilter *f, const Options *o); /* an ExitCode, the message printed */
+void log_filter_done(LogFilter *f);
+bool log_filter_is_active(const LogFilter *f);
+bool log_filter_matches(const LogFilter *f, const LogEntry *e);
+
+/* "2026-08-07 06:05", "06:05:04", "today", "-2h", "3 days ago", "@1786082704" */
+bool log_parse_time(const char *s, usec_t *ret);
+
+/* When a line of a file was written, if it says so; 0 if not. */
+usec_t log_entry_find_time(const char *line, size_t n);
+
 typedef struct LogView {
         const Options *options;
+        const LogFilter *filter;
         int name_width;      /* of the longest app, at least 8 */
         bool escape_out, escape_err; /* that stream is a terminal: it must not obey what an app writes */
 } LogView;
 
-void log_view_init(LogView *v, const Options *o);
+void log_view_init(LogView *v, const Options *o, const LogFilter *filter);
 void log_view_note_app(LogView *v, const char *app);
 void log_view_print(const LogView *v, const LogEntry *e);
 /* The line above the last lines of a file. */

@@ -132,6 +132,44 @@ int verb_reset(int argc, char *argv[], const Options *o) {
         return print_process_table(o, c);
 }
 
+int verb_flush(int argc, char *argv[], const Options *o) {
+        _cleanup_connection_ pmd_connection *c = NULL;
+        _cleanup_free_ uint32_t *ids = NULL;
+        _cleanup_(pmd_error_free) pmd_error e = {};
+        size_t n = 0;
+        int r;
+
+        r = acquire_connection(o, 0, &c);
+        if (r != EXIT_CODE_OK)
+                return r;
+
+        r = pmd_flush_logs(c, argv + 1, &ids, &n, &e);
+        if (r < 0)
+                return report_error(o, r, &e);
+
+        for (size_t i = 0; i < n; i++)
+                message_info(o, "Flushing the logs of process id %" PRIu32, ids[i]);
+        message_info(o, "Logs flushed. What is in the journal stays there; pmctl logs no longer shows it.");
+        return EXIT_CODE_OK;
+}
+
+int verb_reload_logs(int argc, char *argv[], const Options *o) {
+        _cleanup_connection_ pmd_connection *c = NULL;
+        _cleanup_(pmd_error_free) pmd_error e = {};
+        int r;
+
+        r = acquire_connection(o, 0, &c);
+        if (r != EXIT_CODE_OK)
+                return r;
+
+        message_info(o, "Reloading all logs...");
+        r = pmd_reopen_logs(c, &e);
+        if (r < 0)
+                return report_error(o, r, &e);
+        message_info(o, "All logs reloaded");
+        return EXIT_CODE_OK;
+}
+
 int verb_send_signal(int argc, char *argv[], const Options *o) {
         _cleanup_connection_ pmd_connection *c = NULL;
         _cleanup_free_ char *signal_name = string_escape_cc(argv[1]);

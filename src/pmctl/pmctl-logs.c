@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <dirent.h>
+#include <limits.h>
 #include <poll.h>
 #include <regex.h>
 #include <unistd.h>
 
 #include "pmctl/logs.h"
+#include "pmctl/pager.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -12,7 +14,9 @@
  * it is not running or has forgotten the app, is looked for by name. */
 
 typedef struct Logs {
-        const Options *options;
+        Options options;            /* a copy: what was given decides about what was not */
+        LogFilter filter;
+        Pager pager;
         pmd_connection *connection; /* NULL: no pmd */
         Instance *instance;
         LogView view;
@@ -23,6 +27,8 @@ typedef struct Logs {
 } Logs;
 
 static void logs_done(Logs *l) {
+        pager_close(&l->pager);
+        log_filter_done(&l->filter);
         if (l->connection)
                 (void) pmd_close(l->connection);
         instance_free(l->instance);
@@ -49,15 +55,15 @@ static void connect_if_running(Logs *l) {
         _cleanup_free_ char *text = NULL;
         int r;
 
-        r = pmd_open(l->options->scope, l->options->home, PMD_OPEN_NO_START, &l->connection, &e);
+        r = pmd_open(l->options.scope, l->options.home, PMD_OPEN_NO_START, &l->connection, &e);
         if (r >= 0)
                 return;
 
         text = r == -ECONNREFUSED ? NULL : string_escape_cc(strempty(e.message));
         if (isempty(text))
-                message_warn(l->options, "No pmd is running; looking for logs by name.");
+                message_warn(&l->options, "No pmd is running; looking for logs by name.");
         else
-                message_warn(l->options, "%s Looking for logs by name.", text);
+                message_warn(&l->options, "%s Looking for logs by name.", text);
 }
 
 static int logs_open(Logs *l) {
@@ -65,9 +71,9 @@ static int logs_open(Logs *l) {
         int r;
 
         connect_if_running(l);
-        scope = instance_scope_of(l->options, l->connection);
+        scope = instance_scope_of(&l->options, l->connection);
 
-        r = instance_new(scope, l->options->home, &l->instance);
+        r = instance_new(scope, l->options.home, &l->instance);
         if (r < 0)
                 return r;
         r = log_follower_new(&l->follower);
@@ -80,12 +86,12 @@ static int logs_open(Logs *l) {
         if (r == -ENOMEM)
                 return r;
         if (r < 0)
-                message_warn(l->options, "Cannot read the journal: %s", strerror(-r));
+                message_warn(&l->options, "Cannot read the journal: %s", strerror(-r));
         return 0;
 }
 
 static bool wants(const Logs *l, bool err) {
-        const Options *o = l->options;
+        const Options *o = &l->options;
 
         return o->out == o->err || (err ? o->err : o->out);
 }
@@ -332,41 +338,46 @@ static int add_operand(Logs *l, const char *operand) {
         if (l->connection) {
                 _cleanup_process_list_ ProcessList processes = {};
 
-                code = fetch_processes(l->options, l->connection, all ? NULL : TARGET(operand), 0, &processes);
+                code = fetch_processes(&l->options, l->connection, all ? NULL : TARGET(operand), 0, &processes);
                 if (!IN_SET(code, EXIT_CODE_OK, EXIT_CODE_NO_SUCH_APP))
                         return code;
                 if (code == EXIT_CODE_OK) {
                         r = add_known(l, operand, &processes);
-                        return r < 0 ? report_error(l->options, r, NULL) : EXIT_CODE_OK;
+                        return r < 0 ? report_error(&l->options, r, NULL) : EXIT_CODE_OK;
                 }
         }
 
         if (l->connection) {
                 _cleanup_free_ char *escaped = string_escape_cc(operand);
 
-                message_warn(l->options, "Process or Namespace %s not found; looking for old logs of that name.",
+                message_warn(&l->options, "Process or Namespace %s not found; looking for old logs of that name.",
                              strempty(escaped));
         }
         r = add_by_name(l, operand);
-        return r < 0 ? report_error(l->options, r, NULL) : EXIT_CODE_OK;
+        return r < 0 ? report_error(&l->options, r, NULL) : EXIT_CODE_OK;
 }
 
 static void print_header(const Logs *l, char *const *operands) {
-        const Options *o = l->options;
+        const Options *o = &l->options;
         _cleanup_free_ char *joined = NULL, *escaped = NULL;
         bool several = operands[1] || operand_kind(operands[0]) == OPERAND_ALL;
 
-        if (o->json || o->raw || o->silent)
+        if (o->json || o->raw || o->format || o->silent)
                 return;
 
         joined = strv_join(operands, ", ");
         escaped = joined ? string_escape_cc(joined) : NULL;
+        if (o->lines == UINT_MAX) {
+                (void) printf("%s[TAILING] Tailing all wanted lines for [%s] process%s%s\n", color(o, COLOR_BOLD), strempty(escaped),
+                              several ? "es" : "", color(o, COLOR_NORMAL));
+                return;
+        }
         (void) printf("%s[TAILING] Tailing last %u lines for [%s] process%s (change the value with --lines option)%s\n",
                       color(o, COLOR_BOLD), o->lines, strempty(escaped), several ? "es" : "", color(o, COLOR_NORMAL));
 }
 
 static int tail(Logs *l) {
-        log_follower_tail(l->follower, &l->view, l->options->nostream);
+        log_follower_tail(l->follower, &l->view, l->options.nostream);
         return l->reader ? log_reader_tail(l->reader, &l->selections, &l->view) : 0;
 }
 
@@ -397,7 +408,7 @@ static int follow(Logs *l) {
 
         r = log_follower_watch(l->follower, &l->view);
         if (r >= 0 && l->reader)
-                r = log_reader_follow(l->reader, &l->selections, l->options);
+                r = log_reader_follow(l->reader, &l->selections, &l->options);
         if (r < 0)
                 return r;
 
@@ -425,10 +436,21 @@ static bool has_source(const Logs *l) {
 
 int verb_logs(int argc, char *argv[], const Options *o) {
         char *const all[] = { (char *) "all", NULL }, *const *operands = argc > 1 ? argv + 1 : all;
-        _cleanup_(logs_done) Logs l = { .options = o };
+        _cleanup_(logs_done) Logs l = { .options = *o };
         int r;
 
-        log_view_init(&l.view, o);
+        r = log_filter_init(&l.filter, o);
+        if (r != EXIT_CODE_OK)
+                return r;
+        /* Who says from when on, or what, wants all of it, as with journalctl. */
+        if (!o->lines_given && (log_filter_is_active(&l.filter) || o->cursor))
+                l.options.lines = UINT_MAX;
+        l.options.nostream = o->nostream || o->until;
+
+        o = &l.options;
+        log_view_init(&l.view, o, &l.filter);
+        if (o->nostream)
+                pager_open(&l.pager, o);
         r = logs_open(&l);
         if (r < 0)
                 return report_error(o, r, NULL);

@@ -14,7 +14,7 @@ static const CliOption table[] = {
         { OPTION_ID_JSON,          "json",          0,   NULL,    "print JSON" },
         { OPTION_ID_SILENT,        "silent",        's', NULL,    "print nothing but what was asked for" },
         { OPTION_ID_NO_COLOR,      "no-color",      0,   NULL,    "print without colours" },
-        { OPTION_ID_NO_PAGER,      "no-pager",      0,   NULL,    "accepted; pmctl uses no pager" },
+        { OPTION_ID_NO_PAGER,      "no-pager",      0,   NULL,    "show logs without a pager" },
         { OPTION_ID_MINI_LIST,     "mini-list",     'm', NULL,    "print the list as blocks of lines" },
         { OPTION_ID_SORT,          "sort",          0,   "FIELD",
           "sort the list: name, namespace, pid, id, cpu, memory, uptime or status, with :desc downwards" },
@@ -23,6 +23,17 @@ static const CliOption table[] = {
         { OPTION_ID_LINES,         "lines",         0,   "N",     "print the last N lines of the logs" },
         { OPTION_ID_RAW,           "raw",           0,   NULL,    "print log lines as they were written" },
         { OPTION_ID_NOSTREAM,      "nostream",      0,   NULL,    "print the logs there are and end" },
+        { OPTION_ID_FOLLOW,        "follow",        0,   NULL,    "accepted; logs follows unless told --nostream" },
+        { OPTION_ID_FORMAT,        "format",        0,   NULL,    "print log lines as key=value" },
+        { OPTION_ID_TIMESTAMP,     "timestamp",     0,   "[FORMAT]", "begin log lines with the time, YYYY-MM-DD-HH:mm:ss or as told" },
+        { OPTION_ID_HIGHLIGHT,     "highlight",     0,   "TEXT",  "show this text in log lines inverted" },
+        { OPTION_ID_GREP,          "grep",          0,   "REGEX", "only log lines that match; without capitals, whatever their case" },
+        { OPTION_ID_PRIORITY,      "priority",      0,   "LEVEL", "only log lines that are as important, such as warning" },
+        { OPTION_ID_SINCE,         "since",         0,   "TIME",  "only log lines from then on: \"2026-08-07 06:05\", 06:05, today, -2h, @1786082704" },
+        { OPTION_ID_UNTIL,         "until",         0,   "TIME",  "only log lines up to then" },
+        { OPTION_ID_CURSOR,        "cursor",        0,   "CURSOR", "only log lines from this place of the journal on" },
+        { OPTION_ID_BOOT,          "boot",          0,   NULL,    "only log lines since the machine booted" },
+        { OPTION_ID_CATALOG,       "catalog",       0,   NULL,    "show what pmd says of the apps too, with explanations" },
         { OPTION_ID_OUT,           "out",           0,   NULL,    "only standard output" },
         { OPTION_ID_ERR,           "err",           0,   NULL,    "only standard error" },
         { OPTION_ID_HP,            "hp",            0,   "DIR",   "accepted; startup finds the home directory of a user itself" },
@@ -33,6 +44,15 @@ static const CliOption table[] = {
         { OPTION_ID_VERSION,       "version",       'V', NULL,    "print the version" },
         { OPTION_ID_VERSION,       "version",       'v', NULL,    NULL },
         { OPTION_ID_HELP,          "help",          'h', NULL,    "print the help, of the verb if there is one" },
+};
+
+/* What these letters mean to logs, as to journalctl, is not what they mean elsewhere. */
+static const struct {
+        char letter;
+        OptionId id;
+} log_letters[] = {
+        { 'n', OPTION_ID_LINES }, { 'f', OPTION_ID_FOLLOW }, { 'g', OPTION_ID_GREP }, { 'p', OPTION_ID_PRIORITY }, { 'S', OPTION_ID_SINCE },
+        { 'U', OPTION_ID_UNTIL }, { 'c', OPTION_ID_CURSOR }, { 'b', OPTION_ID_BOOT }, { 'x', OPTION_ID_CATALOG },
 };
 
 /* Where the parser stands. */
@@ -207,12 +227,47 @@ static int apply(Options *o, const CliOption *option, const char *value) {
         case OPTION_ID_LINES:
                 if (safe_atou(value, &o->lines) < 0)
                         return usage(o, "--lines needs a number, not", value);
+                o->lines_given = true;
                 break;
         case OPTION_ID_RAW:
                 o->raw = true;
                 break;
         case OPTION_ID_NOSTREAM:
                 o->nostream = true;
+                break;
+        case OPTION_ID_FORMAT:
+                o->format = true;
+                break;
+        case OPTION_ID_TIMESTAMP:
+                o->timestamp = true;
+                o->timestamp_format = value;
+                break;
+        case OPTION_ID_HIGHLIGHT:
+                o->highlight = value;
+                break;
+        case OPTION_ID_GREP:
+                o->grep = value;
+                break;
+        case OPTION_ID_PRIORITY:
+                o->priority = value;
+                break;
+        case OPTION_ID_SINCE:
+                o->since = value;
+                break;
+        case OPTION_ID_UNTIL:
+                o->until = value;
+                break;
+        case OPTION_ID_CURSOR:
+                o->cursor = value;
+                break;
+        case OPTION_ID_BOOT:
+                o->boot = true;
+                break;
+        case OPTION_ID_CATALOG:
+                o->catalog = true;
+                break;
+        case OPTION_ID_NO_PAGER:
+                o->no_pager = true;
                 break;
         case OPTION_ID_OUT:
                 o->out = true;
@@ -229,7 +284,7 @@ static int apply(Options *o, const CliOption *option, const char *value) {
         case OPTION_ID_HP:
         case OPTION_ID_SERVICE_NAME:
         case OPTION_ID_WAIT_IP:
-        case OPTION_ID_NO_PAGER:
+        case OPTION_ID_FOLLOW:
         case OPTION_ID_NO_PMX:
         case OPTION_ID_NO_AUTOMATION:
                 break;
@@ -245,6 +300,10 @@ static bool user_option_has_name(const Parser *p) {
         return p->words && streq(p->words[0], "start") && name && name[0] != '-' && getpwnam(name);
 }
 
+static bool verb_is_logs(const Parser *p) {
+        return p->words && (streq(p->words[0], "logs") || streq(p->words[0], "log"));
+}
+
 /* Whether the word behind an option that need not have a value is its value. Not if it must be what the verb is about: "start --watch
  * app.js". */
 static bool next_word_is_value(const Parser *p) {
@@ -252,6 +311,8 @@ static bool next_word_is_value(const Parser *p) {
 
         if (!word || word[0] == '-' || !p->words)
                 return false;
+        if (verb_is_logs(p)) /* whose options of this kind take dates */
+                return strstr(word, "YY") || strstr(word, "HH") || strstr(word, "mm");
         return strv_length(p->words) > 1 || (after && after[0] != '-');
 }
 
@@ -276,7 +337,7 @@ static int parse_long(Parser *p, const char *arg) {
         if (!takes_value && value)
                 return usage(p->options, "this option takes no value:", arg);
         if (takes_value && !value) {
-                bool optional = flag && value_is_optional(flag);
+                bool optional = flag ? value_is_optional(flag) : option->metavar[0] == '[';
 
                 if (optional ? next_word_is_value(p) : p->argv[p->next] != NULL)
                         value = p->argv[p->next++];
@@ -288,9 +349,24 @@ static int parse_long(Parser *p, const char *arg) {
 }
 
 /* Letters that take no value may be put together; what follows the letter of one that does is its value. */
+static const CliOption *option_by_id(OptionId id) {
+        for (size_t i = 0; i < ELEMENTSOF(table); i++)
+                if (table[i].id == id)
+                        return table + i;
+        return NULL;
+}
+
+static const CliOption *option_by_letter(const Parser *p, char letter) {
+        if (verb_is_logs(p))
+                for (size_t i = 0; i < ELEMENTSOF(log_letters); i++)
+                        if (log_letters[i].letter == letter)
+                                return option_by_id(log_letters[i].id);
+        return cli_option_by_letter(letter);
+}
+
 static int parse_letters(Parser *p, const char *arg) {
         for (const char *c = arg + 1; *c; c++) {
-                const CliOption *option = cli_option_by_letter(*c);
+                const CliOption *option = option_by_letter(p, *c);
                 const AppOption *flag = option ? NULL : app_flag_by_letter(*c);
                 const char *value = NULL;
                 int r;
@@ -299,7 +375,7 @@ static int parse_letters(Parser *p, const char *arg) {
                         return usage(p->options, "unknown option", arg);
 
                 if (option ? option->metavar != NULL : !app_flag_is_switch(flag)) {
-                        bool optional = flag && value_is_optional(flag);
+                        bool optional = flag ? value_is_optional(flag) : option->metavar[0] == '[';
 
                         if (c[1])
                                 value = c + 1;

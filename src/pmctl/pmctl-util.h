@@ -47,6 +47,10 @@ typedef struct Options {
         unsigned lines;          /* logs: 15 */
         bool raw, nostream;      /* logs */
         bool out, err;           /* logs: only this stream; both false: both */
+        bool lines_given, format, boot, catalog, no_pager; /* logs */
+        bool timestamp;          /* logs: in this format, NULL: the usual */
+        const char *timestamp_format;
+        const char *highlight, *grep, *cursor, *priority, *since, *until; /* logs; NULL: not said */
 
         AppFlag *app_flags;
         size_t n_app_flags;
@@ -60,6 +64,8 @@ typedef int (*verb_func_t)(int argc, char *argv[], const Options *o);
 int verb_start(int argc, char *argv[], const Options *o);
 int verb_act(int argc, char *argv[], const Options *o); /* stop, restart, delete */
 int verb_reset(int argc, char *argv[], const Options *o);
+int verb_flush(int argc, char *argv[], const Options *o);
+int verb_reload_logs(int argc, char *argv[], const Options *o);
 int verb_send_signal(int argc, char *argv[], const Options *o);
 int verb_set_property(int argc, char *argv[], const Options *o);
 int verb_kill(int argc, char *argv[], const Options *o);
