@@ -5,13 +5,13 @@ import re
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MECHANISMS = {
-    "credentials", "cron", "event-log", "fd-store", "keeper", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
+    "credentials", "cron", "fd-store", "keeper", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
     "log-format", "log-path", "log-relay", "log-ring", "log-rotate", "log-sink-file", "log-sink-journal", "log-stream", "log-thread",
     "notify-socket", "process-spawn", "spawn-restrict", "store", "systemd-client", "systemd-client-internal", "systemd-limits",
     "systemd-scope", "watch", "watch-internal", "watch-scan",
 }
 OBJECTS = {
-    "app", "app-triggers", "job", "monitor", "process", "process-env", "process-files", "process-limits", "process-log", "process-run",
+    "app", "app-triggers", "event-log", "job", "monitor", "process", "process-env", "process-files", "process-limits", "process-log", "process-run",
     "process-serialize", "runner", "runner-cgroup", "runner-plain", "runner-scope",
 }
 FACE = {
