@@ -77,7 +77,8 @@ static int overwrite_json(const char *path, json_object *o) {
         if (n >= 4096)
                 return write_json(path, o);
 
-        fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+        /* A new one that is still empty when pmd is killed is of a process whose gate was not opened. */
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return errno == ENOENT ? write_json(path, o) : -errno;
         if (pwrite(fd, text, n, 0) != (ssize_t) n || ftruncate(fd, (off_t) n) < 0)
