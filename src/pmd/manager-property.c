@@ -71,6 +71,12 @@ static int add_change(Changes *c, AppConfig *before, json_object *properties, ch
         return 0;
 }
 
+static void change_process(const Changes *c, Process *p) {
+        process_set_config(p, find_change(c, p->config));
+        if (p->next_config)
+                process_change_config(p, find_change(c, p->next_config));
+}
+
 /* The definition is for processes to come too, so it changes only if all that there are have changed. */
 static bool all_have_changed(const Changes *c, const App *a) {
         LIST_FOREACH(siblings, p, a->processes) {
@@ -102,12 +108,14 @@ int manager_set_properties(Manager *m, json_object *properties, Process *const *
                 r = add_change(&changes, processes[i]->config, properties, reterr);
                 if (r >= 0)
                         r = add_change(&changes, processes[i]->app->config, properties, reterr);
+                if (r >= 0 && processes[i]->next_config)
+                        r = add_change(&changes, processes[i]->next_config, properties, reterr);
         }
         if (r < 0)
                 return r;
 
         for (size_t i = 0; i < n; i++)
-                process_set_config(processes[i], find_change(&changes, processes[i]->config));
+                change_process(&changes, processes[i]);
         for (size_t i = 0; i < n; i++)
                 change_app(&changes, processes[i]->app);
         return 0;

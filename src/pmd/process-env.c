@@ -127,6 +127,16 @@ static void increment(char ***env, int *r, const char *name, unsigned instance) 
         set_uint(env, r, name, first + instance);
 }
 
+static void set_notify(const Process *p, char ***env, int *r) {
+        if (!p->notify)
+                return;
+        set(env, r, "NOTIFY_SOCKET", notify_socket_get_path(p->notify));
+        if (p->config->watchdog_timeout == 0)
+                return;
+        set_uint(env, r, "WATCHDOG_USEC", p->config->watchdog_timeout);
+        set(env, r, "WATCHDOG_PID", "0000000000"); /* the child puts in its own */
+}
+
 int process_build_environment(const Process *p, char ***ret) {
         _cleanup_strv_free_ char **env = NULL;
         int r;
@@ -138,6 +148,7 @@ int process_build_environment(const Process *p, char ***ret) {
         r = set_pm2(p, &env);
         increment(&env, &r, p->config->increment_var, p->instance);
         set_user(&env, &r, p->credentials);
+        set_notify(p, &env, &r);
         set(&env, &r, "INVOCATION_ID", "00000000000000000000000000000000"); /* the gate brings the real one */
         if (r < 0)
                 return r;

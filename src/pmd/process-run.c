@@ -28,6 +28,8 @@ static usec_t run_now(Process *p) {
 
 static void run_changed(Process *p, ProcessField fields) {
         event_log_process(p, fields);
+        if (fields & PROCESS_FIELD_STATUS)
+                process_update_watchdog(p);
         p->dirty |= fields;
         manager_enqueue_changed(p->manager, p);
         if (fields & PROCESS_FIELD_STATUS)
@@ -124,6 +126,7 @@ static int on_drained(sd_event_source *s, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
 
         unstore_fd(p, "pidfd");
+        process_close_notify(p);
         release_incarnation(p);
         process_event(p, PROCESS_EVENT_DRAINED);
         return 0;
@@ -205,6 +208,14 @@ static void run_ask_to_end(Process *p) {
                 log_warning_errno(r, "Failed to signal process %u, ignoring: %m", p->id);
 }
 
+static void run_abort(Process *p) {
+        int r;
+
+        r = pidref_kill(&p->main, SIGABRT);
+        if (r < 0 && r != -ESRCH)
+                log_warning_errno(r, "Failed to signal process %u, ignoring: %m", p->id);
+}
+
 static void run_kill(Process *p) {
         int r;
 
@@ -241,6 +252,11 @@ static void check_exec(Process *p) {
         process_event(p, PROCESS_EVENT_EXEC_FAILED);
 }
 
+void process_check_exec(Process *p) {
+        if (p->error_fd >= 0 && p->gate_fd < 0)
+                check_exec(p);
+}
+
 static int on_error_pipe(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
 
@@ -249,6 +265,10 @@ static int on_error_pipe(sd_event_source *s, int fd, uint32_t revents, void *use
 }
 
 static LastExit last_exit_from_siginfo(const Process *p, const siginfo_t *si) {
+        if (p->watchdog_missed && si->si_code != CLD_EXITED)
+                return (LastExit) { -1, si->si_status, EXIT_REASON_WATCHDOG };
+        if (p->watchdog_missed)
+                return (LastExit) { si->si_status, 0, EXIT_REASON_WATCHDOG };
         if (si->si_code == CLD_EXITED)
                 return (LastExit) { si->si_status, 0, EXIT_REASON_EXITED };
         if (si->si_code == CLD_DUMPED)
@@ -272,8 +292,7 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
         int r;
 
         /* Both became readable in this turn of the loop: what happened first must be told first. */
-        if (p->error_fd >= 0 && p->gate_fd < 0)
-                check_exec(p);
+        process_check_exec(p);
 
         r = get_exit(p, &si);
         if (r == 0) {
@@ -455,6 +474,9 @@ static int spawn_and_attach(Process *p) {
         r = look_up_user(p);
         if (r < 0)
                 return r;
+        r = process_open_notify(p);
+        if (r < 0)
+                return r;
         r = add_stream(p, LOG_STREAM_OUT, &out_fd);
         if (r < 0)
                 return r;
@@ -491,6 +513,7 @@ static int run_spawn(Process *p) {
 
         r = spawn_and_attach(p);
         if (r < 0) {
+                process_close_notify(p);
                 release_incarnation(p);
                 return log_warning_errno(r, "Failed to spawn process %u (%s): %m", p->id, p->config->name);
         }
@@ -504,6 +527,7 @@ const ProcessHostVTable process_run_host = {
         .spawn = run_spawn,
         .open_gate = run_open_gate,
         .ask_to_end = run_ask_to_end,
+        .abort = run_abort,
         .kill = run_kill,
         .drain = run_drain,
         .give_up_drain = run_give_up_drain,
@@ -554,6 +578,10 @@ static int adopt_incarnation(Process *p, const ProcessRemains *remains) {
         adopt_stream(p, LOG_STREAM_ERR);
         if (k < 0)
                 return k;
+
+        r = process_adopt_notify(p);
+        if (r < 0)
+                log_warning_errno(r, "Failed to go on with the notification socket of process %u, ignoring: %m", p->id);
 
         return sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
 }
@@ -684,5 +712,7 @@ Process *process_free(Process *p) {
         free(p->start_fault);
         free(p->restart_trigger);
         free(p->status_text);
+        sd_event_source_disable_unref(p->watchdog_source);
+        notify_socket_free(p->notify);
         return mfree(p);
 }

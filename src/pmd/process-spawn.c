@@ -37,6 +37,7 @@ static const char *const spawn_step_table[_SPAWN_STEP_MAX] = {
 DEFINE_STRING_TABLE(SpawnStep, spawn_step);
 
 #define INVOCATION_ID_LENGTH 32
+#define WATCHDOG_PID_PLACE "WATCHDOG_PID=0000000000"
 #define INVOCATION_ID_PLACE "INVOCATION_ID=00000000000000000000000000000000"
 
 /* What opens the gate. The end of the stream without it means that there is nobody any more who would. */
@@ -51,6 +52,8 @@ typedef struct Child {
         char **envp;
         char **invocation_id_slot; /* in envp, NULL: no place for it */
         char invocation_id[sizeof(INVOCATION_ID_PLACE)];
+        char **watchdog_pid_slot;  /* as above */
+        char watchdog_pid[sizeof(WATCHDOG_PID_PLACE)];
         int stdio[3];
         int gate_fd, error_fd;
         int gate_peer_fd;
@@ -125,6 +128,22 @@ static int child_arrange_fds(Child *c) {
         return close_between(high + 1, INT32_MAX);
 }
 
+/* Digits by hand: of libc's functions some take locks. */
+static void child_put_watchdog_pid(Child *c) {
+        char digits[16], *d = digits + sizeof(digits), *to = c->watchdog_pid + STRLEN("WATCHDOG_PID=");
+        unsigned pid = (unsigned) getpid();
+
+        if (!c->watchdog_pid_slot)
+                return;
+        do
+                *--d = (char) ('0' + pid % 10);
+        while ((pid /= 10) > 0);
+        while (d < digits + sizeof(digits))
+                *to++ = *d++;
+        *to = 0;
+        *c->watchdog_pid_slot = c->watchdog_pid;
+}
+
 static void child_wait_at_gate(Child *c) {
         GateMessage m;
         ssize_t n;
@@ -182,6 +201,7 @@ _noreturn_ static void child_run(Child *c) {
         if (r < 0)
                 child_fail(c, SPAWN_STEP_SETUP, -r);
 
+        child_put_watchdog_pid(c);
         child_wait_at_gate(c);
 
         r = restrict_before_user(p->restrictions, &step);
@@ -257,12 +277,16 @@ static int copy_environment(Child *c, char *const *envp) {
                 return -ENOMEM;
         memcpy(c->envp, envp ?: none, n * sizeof(char *));
 
-        STRV_FOREACH(e, c->envp)
+        STRV_FOREACH(e, c->envp) {
                 if (streq(*e, INVOCATION_ID_PLACE)) {
                         c->invocation_id_slot = e;
                         memcpy(c->invocation_id, *e, sizeof(c->invocation_id));
-                        break;
                 }
+                if (streq(*e, WATCHDOG_PID_PLACE)) {
+                        c->watchdog_pid_slot = e;
+                        memcpy(c->watchdog_pid, *e, sizeof(c->watchdog_pid));
+                }
+        }
         return 0;
 }
 

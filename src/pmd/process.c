@@ -32,6 +32,7 @@ static const char *const process_event_table[_PROCESS_EVENT_MAX] = {
         [PROCESS_EVENT_EXITED] = "exited",
         [PROCESS_EVENT_DRAINED] = "drained",
         [PROCESS_EVENT_TIMER] = "timer",
+        [PROCESS_EVENT_WATCHDOG] = "watchdog",
 };
 
 DEFINE_STRING_TABLE(ProcessEvent, process_event);
@@ -52,6 +53,7 @@ static const char *const exit_reason_table[_EXIT_REASON_MAX] = {
         [EXIT_REASON_KILL_TIMEOUT] = "kill-timeout",
         [EXIT_REASON_EXEC_FAILED] = "exec-failed",
         [EXIT_REASON_SPAWN_FAILED] = "spawn-failed",
+        [EXIT_REASON_WATCHDOG] = "watchdog",
         [EXIT_REASON_UNKNOWN] = "unknown",
 };
 
@@ -160,7 +162,7 @@ static void enter_spawning(Process *p) {
         take_next_config(p);
 
         p->incarnation++;
-        p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = p->gate_opened = false;
+        p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = p->gate_opened = p->watchdog_missed = false;
         p->spawn_error = 0;
         p->spawn_failed_step = SPAWN_STEP_NONE;
         p->started_monotonic = p->host->now(p);
@@ -242,7 +244,7 @@ static void on_attach_failed(Process *p) {
 }
 
 static void on_exec_ok(Process *p) {
-        process_set_state(p, p->config->wait_ready ? PROCESS_STARTING : PROCESS_ONLINE);
+        process_set_state(p, p->config->wait_ready || p->config->notify ? PROCESS_STARTING : PROCESS_ONLINE);
 }
 
 /* The child ends by itself: EXITED comes next. */
@@ -252,6 +254,13 @@ static void on_exec_failed(Process *p) {
 
 static void on_ready(Process *p) {
         process_set_state(p, PROCESS_ONLINE);
+}
+
+/* It ends as any crash does, but gets no more time for that than for a stop. */
+static void on_watchdog(Process *p) {
+        p->watchdog_missed = true;
+        process_set_state(p, PROCESS_STOPPING);
+        p->host->abort(p);
 }
 
 static void on_exited(Process *p) {
@@ -395,11 +404,13 @@ static void (*const transitions[_PROCESS_STATE_MAX][_PROCESS_EVENT_MAX])(Process
                 [PROCESS_EVENT_READY] = on_ready,
                 [PROCESS_EVENT_TIMER] = on_ready, /* as pm2: an app that is not ready in time is taken for online */
                 [PROCESS_EVENT_EXITED] = on_exited,
+                [PROCESS_EVENT_WATCHDOG] = on_watchdog,
         },
         [PROCESS_ONLINE] = {
                 [PROCESS_EVENT_DOWN] = on_stop,
                 [PROCESS_EVENT_RESTART] = on_restart,
                 [PROCESS_EVENT_EXITED] = on_exited,
+                [PROCESS_EVENT_WATCHDOG] = on_watchdog,
         },
         [PROCESS_STOPPING] = {
                 [PROCESS_EVENT_UP] = want_restart,

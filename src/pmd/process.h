@@ -5,6 +5,7 @@
 #include <systemd/sd-id128.h>
 
 #include "pmd/log-relay.h"
+#include "pmd/notify-socket.h"
 #include "pmd/pmd-forward.h"
 #include "pmd/process-spawn.h"
 #include "shared/app-config.h"
@@ -47,6 +48,7 @@ typedef enum ProcessEvent {
         PROCESS_EVENT_EXITED,        /* main process */
         PROCESS_EVENT_DRAINED,       /* unit empty, output pipes at EOF */
         PROCESS_EVENT_TIMER,         /* the one timer, armed by the state */
+        PROCESS_EVENT_WATCHDOG,      /* no sign of life in time */
         _PROCESS_EVENT_MAX,
         _PROCESS_EVENT_INVALID = -EINVAL,
 } ProcessEvent;
@@ -73,6 +75,7 @@ typedef enum ExitReason {
         EXIT_REASON_KILL_TIMEOUT, /* did not end within kill_timeout, was killed */
         EXIT_REASON_EXEC_FAILED,
         EXIT_REASON_SPAWN_FAILED, /* fork, or no place for it in a scope or cgroup */
+        EXIT_REASON_WATCHDOG,     /* gave no sign of life in time, was ended */
         EXIT_REASON_UNKNOWN,      /* ended while nobody could see its status */
         _EXIT_REASON_MAX,
         _EXIT_REASON_INVALID = -EINVAL,
@@ -105,6 +108,7 @@ typedef struct ProcessHostVTable {
         int (*spawn)(Process *p);                     /* fork behind the gate and attach; ATTACHED or ATTACH_FAILED follows. < 0: failed at once */
         int (*open_gate)(Process *p);                 /* EXEC_OK or EXEC_FAILED follows */
         void (*ask_to_end)(Process *p);               /* kill_signal (to the tree if treekill) */
+        void (*abort)(Process *p);                    /* SIGABRT to the main process */
         void (*kill)(Process *p);                     /* SIGKILL to the whole unit */
         void (*drain)(Process *p);                    /* DRAINED follows */
         void (*give_up_drain)(Process *p);            /* close what is left, DRAINED follows */
@@ -138,6 +142,7 @@ struct Process {
         bool kill_tried;              /* DRAINING: SIGKILL was sent to what was left */
         bool stuck;                   /* KILLING: not even that ended it */
         bool reached_online;          /* this incarnation */
+        bool watchdog_missed;         /* this incarnation */
         bool gate_opened;             /* this incarnation */
         bool delete_wanted;           /* a job is about to forget it */
         unsigned incarnation;         /* n of the unit name; grows with each spawn, never reused */
@@ -166,6 +171,8 @@ struct Process {
         RunnerUnit *unit;
         int gate_fd, error_fd;
         sd_event_source *exit_source, *error_source, *timer_source, *drained_source;
+        NotifySocket *notify;         /* NULL: none */
+        sd_event_source *watchdog_source;
         uint64_t streams[_LOG_STREAM_KIND_MAX]; /* 0: none, or closed */
         LogCounter *log_dropped;      /* NULL: it had no log yet */
         bool unit_empty;
@@ -215,6 +222,8 @@ int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned i
 int process_new_restored(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, int error, const char *fault, Process **ret);
 Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
+/* Takes note of the execution of the program if that has happened by now: what else happened must be told after it. */
+void process_check_exec(Process *p);
 int process_signal(Process *p, int signo, bool whole_unit);
 /* Goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what must
  * follow it if the main process has ended meanwhile. The fields that were saved are set. */
@@ -224,6 +233,12 @@ void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains
 int process_build_environment(const Process *p, char ***ret);
 /* The part of it that all processes of a definition share. New strv. */
 int process_shared_environment(const Manager *m, const AppConfig *config, char ***ret);
+
+/* process-notify.c: the socket for sd_notify(3), where the definition asks for one */
+int process_open_notify(Process *p);       /* before the fork */
+void process_close_notify(Process *p);     /* at the end of the incarnation */
+int process_adopt_notify(Process *p);
+void process_update_watchdog(Process *p);  /* the state has changed */
 
 /* process-limits.c */
 int process_restrictions(const AppConfig *c, SpawnRestrictions *ret); /* 0 or -ENOMEM */

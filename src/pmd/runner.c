@@ -13,6 +13,8 @@
 #include "shared/string-util.h"
 #include "shared/unit-name.h"
 
+#define DESCENT_MAX 64U
+
 /* ---- which runner ---- */
 
 static const RunnerVTable *const vtables[] = {
@@ -208,6 +210,42 @@ static int on_report_attached(sd_event_source *s, void *userdata) {
 
 int runner_unit_report_attached(RunnerUnit *u) {
         return sd_event_add_defer(u->runner->event, &u->attached_source, on_report_attached, u);
+}
+
+/* ---- members ---- */
+
+static bool cgroup_has_process(const char *cgroup, pid_t pid) {
+        _cleanup_free_ char *path = NULL;
+        const char *rest;
+
+        if (cgroup_path_of_pid(pid, &path) < 0)
+                return false;
+        rest = startswith(path, cgroup);
+        return rest && IN_SET(*rest, 0, '/');
+}
+
+/* A session cannot be joined from outside. */
+static bool descends_from(pid_t ancestor, pid_t pid) {
+        for (unsigned i = 0; i < DESCENT_MAX && pid > 1 && pid != getpid(); i++) {
+                ProcStat st;
+
+                if (pid == ancestor)
+                        return true;
+                if (proc_read_stat(pid, &st) < 0)
+                        return false;
+                if (st.session == ancestor)
+                        return true;
+                pid = st.ppid;
+        }
+        return false;
+}
+
+bool runner_unit_has_process(const RunnerUnit *u, pid_t pid) {
+        if (!pidref_is_set(u->main))
+                return false;
+        if (pid == u->main->pid)
+                return true;
+        return u->cgroup ? cgroup_has_process(u->cgroup, pid) : descends_from(u->main->pid, pid);
 }
 
 /* ---- limits ---- */

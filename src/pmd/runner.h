@@ -103,6 +103,9 @@ static inline int runner_unit_drain(RunnerUnit *u) {
 }
 /* Instead of prepare() and attach(): the unit was made by a pmd that has ended. cgroup and invocation_id may be NULL. 0 or -ENOMEM. */
 int runner_unit_adopt(RunnerUnit *u, const char *cgroup, const char *invocation_id);
+/* Whether the process is one of the unit's: by its cgroup, or, where there is none, by session and descent. */
+bool runner_unit_has_process(const RunnerUnit *u, pid_t pid);
+
 /* Another definition for a unit that runs: changes the limits, which are the only part of it that can change. 0 or a negative errno. */
 int runner_unit_set_config(RunnerUnit *u, AppConfig *config);
 /* The LIMIT_BIT()s of the limits that were said but have no effect here, as far as can be seen. Of use once the unit is attached. */

@@ -74,7 +74,7 @@ static int add_files(const AppConfig *c, char ***env, const char *base, char **r
         _cleanup_free_ char *cwd = NULL;
         int r;
 
-        if (strv_isempty(c->env_file))
+        if (!base || strv_isempty(c->env_file))
                 return 0;
 
         r = config_resolve_path(*env, base, "cwd", c->cwd ?: ".", &cwd, reterr);

@@ -36,7 +36,7 @@ static void fake_settled(Process *p) {
 }
 
 static const ProcessHostVTable fake_host = {
-        fake_now, fake_spawn, fake_open_gate, fake_operation, fake_operation, fake_operation, fake_operation, fake_arm_timer,
+        fake_now, fake_spawn, fake_open_gate, fake_operation, fake_operation, fake_operation, fake_operation, fake_operation, fake_arm_timer,
         fake_take_restart, fake_changed, fake_settled,
 };
 

@@ -19,6 +19,7 @@
 #include "pmd/process-spawn.h"
 #include "shared/fd-util.h"
 #include "shared/proc-util.h"
+#include "shared/string-util.h"
 #include "shared/strv.h"
 
 #define TIMEOUT_MSEC 20000
@@ -178,6 +179,18 @@ static void wait_session(pid_t pid) {
                 (void) sched_yield();
                 ASSERT_OK(proc_read_stat(pid, &st));
         } while (st.session != pid);
+}
+
+TEST(watchdog_pid) {
+        char *const argv[] = { (char *) "/bin/sh", (char *) "-c", (char *) "echo $(($$ == WATCHDOG_PID)) $WATCHDOG_PID $OTHER", NULL };
+        char *const envp[] = { (char *) "INVOCATION_ID=00000000000000000000000000000000", (char *) "WATCHDOG_PID=0000000000", (char *) "OTHER=x", NULL };
+        SpawnParameters p = parameters(argv);
+        _cleanup_free_ char *text = NULL;
+
+        /* Also where another entry in front of it is taken out. */
+        p.envp = envp;
+        text = run(p, "");
+        ASSERT_TRUE(startswith(text, "1 ") && text[2] != '0' && endswith(text, " x\n"));
 }
 
 TEST(gate_holds) {

@@ -31,6 +31,9 @@ static int fake_open_gate(Process *p) {
 static void fake_ask_to_end(Process *p) {
         note("ask");
 }
+static void fake_abort(Process *p) {
+        note("abort");
+}
 static void fake_kill(Process *p) {
         note("kill");
 }
@@ -53,7 +56,7 @@ static void fake_settled(Process *p) {
 }
 
 static const ProcessHostVTable fake_host = {
-        fake_now, fake_spawn, fake_open_gate, fake_ask_to_end, fake_kill, fake_drain, fake_give_up_drain, fake_arm_timer, fake_take_restart, fake_changed,
+        fake_now, fake_spawn, fake_open_gate, fake_ask_to_end, fake_abort, fake_kill, fake_drain, fake_give_up_drain, fake_arm_timer, fake_take_restart, fake_changed,
         fake_settled,
 };
 
@@ -104,6 +107,7 @@ static const struct Row {
                 [PROCESS_EVENT_EXITED] = TO(STOPPED, "", DOWN),
                 [PROCESS_EVENT_DRAINED] = TO(STOPPED, "", DOWN),
                 [PROCESS_EVENT_TIMER] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_WATCHDOG] = TO(STOPPED, "", DOWN),
         } },
         { PROCESS_SPAWNING, {
                 [PROCESS_EVENT_UP] = TO(SPAWNING, "", UP),
@@ -117,6 +121,7 @@ static const struct Row {
                 [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
                 [PROCESS_EVENT_DRAINED] = TO(SPAWNING, "", UP),
                 [PROCESS_EVENT_TIMER] = TO(SPAWNING, "", UP),
+                [PROCESS_EVENT_WATCHDOG] = TO(SPAWNING, "", UP),
         } },
         { PROCESS_STARTING, {
                 [PROCESS_EVENT_UP] = TO(STARTING, "", UP),
@@ -130,6 +135,7 @@ static const struct Row {
                 [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
                 [PROCESS_EVENT_DRAINED] = TO(STARTING, "", UP),
                 [PROCESS_EVENT_TIMER] = TO(ONLINE, "settled", UP),
+                [PROCESS_EVENT_WATCHDOG] = TO(STOPPING, "abort", UP),
         } },
         { PROCESS_ONLINE, {
                 [PROCESS_EVENT_UP] = TO(ONLINE, "", UP),
@@ -143,6 +149,7 @@ static const struct Row {
                 [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
                 [PROCESS_EVENT_DRAINED] = TO(ONLINE, "", UP),
                 [PROCESS_EVENT_TIMER] = TO(ONLINE, "", UP),
+                [PROCESS_EVENT_WATCHDOG] = TO(STOPPING, "abort", UP),
         } },
         { PROCESS_STOPPING, {
                 [PROCESS_EVENT_UP] = WANT(STOPPING, ""),
@@ -156,6 +163,7 @@ static const struct Row {
                 [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
                 [PROCESS_EVENT_DRAINED] = TO(STOPPING, "", UP),
                 [PROCESS_EVENT_TIMER] = TO(KILLING, "kill", UP),
+                [PROCESS_EVENT_WATCHDOG] = TO(STOPPING, "", UP),
         } },
         { PROCESS_KILLING, {
                 [PROCESS_EVENT_UP] = WANT(KILLING, ""),
@@ -169,6 +177,7 @@ static const struct Row {
                 [PROCESS_EVENT_EXITED] = TO(DRAINING, "drain", UP),
                 [PROCESS_EVENT_DRAINED] = TO(KILLING, "", UP),
                 [PROCESS_EVENT_TIMER] = TO(KILLING, "settled", UP),
+                [PROCESS_EVENT_WATCHDOG] = TO(KILLING, "", UP),
         } },
         { PROCESS_DRAINING, {
                 [PROCESS_EVENT_UP] = WANT(DRAINING, ""),
@@ -182,6 +191,7 @@ static const struct Row {
                 [PROCESS_EVENT_EXITED] = TO(DRAINING, "", UP),
                 [PROCESS_EVENT_DRAINED] = TO(SPAWNING, "spawn", UP),
                 [PROCESS_EVENT_TIMER] = TO(DRAINING, "kill", UP),
+                [PROCESS_EVENT_WATCHDOG] = TO(DRAINING, "", UP),
         } },
         { PROCESS_BACKOFF, {
                 [PROCESS_EVENT_UP] = TO(SPAWNING, "spawn", UP),
@@ -195,6 +205,7 @@ static const struct Row {
                 [PROCESS_EVENT_EXITED] = TO(BACKOFF, "", UP),
                 [PROCESS_EVENT_DRAINED] = TO(BACKOFF, "", UP),
                 [PROCESS_EVENT_TIMER] = TO(SPAWNING, "spawn", UP),
+                [PROCESS_EVENT_WATCHDOG] = TO(BACKOFF, "", UP),
         } },
         { PROCESS_ERRORED, {
                 [PROCESS_EVENT_UP] = TO(SPAWNING, "spawn", UP),
@@ -208,6 +219,7 @@ static const struct Row {
                 [PROCESS_EVENT_EXITED] = TO(ERRORED, "", UP),
                 [PROCESS_EVENT_DRAINED] = TO(ERRORED, "", UP),
                 [PROCESS_EVENT_TIMER] = TO(ERRORED, "", UP),
+                [PROCESS_EVENT_WATCHDOG] = TO(ERRORED, "", UP),
         } },
 };
 
@@ -301,6 +313,39 @@ TEST(draining_has_only_the_patience_that_is_left) {
         clock_now = timer_at;
         go(&p, PROCESS_EVENT_TIMER, "give-up", PROCESS_DRAINING);
         go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_STOPPED);
+}
+
+TEST(notify_waits_until_it_is_ready) {
+        Process p;
+
+        reset(&p);
+        config.notify = true;
+        go(&p, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        go(&p, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+        go(&p, PROCESS_EVENT_EXEC_OK, "", PROCESS_STARTING);
+        ASSERT_EQ(timer_at, clock_now + 3 * USEC_PER_SEC);
+        go(&p, PROCESS_EVENT_READY, "settled", PROCESS_ONLINE);
+        ASSERT_EQ(timer_at, USEC_INFINITY);
+}
+
+TEST(watchdog_ends_it_and_the_policy_restarts_it) {
+        Process p;
+
+        reset(&p);
+        bring_up(&p);
+        go(&p, PROCESS_EVENT_WATCHDOG, "abort", PROCESS_STOPPING);
+        ASSERT_TRUE(p.watchdog_missed);
+        ASSERT_EQ(timer_at, clock_now + 1600 * USEC_PER_MSEC);
+        go(&p, PROCESS_EVENT_WATCHDOG, "", PROCESS_STOPPING);
+
+        /* One that has lost its mind may not die of SIGABRT. */
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "kill", PROCESS_KILLING);
+        p.last_exit = (LastExit) { -1, 9, EXIT_REASON_WATCHDOG };
+        go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        go(&p, PROCESS_EVENT_DRAINED, "spawn", PROCESS_SPAWNING);
+        ASSERT_EQ(p.n_restarts, 1);
+        ASSERT_TRUE(!p.watchdog_missed);
 }
 
 TEST(unkillable_is_told_and_waited_for) {
