@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -397,6 +399,8 @@ int main(int argc, char *argv[]) {
         int r;
 
         (void) stdio_ensure();
+        /* The lock came as an open descriptor, to be closed with our end; whatever else came is not for pmd either. */
+        (void) close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
         log_setup();
 
         if (argc < 2 || argv[1][0] != '/') {

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "pmd/keeper.h"
 
+#include "shared/fd-util.h"
+#include "shared/log.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -75,7 +80,25 @@ static int make_arguments(char *const argv[], const char *directory, char ***ret
         return 0;
 }
 
-int keeper_exec(char *const argv[]) {
+/* A client that finds nobody serving launches a keeper, also when the last pmd has just died. That must not come between the one that
+ * has its descriptors and the pmd that it starts again. The lock goes with the descriptor through execve(). */
+static int take_lock(const Instance *i) {
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = open(i->keeper_lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NOCTTY, 0600);
+        if (fd < 0)
+                return log_error_errno(errno, "Failed to open %s: %m", i->keeper_lock_path);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                if (errno == EWOULDBLOCK)
+                        return log_error_errno(EBUSY, "The keeper of %s runs already; it starts pmd again when that has died.", i->home);
+                return log_error_errno(errno, "Failed to lock %s: %m", i->keeper_lock_path);
+        }
+        if (ftruncate(fd, 0) >= 0)
+                (void) dprintf(fd, "%d\n", (int) getpid());
+        return TAKE_FD(fd);
+}
+
+static int exec_keeper(char *const argv[]) {
         _cleanup_free_ char *directory = NULL, *beside_us = NULL;
         _cleanup_strv_free_ char **arguments = NULL;
         int r;
@@ -94,4 +117,19 @@ int keeper_exec(char *const argv[]) {
         if (errno == ENOENT)
                 (void) execv(PMD_KEEPER_BINARY, arguments);
         return -errno;
+}
+
+int keeper_exec(const Instance *i, char *const argv[]) {
+        _cleanup_close_ int lock_fd = -EBADF;
+        int r;
+
+        r = instance_make_directories(i);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the directories below %s: %m", i->home);
+        lock_fd = take_lock(i);
+        if (lock_fd < 0)
+                return lock_fd;
+
+        r = exec_keeper(argv);
+        return log_error_errno(r, "Failed to execute the keeper: %m");
 }

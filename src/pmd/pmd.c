@@ -143,6 +143,23 @@ static int block_signals(void) {
         return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -errno : 0;
 }
 
+static int make_instance(Instance **ret) {
+        int r;
+
+        r = instance_new(arg_scope, arg_home, ret);
+        if (r == -ENXIO)
+                return log_error_errno(r, "Neither HOME nor XDG_RUNTIME_DIR tell where to serve; set PMD_HOME.");
+        return r < 0 ? log_oom() : 0;
+}
+
+static int become_keeper(char *argv[]) {
+        _cleanup_(instance_freep) Instance *instance = NULL;
+        int r;
+
+        r = make_instance(&instance);
+        return r < 0 ? r : keeper_exec(instance, argv);
+}
+
 static int run(void) {
         _cleanup_(manager_freep) Manager *m = NULL;
         Instance *instance;
@@ -152,11 +169,9 @@ static int run(void) {
         if (r < 0)
                 return log_error_errno(r, "Failed to block signals: %m");
 
-        r = instance_new(arg_scope, arg_home, &instance);
-        if (r == -ENXIO)
-                return log_error_errno(r, "Neither HOME nor XDG_RUNTIME_DIR tell where to serve; set PMD_HOME.");
+        r = make_instance(&instance);
         if (r < 0)
-                return log_oom();
+                return r;
 
         r = manager_new(instance, &m);
         if (r < 0)
@@ -194,11 +209,6 @@ int main(int argc, char *argv[]) {
         if (r == 0)
                 return EXIT_SUCCESS;
 
-        if (arg_keeper) {
-                r = keeper_exec(argv);
-                log_error_errno(r, "Failed to execute the keeper: %m");
-                return EXIT_FAILURE;
-        }
-        r = run();
+        r = arg_keeper ? become_keeper(argv) : run();
         return r == -EBUSY ? 75 : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -113,8 +113,9 @@ int instance_new(InstanceScope scope, const char *home, Instance **ret) {
 
         i->socket_path = strjoin(i->runtime_dir, "/pmd.sock");
         i->lock_path = strjoin(i->runtime_dir, "/pmd.lock");
+        i->keeper_lock_path = strjoin(i->runtime_dir, "/keeper.lock");
         i->launch_lock_path = strjoin(i->runtime_dir, "/launch.lock");
-        if (!i->socket_path || !i->lock_path || !i->launch_lock_path)
+        if (!i->socket_path || !i->lock_path || !i->keeper_lock_path || !i->launch_lock_path)
                 return -ENOMEM;
 
         *ret = TAKE_PTR(i);
@@ -133,6 +134,7 @@ Instance *instance_free(Instance *i) {
         strv_free(i->conf_dirs);
         free(i->socket_path);
         free(i->lock_path);
+        free(i->keeper_lock_path);
         free(i->launch_lock_path);
         return mfree(i);
 }

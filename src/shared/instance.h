@@ -27,6 +27,7 @@ typedef struct Instance {
         char **conf_dirs;   /* of pmd.conf; what is in the first wins, and that is where pmctl writes */
         char *socket_path;  /* private D-Bus socket */
         char *lock_path;    /* held by the pmd that serves */
+        char *keeper_lock_path; /* held by the process that starts pmd again, where that is not systemd */
         char *launch_lock_path; /* held by the client that starts pmd */
 } Instance;
 

@@ -61,6 +61,16 @@ def wait_until(condition, what):
         time.sleep(0.02)
 
 
+def kill_for_good(pid):
+    """SIGKILL to pmd, and before it to its keeper, which would start another."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        parent = int(next(line for line in f if line.startswith("PPid:")).split()[1])
+    with open(f"/proc/{parent}/comm", encoding="utf-8") as f:
+        if f.read() == "pmd-keeper\n":
+            os.kill(parent, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+
+
 class Pmd:
     """dbus-daemon and a user pmd on it, all in one temporary directory. nofile: limit of descriptors of pmd. bus: False for none.
     runtime: name of the runtime directory. stale_socket: one is there that nobody serves."""

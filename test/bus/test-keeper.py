@@ -65,6 +65,15 @@ def die(signo=signal.SIGKILL):
     time.sleep(PATIENCE)
 
 
+def links_of(pid):
+    directory = f"/proc/{pid}/fd"
+    links = []
+    for fd in os.listdir(directory):
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(os.path.join(directory, fd)))
+    return links
+
+
 def pipe_with(data):
     r, w = os.pipe()
     os.write(w, data)
@@ -77,24 +86,24 @@ def child_fds(c):
         r, w = pipe_with(b"unread")
         os.close(w)
         c.push("hung-up", r, "FDPOLL=0")
-        hung_up = r
-        r, w = pipe_with(b"")
+        polled, w = pipe_with(b"")
         os.close(w)
-        c.push("polled-and-hung-up", r)
-        r, polled = pipe_with(b"polled")
-        c.push("polled", r)
-        c.push("writer", polled, "FDPOLL=0")
+        c.push("polled-and-hung-up", polled)
+        polled, writer = pipe_with(b"polled")
+        c.push("polled", polled)
+        c.push("writer", writer, "FDPOLL=0")
+        other = os.open("/dev/null", os.O_RDONLY)
         for _ in range(3):
             c.push("same", r, "FDPOLL=0")
         c.push("removed", r, "FDPOLL=0")
-        c.push("removed", polled, "FDPOLL=0")
+        c.push("removed", other, "FDPOLL=0")
         c.push("kept", r, "FDPOLL=0")
         c.notify("FDSTOREREMOVE=1", "FDNAME=removed")
         c.notify("FDSTOREREMOVE=1", "FDNAME=never there")
         c.push("with:colon", r, "FDPOLL=0")
         c.push("exits", r, "FDPOLL=0")
         c.notify("FDSTORE=1", "FDPOLL=0", fds=[r])
-        c.notify("FDSTORE=1", "FDNAME=several", "FDPOLL=0", fds=[r, hung_up])
+        c.notify("FDSTORE=1", "FDNAME=several", "FDPOLL=0", fds=[r, other])
         c.notify("FDSTORE=1", "FDNAME=cut" + "x" * 5000, fds=[r])
         if os.fork() == 0:
             c.push("of a stranger", r, "FDPOLL=0")
@@ -109,6 +118,9 @@ def child_fds(c):
     c.say(names=c.names(), unread=os.read(c.inherited["hung-up"][0], 99).decode() if c.n == 1 else None)
     if c.n == 1:
         c.notify("FDSTOREREMOVE=1", "FDNAME=writer")
+        os.close(c.inherited["writer"][0])
+        pipe = os.readlink(f"/proc/self/fd/{c.inherited['polled'][0]}")
+        wait_until(lambda: pipe not in links_of(os.getppid()), "the end of the watched pipe")
         die()
     c.wait_for(signal.SIGTERM)
 
@@ -291,7 +303,7 @@ def keeps_descriptors(tap, build):
                   "the next pmd gets what was pushed and not removed")
         tap.equal(lines[1]["unread"], "unread", "a pipe whose writer is gone still has what was written")
         tap.equal(lines[2]["names"], ["exits", "file", "hung-up", "kept", "same", "several", "several", "stored"],
-                  "without FDPOLL=0 a descriptor is dropped when its other end is closed")
+                  "without FDPOLL=0 a descriptor is dropped as soon as its other end is closed")
         tap.check(len({line["pid"] for line in lines}) == 3, "each is another process", lines)
         tap.equal(k.end(), 0, "the keeper ends as pmd ends")
 

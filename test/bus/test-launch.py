@@ -92,6 +92,9 @@ def launches_one(tap, build):
         tap.check(len(second) == 1 and second != first, "it is one, and another", (first, second))
         tap.equal(i.keepers(), keepers, "the keeper is the same")
 
+        p = subprocess.run([i.pmd, "--keeper", "--private=" + i.home], env=i.env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        tap.check(p.returncode == 75 and "runs already" in p.stderr, "a second keeper is refused", p)
+
         for pid in keepers + second:
             os.kill(pid, signal.SIGKILL)
         tap.equal(i.ping_at_once(), [], "and again after SIGKILL to both")

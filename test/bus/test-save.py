@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-from pmdtest import PATIENCE, Tap, wait_until
+from pmdtest import PATIENCE, Tap, kill_for_good, wait_until
 
 OK, FAILED, USAGE = 0, 1, 2
 SLEEPER = "#!/bin/sh\nwhile :; do sleep 1; done\n"
@@ -85,7 +85,7 @@ class Home:
     def crash(self):
         """pmd and everything it runs is gone, as after a loss of power."""
         victims, pid = self.app_pids(), self.pid()
-        os.kill(pid, signal.SIGKILL)
+        kill_for_good(pid)
         if self.daemon:
             self.daemon.wait()
             self.daemon = None
@@ -277,7 +277,7 @@ def check_sudden_death(tap, h):
         worker = threading.Thread(target=save_until_it_ends, args=([f"n{i}-{k}" for k in range(1000)],))
         worker.start()
         time.sleep(0.05 * (i % 4) + 0.2)
-        os.kill(pid, signal.SIGKILL)
+        kill_for_good(pid)
         worker.join()
         h.kill_apps(apps)
         h.forget_processes()
