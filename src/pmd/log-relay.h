@@ -7,7 +7,7 @@
 #include "pmd/log-rotate.h"
 #include "pmd/pmd-forward.h"
 
-/* Carries the output of apps from their pipes to the journal and to files, on a thread of its own, so that neither a
+/* Carries the output of apps from their pipes to the journal and to files, on threads of its own, so that neither a
  * stalled disk nor a stopped journald stalls supervision. All functions below are for the main thread; they pass
  * commands to the log thread and never wait for it, except log_relay_free(). */
 
@@ -86,7 +86,7 @@ int log_relay_forget(LogRelay *l, uint64_t stream);
 int log_relay_reopen_files(LogRelay *l);
 
 /* Empties a log file, whether it is open now or not. */
-int log_relay_flush_file(LogRelay *l, const char *path, uid_t uid, gid_t gid);
+int log_relay_flush_file(LogRelay *l, const char *path, bool own_path, uid_t uid, gid_t gid);
 
 /* Sends one entry to the journal: fields as log_json_add_field() makes them. */
 int log_relay_send_event(LogRelay *l, const char *fields, size_t n);

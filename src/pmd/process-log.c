@@ -146,7 +146,7 @@ int process_flush_log(const Process *p) {
                 own = has_own_path(p, k);
                 r = process_log_path(p, k, &path);
                 if (r >= 0 && path)
-                        r = log_relay_flush_file(relay, path, own ? geteuid() : uid, own ? getegid() : gid);
+                        r = log_relay_flush_file(relay, path, own, own ? geteuid() : uid, own ? getegid() : gid);
                 if (r < 0)
                         return r;
         }
@@ -155,5 +155,5 @@ int process_flush_log(const Process *p) {
         r = process_combined_log_path(p, &combined);
         if (r < 0 || !combined)
                 return r;
-        return log_relay_flush_file(relay, combined, own ? geteuid() : uid, own ? getegid() : gid);
+        return log_relay_flush_file(relay, combined, own, own ? geteuid() : uid, own ? getegid() : gid);
 }

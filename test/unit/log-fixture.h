@@ -47,25 +47,26 @@ static void journal_add(char *entry, size_t size) {
 /* False if there is nothing. */
 static bool journal_receive(void) {
         enum { MAX_SIZE = 1024 * 1024 };
-        char control[CMSG_SPACE(sizeof(int))];
-        struct iovec iov = { malloc(MAX_SIZE + 1), MAX_SIZE };
+        static char buffer[MAX_SIZE]; /* one thread at a time comes here */
+        char control[CMSG_SPACE(sizeof(int))], *entry;
+        struct iovec iov = { buffer, MAX_SIZE };
         struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
         ssize_t n;
 
-        assert(iov.iov_base);
         n = recvmsg(journal.fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (n < 0) {
-                free(iov.iov_base);
+        if (n < 0)
                 return false;
-        }
         if (CMSG_FIRSTHDR(&mh)) {
                 int fd;
 
                 memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&mh)), sizeof fd);
-                n = pread(fd, iov.iov_base, MAX_SIZE, 0);
+                n = pread(fd, buffer, MAX_SIZE, 0);
                 close(fd);
         }
-        journal_add(realloc(iov.iov_base, (size_t) n + 1), (size_t) n);
+        entry = malloc((size_t) n + 1);
+        assert(n >= 0 && entry);
+        memcpy(entry, buffer, (size_t) n);
+        journal_add(entry, (size_t) n);
         return true;
 }
 

@@ -287,11 +287,11 @@ TEST(give_up_with_a_stray_holder) {
         fixture_done(&f);
 }
 
-/* A disk that hangs: instead of libc's. */
+/* A disk that hangs, for others than the main thread: instead of libc's. */
 static pthread_mutex_t hang = PTHREAD_MUTEX_INITIALIZER;
 
 ssize_t write(int fd, const void *data, size_t n) {
-        if (n == 5 && memcmp(data, "hang\n", 5) == 0) {
+        if (gettid() != getpid() && n == 5 && memcmp(data, "hang\n", 5) == 0) {
                 pthread_mutex_lock(&hang);
                 pthread_mutex_unlock(&hang);
         }
@@ -309,9 +309,8 @@ TEST(give_up_does_not_wait_for_a_hanging_thread) {
         LogStreamSpec spec = spec_of(LOG_STREAM_OUT);
         spec.path = path;
         fd = add(&f, &spec, &stream);
-        put(fd, "hang\n");
-
         pthread_mutex_lock(&hang);
+        put(fd, "hang\n");
         ASSERT_OK(log_relay_give_up(f.relay, stream));
         ASSERT_TRUE(run_until_closed(&f, 1));
         ASSERT_EQ(f.closed[0], stream);
@@ -323,6 +322,41 @@ TEST(give_up_does_not_wait_for_a_hanging_thread) {
         got = content(path, NULL);
         ASSERT_STREQ(got, "hang\n");
         safe_close(fd);
+        fixture_done(&f);
+}
+
+/* What hangs in one directory holds up nothing in another, nor what goes to the journal. */
+TEST(disk_that_hangs_delays_its_own_lines_only) {
+        _cleanup_free_ char *stuck = NULL, *other = NULL, *got = NULL;
+        Fixture f;
+        int fds[3];
+
+        fixture_init(&f);
+        stuck = in_dir(&f, "a/out.log");
+        other = in_dir(&f, "b/out.log");
+        LogStreamSpec spec = spec_of(LOG_STREAM_OUT);
+
+        pthread_mutex_lock(&hang);
+        spec.path = stuck;
+        fds[0] = add(&f, &spec, NULL);
+        put(fds[0], "hang\n");
+        spec.path = other;
+        fds[1] = add(&f, &spec, NULL);
+        put(fds[1], "goes on\n");
+        spec.path = NULL;
+        spec.journal = true;
+        fds[2] = add(&f, &spec, NULL);
+        put(fds[2], "goes on\n");
+        safe_close(fds[1]);
+        safe_close(fds[2]);
+        ASSERT_TRUE(run_until_closed(&f, 2));
+        got = content(other, NULL);
+        ASSERT_STREQ(got, "goes on\n");
+        ASSERT_TRUE(journal_wait(1));
+
+        pthread_mutex_unlock(&hang);
+        safe_close(fds[0]);
+        ASSERT_TRUE(run_until_closed(&f, 3));
         fixture_done(&f);
 }
 
