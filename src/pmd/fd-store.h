@@ -5,16 +5,17 @@
 
 #include "shared/macro.h"
 
-/* Descriptors that outlive pmd: systemd, or the keeper, holds copies of them and hands them to the next pmd, by the FDSTORE protocol
- * of sd_notify(3). A name stands for one descriptor: who wants to push another by the same name removes the first one before.
+/* Descriptors that outlive pmd: systemd, or the keeper, holds copies of them and hands them to the next pmd, by the FDSTORE
+ * protocol of sd_notify(3). A name stands for one descriptor: who wants to push another by the same name removes the first before.
  *
- * Nothing here blocks. What the manager's socket has no room for waits in a queue, in order, and is sent from the event loop. Where
- * nobody keeps descriptors ($NOTIFY_SOCKET is not set, or its reader is gone) pushing and removing do nothing. */
+ * Nothing here blocks. What the manager's socket has no room for waits in a queue, in order, and is sent from the event loop.
+ * Where nobody keeps descriptors ($NOTIFY_SOCKET is not set, or its reader is gone, or the store is NULL) pushing and removing do
+ * nothing. */
 
 typedef struct FdStore FdStore;
 
-/* Takes what the last pmd has left, and $LISTEN_FDS, $LISTEN_PID and $LISTEN_FDNAMES out of the environment: call it once, before there
- * are threads. Of several by one name one is kept. */
+/* Takes what the last pmd has left, and $LISTEN_FDS, $LISTEN_PID and $LISTEN_FDNAMES out of the environment: call it once, before
+ * there are threads. Of several by one name one is kept. */
 int fd_store_new(sd_event *event, FdStore **ret);
 FdStore *fd_store_free(FdStore *s); /* NULL is fine; closes what was not taken, which stays in the store */
 DEFINE_CLEANUP_FUNC(FdStore *, fd_store_free);
@@ -29,8 +30,8 @@ int fd_store_push(FdStore *s, const char *name, int fd);
 /* Forgets it, be it there or not. As above. */
 int fd_store_remove(FdStore *s, const char *name);
 
-/* What the last pmd pushed by that name, the caller's from now on, O_CLOEXEC set; it stays in the store as well. -ENOENT: nothing, or it
- * was taken before. */
+/* What the last pmd pushed by that name, the caller's from now on, O_CLOEXEC set; it stays in the store as well. -ENOENT: nothing,
+ * or it was taken before. */
 int fd_store_take(FdStore *s, const char *name);
 
 /* The names of those that have not been taken, i = 0, 1, …; NULL behind the last. Taking one moves those behind it. */
@@ -40,6 +41,6 @@ const char *fd_store_get_name(const FdStore *s, size_t i);
  * Returns how many there were. */
 size_t fd_store_drop_rest(FdStore *s);
 
-/* How many messages wait to be sent. Who wants to end on purpose and be started again waits until there are none. */
+/* How many messages wait to be sent. Who wants to end on purpose, and be started again, waits until there are none. */
 size_t fd_store_get_pending(const FdStore *s);
 

@@ -21,8 +21,8 @@
 #include "shared/signal-util.h"
 #include "shared/string-util.h"
 
-/* A pmd that did not live for QUICK after it was ready died quickly. After a few such deaths in a row the keeper waits before it tries
- * again, longer each time: a pmd that cannot live must not eat the machine. It never gives up, as apps may be running. */
+/* A pmd that did not live for QUICK after it was ready died quickly. After a few such deaths in a row the keeper waits before it
+ * tries again, longer each time: a pmd that cannot live must not eat the machine. It never gives up, as apps may be running. */
 #define QUICK_USEC (1 * USEC_PER_SEC)
 #define N_DEATHS_FREE 5U
 #define DELAY_MIN_USEC (100 * USEC_PER_MSEC)

@@ -80,8 +80,8 @@ static int make_arguments(char *const argv[], const char *directory, char ***ret
         return 0;
 }
 
-/* A client that finds nobody serving launches a keeper, also when the last pmd has just died. That must not come between the one that
- * has its descriptors and the pmd that it starts again. The lock goes with the descriptor through execve(). */
+/* A client that finds nobody serving launches a keeper, also when the last pmd has just died. That must not come between the one
+ * that has its descriptors and the pmd that it starts again. The lock goes with the descriptor through execve(). */
 static int take_lock(const Instance *i) {
         _cleanup_close_ int fd = -EBADF;
 
@@ -90,7 +90,8 @@ static int take_lock(const Instance *i) {
                 return log_error_errno(errno, "Failed to open %s: %m", i->keeper_lock_path);
         if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
                 if (errno == EWOULDBLOCK)
-                        return log_error_errno(EBUSY, "The keeper of %s runs already; it starts pmd again when that has died.", i->home);
+                        return log_error_errno(EBUSY, "The keeper of %s runs already; it starts pmd again when that has died.",
+                                               i->home);
                 return log_error_errno(errno, "Failed to lock %s: %m", i->keeper_lock_path);
         }
         if (ftruncate(fd, 0) >= 0)

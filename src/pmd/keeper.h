@@ -3,9 +3,9 @@
 
 #include "shared/instance.h"
 
-/* pmd's parent where there is no systemd: "pmd --keeper …" becomes a small program that runs "pmd …", starts it again when it dies, and
- * keeps its descriptors meanwhile (fd-store.h). It is the subreaper above pmd, so apps become its children when pmd is killed, and
- * only it learns how they end then: it tells pmd, through a pipe that is handed over among the kept descriptors.
+/* pmd's parent where there is no systemd: "pmd --keeper …" becomes a small program that runs "pmd …", starts it again when it dies,
+ * and keeps its descriptors meanwhile (fd-store.h). It is the subreaper above pmd, so apps become its children when pmd is killed,
+ * and only it learns how they end then: it tells pmd, through a pipe that is handed over among the kept descriptors.
  *
  * It is a program of its own (keeper-main.c, keeper-store.c) because pmd's libraries would treble its memory. */
 
@@ -24,6 +24,6 @@ typedef struct KeeperExit {
  * 1: had one, 0: none now, -EPIPE: the keeper is gone and will tell no more, or another negative errno. */
 int keeper_read_exit(int fd, KeeperExit *ret);
 
-/* Turns this process into the keeper of a pmd with these arguments, less --keeper. A negative errno if that fails, -EBUSY if there
- * is one; it has been logged. */
+/* Turns this process into the keeper of a pmd with these arguments, less --keeper. A negative errno if that fails, -EBUSY if
+ * there is one; it has been logged. */
 int keeper_exec(const Instance *i, char *const argv[]);

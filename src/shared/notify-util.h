@@ -13,7 +13,8 @@ bool fd_name_is_valid(const char *s);
 /* Any text as a part of such a name: what it must not hold, and '\', becomes \xNN. New memory or NULL. */
 char *fd_name_escape(const char *s);
 
-/* A datagram socket connected to what $NOTIFY_SOCKET says ("/path" or "@name"), or a negative errno; -EAFNOSUPPORT for any other kind. */
+/* A datagram socket connected to what $NOTIFY_SOCKET says ("/path" or "@name"), or a negative errno; -EAFNOSUPPORT for any other
+ * kind. */
 int notify_connect(const char *address);
 
 /* Sends a text, and a descriptor unless it is negative. 0 or a negative errno. */

@@ -241,7 +241,8 @@ TEST(a_reader_that_is_slow) {
                         n_turns++;
                         continue;
                 }
-                (void) snprintf(expected, sizeof(expected), i % 2 ? "FDSTOREREMOVE=1\nFDNAME=%u" : "FDSTORE=1\nFDNAME=%u\nFDPOLL=0", i);
+                (void) snprintf(expected, sizeof(expected),
+                                i % 2 ? "FDSTOREREMOVE=1\nFDNAME=%u" : "FDSTORE=1\nFDNAME=%u\nFDPOLL=0", i);
                 ASSERT_STREQ(text, expected);
                 if (i % 2 == 0)
                         ASSERT_EQ(read_byte(got), 'a' + i % 26);
@@ -281,8 +282,7 @@ TEST(a_reader_that_dies) {
         ASSERT_EQ(sd_event_run(f.event, 0), 0);
 }
 
-/* What the parent hands over has fixed numbers, which are in use in the test program: a child takes its place. It ends with the line that
- * went wrong. */
+/* What the parent hands over has fixed numbers, which are in use in the test program: a child takes its place. */
 #define CHECK(expr)                                                                     \
         do {                                                                            \
                 if (!(expr)) {                                                          \
