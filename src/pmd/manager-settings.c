@@ -3,8 +3,16 @@
 
 #include "pmd/manager.h"
 #include "shared/log.h"
+#include "shared/parse-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
+
+static unsigned get_number(const Manager *m, const char *key) {
+        unsigned n = 0;
+
+        (void) safe_atou(settings_get(&m->settings, key), &n); /* checked when it was read */
+        return n;
+}
 
 int manager_load_settings(Manager *m) {
         _cleanup_strv_free_ char **lines = NULL;
@@ -18,6 +26,8 @@ int manager_load_settings(Manager *m) {
 
         conf_done(&m->settings);
         m->settings = settings;
+        m->restart_budget.rate = get_number(m, "RestartBudget");
+        m->restart_budget.burst = get_number(m, "RestartBudgetBurst");
 
         lines = faults ? strv_split(faults, "\n") : NULL;
         STRV_FOREACH(line, lines)

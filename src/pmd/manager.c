@@ -475,10 +475,6 @@ static int add_signals(Manager *m) {
         return 0;
 }
 
-/* One costs pmd a millisecond or so: a fork, the unit, signals to its clients. */
-#define RESTARTS_PER_SECOND 50U
-#define RESTARTS_BURST 200U
-
 int manager_new(Instance *instance, Manager **ret) {
         _cleanup_(manager_freep) Manager *m = NULL;
         int r;
@@ -491,7 +487,6 @@ int manager_new(Instance *instance, Manager **ret) {
         m->instance = instance;
         m->lock_fd = -EBADF;
         m->uid = geteuid();
-        m->restart_budget = (RestartBudget) { .rate = RESTARTS_PER_SECOND, .burst = RESTARTS_BURST };
         m->log_to_journal = instance->scope != INSTANCE_PRIVATE;
 
         m->apps = lh_kchar_table_new(16, NULL);

@@ -4,7 +4,11 @@
 #include "shared/app-option.h"
 #include "shared/env-util.h"
 #include "shared/log.h"
+#include "shared/parse-util.h"
 #include "shared/string-util.h"
+
+/* A second and all apps together; more than any machine can do. */
+#define RESTARTS_MAX 10000U
 
 DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
@@ -23,6 +27,8 @@ static const Setting table[] = {
         { "MaxRestarts", "max_restarts", "16", "Give up after so many unstable restarts" },
         { "RestartDelay", "restart_delay", "0", "Wait before each restart" },
         { "ExpBackoffRestartDelay", "exp_backoff_restart_delay", "0", "Wait before a restart, longer each time" },
+        { "RestartBudget", NULL, "50", "Automatic restarts a second of all apps together; the rest waits its turn. 0: no limit" },
+        { "RestartBudgetBurst", NULL, "200", "Automatic restarts at once, after a time with fewer than that" },
 };
 
 const Setting *settings_table(size_t *ret_n) {
@@ -64,13 +70,21 @@ static int check_option(const Setting *s, const char *value, char **reterr) {
         return config_fault(reterr, -EINVAL, "%s: %s", s->key, fault ? fault + strlen(s->option) + STRLEN(": ") : strerror(-r));
 }
 
+static bool is_restart_budget(const Setting *s) {
+        return startswith(s->key, "RestartBudget");
+}
+
 int setting_check(const Setting *s, const char *value, char **reterr) {
+        unsigned n;
+
         if (s->option)
                 return check_option(s, value, reterr);
         if (streq(s->key, "LogLevel") && log_level_from_string(value) < 0)
                 return config_fault(reterr, -EINVAL, "%s: '%s' is no log level", s->key, value);
         if (streq(s->key, "LogTarget") && !IN_SET(log_target_from_string(value), LOG_TARGET_AUTO, LOG_TARGET_JOURNAL, LOG_TARGET_FILE))
                 return config_fault(reterr, -EINVAL, "%s: '%s' is none of auto, journal and file", s->key, value);
+        if (is_restart_budget(s) && (safe_atou(value, &n) < 0 || n > RESTARTS_MAX))
+                return config_fault(reterr, -EINVAL, "%s: '%s' is not between 0 and %u", s->key, value, RESTARTS_MAX);
         return 0;
 }
 
