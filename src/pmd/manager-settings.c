@@ -14,6 +14,14 @@ static unsigned get_number(const Manager *m, const char *key) {
         return n;
 }
 
+/* Another budget begins full: how long the old one has still to wait says nothing about it. */
+static void use_restart_budget(Manager *m) {
+        unsigned rate = get_number(m, "RestartBudget"), burst = get_number(m, "RestartBudgetBurst");
+
+        if (m->restart_budget.rate != rate || m->restart_budget.burst != burst)
+                m->restart_budget = (RestartBudget) { .rate = rate, .burst = burst };
+}
+
 int manager_load_settings(Manager *m) {
         _cleanup_strv_free_ char **lines = NULL;
         _cleanup_free_ char *faults = NULL;
@@ -26,8 +34,7 @@ int manager_load_settings(Manager *m) {
 
         conf_done(&m->settings);
         m->settings = settings;
-        m->restart_budget.rate = get_number(m, "RestartBudget");
-        m->restart_budget.burst = get_number(m, "RestartBudgetBurst");
+        use_restart_budget(m);
 
         lines = faults ? strv_split(faults, "\n") : NULL;
         STRV_FOREACH(line, lines)
