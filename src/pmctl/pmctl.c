@@ -232,6 +232,20 @@ static void complete_options(void) {
                 complete_option(f->cli_short, f->cli, strempty(f->help));
 }
 
+static void complete_attributes(void) {
+        const AppOption *options;
+        size_t n;
+
+        options = app_options(&n);
+        for (const AppOption *f = options; f < options + n; f++) {
+                _cleanup_strv_free_ char **aliases = strv_split(strempty(f->aliases), " ");
+
+                printf("%s\t%s\n", f->key, f->help);
+                STRV_FOREACH(alias, aliases)
+                        printf("%s\t%s\n", *alias, f->help);
+        }
+}
+
 /* What can be typed, a line each: the word, a tab, what it means. Nothing is printed that a shell would trip over. */
 static int verb_complete(int argc, char *argv[], const Options *o) {
         if (streq(argv[1], "verbs"))
@@ -240,6 +254,8 @@ static int verb_complete(int argc, char *argv[], const Options *o) {
                 complete_options();
         else if (streq(argv[1], "settings"))
                 complete_settings();
+        else if (streq(argv[1], "attributes"))
+                complete_attributes();
         else if (streq(argv[1], "targets"))
                 complete_targets(o);
         else

@@ -74,7 +74,8 @@ int process_check_limits(Process *p) {
                 if (!what)
                         return -ENOMEM;
                 if (!strv_contains(p->config->required, limit_kind_to_string(k))) {
-                        log_info("Process %u (%s): %s.", p->id, p->config->name, what);
+                        /* Once is enough for one that crashes again and again. */
+                        log_full_errno(p->n_restarts == 0 ? LOG_INFO : LOG_DEBUG, 0, "Process %u (%s): %s.", p->id, p->config->name, what);
                         continue;
                 }
 

@@ -43,7 +43,7 @@ static int read_name(Reader *r, char **ret) {
 
         while (n > 0 && strchr(BLANKS, (*ret)[n - 1]))
                 (*ret)[--n] = 0;
-        return env_name_is_valid(*ret) && !strpbrk(*ret, " \t") ? 0 : fail(r, "this cannot be the name of a variable");
+        return env_name_is_valid(*ret) && !strpbrk(*ret, " \t#\"'") ? 0 : fail(r, "this cannot be the name of a variable");
 }
 
 static char unescape(char c) {

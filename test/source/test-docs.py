@@ -57,6 +57,15 @@ for shell in ("pmctl.bash", "_pmctl", "pmctl.fish"):
 check("each verb has a help of its own",
       sorted(v for v in verbs if not output(os.path.join(BUILD, "src/pmctl"), v, "--help").startswith("Usage: pmctl")))
 
+attributes = {line.split("\t")[0] for line in output(os.path.join(BUILD, "src/pmctl"), "__complete", "attributes").splitlines()}
+with open(os.path.join(ROOT, "man/pmd-app.5")) as f:
+    headings = re.findall(r"^\.TP\n(\\fB.*)$", f.read(), re.M)
+described = [name for heading in headings for name in re.findall(r"\\fB([a-z0-9_]+)\\fR", heading)]
+check("pmctl knows attributes", [] if len(attributes) > 100 else [str(len(attributes))])
+check("pmd-app(5) has every attribute and alias", sorted(attributes - set(described)))
+check("pmd-app(5) has no attribute that there is not", sorted(set(described) - attributes))
+check("pmd-app(5) has each of them once", sorted({name for name in described if described.count(name) > 1}))
+
 pmd_options = set(re.findall(r"--[a-z][a-z-]+", output(os.path.join(BUILD, "src/pmd"), "--help")))
 check("pmd(8) has every option of pmd", sorted(o for o in pmd_options if o not in pages["pmd.8"]))
 

@@ -33,6 +33,8 @@ static const struct {
         { "A=1\nB\n", NULL, 2 },
         { "=1\n", NULL, 1 },
         { "A B=1\n", NULL, 1 },
+        { "export #A=1\n", NULL, 1 },
+        { "'A'=1\n", NULL, 1 },
         { "A=\"x\n\ny", NULL, 3 },
         { "A='x\n", NULL, 2 },
         { "A='x\ny' z\n", NULL, 2 },
