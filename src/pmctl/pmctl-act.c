@@ -63,8 +63,26 @@ static int announce_targets(const Options *o, pmd_connection *c, const char *act
         return EXIT_CODE_OK;
 }
 
+/* "restart --watch" turns watching on or off, as in pm2; paths would be a definition. */
+static bool wants_toggle_watch(const Options *o) {
+        for (size_t i = 0; i < o->n_app_flags; i++)
+                if (streq(o->app_flags[i].option->key, "watch"))
+                        return true;
+        return false;
+}
+
+static int toggle_watch(const Options *o, pmd_connection *c, char *const *targets) {
+        _cleanup_free_ uint32_t *ids = NULL;
+        _cleanup_(pmd_error_free) pmd_error e = {};
+        size_t n;
+        int r;
+
+        r = pmd_toggle_watch(c, targets, &ids, &n, &e);
+        return r < 0 ? report_error(o, r, &e) : EXIT_CODE_OK;
+}
+
 static void warn_unused_definition(const Options *o) {
-        if (o->n_app_flags > 0 || !strv_isempty(o->script_args) || o->update_env)
+        if (o->n_app_flags > wants_toggle_watch(o) || !strv_isempty(o->script_args) || o->update_env)
                 message_warn(o, "A restart keeps the definition: options of the app, arguments and --update-env "
                                 "have no effect");
 }
@@ -83,6 +101,12 @@ int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const
         code = fetch_processes(o, c, targets, 0, &l);
         if (code != EXIT_CODE_OK)
                 return code;
+
+        if (verb == PMD_RESTART && wants_toggle_watch(o)) {
+                code = toggle_watch(o, c, targets);
+                if (code != EXIT_CODE_OK)
+                        return code;
+        }
 
         r = pmd_request(c, verb, targets, &result, &e);
         if (r < 0 && r != -EREMOTEIO)

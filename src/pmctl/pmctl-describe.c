@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 #include <stdarg.h>
+#include <systemd/sd-bus.h>
 #include <time.h>
 
 #include "pmctl/process-json.h"
 #include "pmctl/table.h"
 #include "shared/env-util.h"
+#include "shared/pmd-protocol.h"
 #include "shared/signal-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -124,7 +126,36 @@ static int add_own_rows(Table *t, const pmd_process *p) {
         return r;
 }
 
-static int describe_process(const Options *o, const pmd_process *p) {
+static char *get_text(sd_bus *bus, const char *path, const char *property) {
+        char *s = NULL;
+
+        (void) sd_bus_get_property_string(bus, PMD_BUS_NAME, path, PMD_INTERFACE_PROCESS, property, NULL, &s);
+        return s;
+}
+
+/* What restarts it, of which lists have no need. A process that has gone meanwhile has none of it. */
+static int add_restart_rows(Table *t, pmd_connection *c, const pmd_process *p) {
+        _cleanup_free_ char *reason = NULL, *fault = NULL;
+        char path[sizeof(PMD_PATH_PROCESS "/4294967295")];
+        sd_bus *bus = pmd_get_bus(c);
+        uint64_t next = 0;
+        int r = 0;
+
+        (void) snprintf(path, sizeof path, PMD_PATH_PROCESS "/%" PRIu32, p->id);
+        reason = get_text(bus, path, "RestartReason");
+        fault = get_text(bus, path, "WatchFault");
+        (void) sd_bus_get_property_trivial(bus, PMD_BUS_NAME, path, PMD_INTERFACE_PROCESS, "NextRun", NULL, 't', &next);
+
+        if (!isempty(reason))
+                RET_GATHER(r, add_row(t, "restart reason", reason));
+        if (next > 0)
+                RET_GATHER(r, add_time(t, "next cron restart", next));
+        if (!isempty(fault))
+                RET_GATHER(r, add_rowf(t, "watch degraded", "%s", fault));
+        return r;
+}
+
+static int describe_process(const Options *o, pmd_connection *c, const pmd_process *p) {
         static const TableColumn columns[] = { { NULL, 19, 0 }, { NULL, 20, 0 } };
         _cleanup_(table_freep) Table *t = NULL;
         _cleanup_free_ char *name = string_escape_cc(strempty(p->name));
@@ -135,6 +166,8 @@ static int describe_process(const Options *o, const pmd_process *p) {
                 r = add_pm2_rows(t, p);
         if (r >= 0)
                 r = add_own_rows(t, p);
+        if (r >= 0)
+                r = add_restart_rows(t, c, p);
         if (r < 0)
                 return r;
 
@@ -164,7 +197,7 @@ static int describe_target(const Options *o, pmd_connection *c, const char *targ
                 return print_json(o, &w);
         }
         for (size_t i = 0; i < l.n && !o->silent; i++) {
-                r = describe_process(o, l.items + i);
+                r = describe_process(o, c, l.items + i);
                 if (r < 0)
                         return report_error(o, r, NULL);
         }

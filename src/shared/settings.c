@@ -27,7 +27,7 @@ static const Setting table[] = {
         { "MaxRestarts", "max_restarts", "16", "Give up after so many unstable restarts" },
         { "RestartDelay", "restart_delay", "0", "Wait before each restart" },
         { "ExpBackoffRestartDelay", "exp_backoff_restart_delay", "0", "Wait before a restart, longer each time" },
-        { "RestartBudget", NULL, "50", "Automatic restarts a second of all apps together; the rest waits its turn. 0: no limit" },
+        { "RestartBudget", NULL, "30", "Automatic restarts a second of all apps together; the rest waits its turn. 0: no limit" },
         { "RestartBudgetBurst", NULL, "200", "Automatic restarts at once, after a time with fewer than that" },
 };
 

@@ -81,6 +81,24 @@ def wait_for_stamps(log, n):
         time.sleep(0.001)
 
 
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def crash_loop_share(m, n, seconds):
+    """Percent of a core that the daemon uses while n processes crash as fast as it restarts them."""
+    m("start", shutil.which("false"), "--name", "crash", "-f", "-x", "-i", str(n), "--max-restarts", "1000000", check=False)
+    time.sleep(5)
+    pid = m.daemon_pid()
+    used, begin = cpu_seconds(pid), time.monotonic()
+    time.sleep(seconds)
+    share = (cpu_seconds(pid) - used) / (time.monotonic() - begin)
+    m("delete", "crash", check=False)
+    return share * 100
+
+
 def measure(m, stamp, runs):
     m("ping")
     pid = m.daemon_pid()
@@ -96,6 +114,7 @@ def measure(m, stamp, runs):
     yield "daemon, 100 apps: context switches in 10 s", switches(pid) - before
     yield "stop and delete 100 × sleep (s)", m.seconds("delete", "all")
     yield "kill -9 to the next main() (ms)", crash_to_main(m, stamp, runs)
+    yield "daemon, 100 crash loops: CPU (% of a core)", crash_loop_share(m, 100, 10)
 
 
 def pmd_pid(home):

@@ -238,7 +238,7 @@ def check_budget(tap, pmd, apps):
     tap.check(True, "what is asked for does not wait")
     apps.act("Delete", "all")
     tap.equal(apps.property(*MANAGER, "NRestartsDelayed"), 0, "nobody waits any more")
-    set_budget(pmd, 50, 200)
+    set_budget(pmd, 30, 200)
 
 
 def check_cost(tap, pmd, apps):

@@ -65,7 +65,7 @@ TEST(no_limit) {
 }
 
 TEST(default_crash_looper_is_not_delayed) {
-        RestartBudget b = { .rate = 50, .burst = 200 };
+        RestartBudget b = { .rate = 30, .burst = 200 };
 
         for (unsigned i = 0; i < 15; i++)
                 ASSERT_EQ(restart_budget_take(&b, START + i * MSEC), 0);
