@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "pmd/log-format.h"
 #include "shared/date-format.h"
 #include "shared/string-util.h"
@@ -27,24 +25,45 @@ static size_t character_length(const char *s, size_t n) {
         return k <= n && (k == 1 || utf8_is_valid(s, k)) ? k : 0;
 }
 
+/* How much is printable ASCII that stands for itself. */
+static size_t plain_length(const char *s, size_t n) {
+        size_t k = 0;
+
+        while (k < n && s[k] >= 0x20 && s[k] < 0x7f && s[k] != '"' && s[k] != '\\')
+                k++;
+        return k;
+}
+
+static void put_control(LogText *t, unsigned char c) {
+        static const char letters[0x20] = { ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't' };
+        static const char digits[] = "0123456789abcdef";
+
+        if (c < sizeof letters && letters[c])
+                put(t, (char[]) { '\\', letters[c] }, 2);
+        else
+                put(t, (char[]) { '\\', 'u', '0', '0', digits[c >> 4], digits[c & 15] }, 6);
+}
+
 /* What is no UTF-8 becomes U+FFFD. At most 6 bytes come of one; the room for them is reserved. */
 static void put_escaped(LogText *t, const char *s, size_t n) {
-        static const char letters[] = { ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't' };
-
         for (size_t i = 0, k; i < n; i += MAX(k, (size_t) 1)) {
                 unsigned char c = (unsigned char) s[i];
+
+                k = plain_length(s + i, n - i);
+                if (k > 0) {
+                        put(t, s + i, k);
+                        continue;
+                }
 
                 k = character_length(s + i, n - i);
                 if (k == 0)
                         put(t, "\xef\xbf\xbd", 3);
+                else if (k > 1)
+                        put(t, s + i, k);
                 else if (c == '"' || c == '\\')
                         put(t, (char[]) { '\\', (char) c }, 2);
-                else if (c < sizeof letters && letters[c])
-                        put(t, (char[]) { '\\', letters[c] }, 2);
-                else if (c < 0x20 || c == 0x7f)
-                        t->n += (size_t) sprintf(t->data + t->n, "\\u%04x", c);
                 else
-                        put(t, s + i, k);
+                        put_control(t, c);
         }
 }
 
