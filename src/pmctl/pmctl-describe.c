@@ -122,6 +122,10 @@ static int add_own_rows(Table *t, const pmd_process *p) {
         RET_GATHER(r, add_exit(t, p));
         if (!isempty(p->unit))
                 RET_GATHER(r, add_row(t, "unit", p->unit));
+        if (!isempty(p->status_text))
+                RET_GATHER(r, add_row(t, "status text", p->status_text));
+        STRV_FOREACH(note, p->notes)
+                RET_GATHER(r, add_row(t, "note", *note));
         RET_GATHER(r, add_usage(t, p));
         return r;
 }

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from pmdtest import PATIENCE, Pmd, Tap
+from pmdtest import PATIENCE, Pmd, Tap, wait_until
 
 MEMORY_NOTE = "memory_max has no effect here: there is no controller 'memory'"
 CPU_NOTE = "cpu_quota has no effect here: there is no controller 'cpu'"
@@ -30,6 +30,11 @@ class Client:
     def row(self, name):
         answer, error = self.pmd.manager("ListProcesses", "as", "1", name)
         return answer[0][0] if answer else error
+
+
+def rows(client, name):
+    answer, _ = client.pmd.manager("ListProcesses", "as", "1", name)
+    return answer[0] if answer else []
 
 
 def proc(row, name):
@@ -108,8 +113,8 @@ def check_environment(tap, client):
     definition = ["7", "name", "s", "ports", "script", "s", "/bin/sleep", "cwd", "s", "/", "args", "as", "1", "1000", "port", "u", "8000",
                   "increment_var", "s", "PORT"]
     client.pmd.manager("StartApp", "a{sv}a{sv}", *definition, "instances", "u", "3", "0")
-    answer, error = client.pmd.manager("ListProcesses", "as", "1", "ports")
-    ports = [environment(row).get("PORT") for row in answer[0]]
+    wait_until(lambda: [row[4] for row in rows(client, "ports")] == ["online"] * 3, "the ports")
+    ports = [environment(row).get("PORT") for row in rows(client, "ports")]
     tap.equal(ports, ["8000", "8001", "8002"], "a port for each instance")
 
 
@@ -141,6 +146,9 @@ def check_set_property(tap, client):
     answer, error = client.pmd.manager("ListProcesses", "as", "1", "live")
     tap.equal((r.returncode, [attributes(p)["memory_max"] for p in answer[0]], definition(client, "live")["memory_max"]),
               (0, [1 << 30, 600 << 20], 600 << 20), "one process of several is no definition")
+
+    r = client.run("describe", "live")
+    tap.check(MEMORY_NOTE in r.stdout, "describe has the note", r.stdout)
 
     r = client.run("set-property", "live", "memory_max=", "cpu_quota=")
     tap.equal((r.returncode, "memory_max" in definition(client, "live"), client.row("live")[30]), (0, False, []), "an empty value takes it back")

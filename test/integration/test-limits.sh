@@ -60,4 +60,25 @@ check_output "an app that notifies" 'notifier' enter pmctl start "systemd-notify
 check_output "is online" '^online$' property 2 Status
 check_output "its status" '^I am up$' property 2 StatusText
 
+# ---- across the end of pmd ----
+
+check_output "an app that notifies later" 'later' enter pmctl start \
+        "systemd-notify --ready --status=one; while [ ! -e /run/go ]; do sleep 0.1; done; systemd-notify --status=two; sleep 1000" \
+        --name later --notify --listen-timeout 60s --watchdog-timeout 1h
+check_output "its status" '^one$' property 3 StatusText
+old=$(enter systemctl show -p MainPID --value pmd.service)
+check "pmd is killed" enter systemctl kill -s KILL pmd.service
+for ((i = 0; i < 100; i++)); do
+        new=$(enter systemctl show -p MainPID --value pmd.service)
+        [ "$new" = 0 ] || [ "$new" = "$old" ] || break
+        sleep 0.1
+done
+check_output "the next one has the app" '^online$' property 3 Status
+enter touch /run/go
+for ((i = 0; i < 100; i++)); do
+        [ "$(property 3 StatusText)" != two ] || break
+        sleep 0.1
+done
+check_output "and hears what it says" '^two$' property 3 StatusText
+
 done_testing
