@@ -163,7 +163,7 @@ struct Process {
 
         /* For app-triggers.c. */
         bool watching;
-        usec_t memory_checked_at, memory_restarted_at; /* CLOCK_MONOTONIC */
+        usec_t memory_restarted_at;   /* CLOCK_MONOTONIC */
 
         /* What process-run.c holds for the present incarnation. */
         Credentials *credentials;     /* whose rights it runs with; NULL: pmd's own */
