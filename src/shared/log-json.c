@@ -96,7 +96,7 @@ static const char *text_of(json_object *value, size_t *ret_n) {
         const char *s;
 
         if (json_object_is_type(value, json_type_string)) {
-                *ret_n = (size_t) json_object_get_string_len(value);
+                *ret_n = (size_t) MAX(json_object_get_string_len(value), 0);
                 return json_object_get_string(value);
         }
         s = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);

@@ -9,7 +9,7 @@ import time
 from pmdtest import Pmd, Tap, wait_until
 
 # pmd is under sanitizers here, and the machine may be busy: the figure itself is measured by test/bench.
-CPU_MAX = 0.50
+CPU_MAX = 0.9  # a loose bound, for a build with sanitizers on a busy machine: test/bench has the figure
 
 
 def variant(value):
