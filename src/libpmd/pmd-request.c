@@ -157,7 +157,7 @@ static bool request_forget_job(Request *q, uint32_t id) {
         return false;
 }
 
-/* Takes note of the end of a job, if it is one of ours. */
+/* Takes note of the end of a job. 1 if it is one of ours, which is nobody else's then. */
 static int request_take_job(Request *q, sd_bus_message *m) {
         const char *verb, *app, *result;
         uint32_t id;
@@ -179,12 +179,18 @@ static int request_take_job(Request *q, sd_bus_message *m) {
                 q->result.canceled = true;
         if (!streq(result, "done"))
                 q->failed = true;
-        return read_failures(m, &q->result);
+        r = read_failures(m, &q->result);
+        return r < 0 ? r : 1;
 }
 
 static void request_end_if_done(Request *q) {
         if (!q->calling && q->n_jobs == 0)
                 request_end(q, q->failed ? -EREMOTEIO : 0);
+}
+
+static void forget_early(pmd_connection *c, size_t i) {
+        sd_bus_message_unref(c->early[i]);
+        memmove(c->early + i, c->early + i + 1, (--c->n_early - i) * sizeof *c->early);
 }
 
 static int keep_early(pmd_connection *c, sd_bus_message *m) {
@@ -196,21 +202,34 @@ static int keep_early(pmd_connection *c, sd_bus_message *m) {
         return 0;
 }
 
+/* Who cannot be told that his job has ended must not wait for it. */
+static void fail_calling(pmd_connection *c, int error) {
+        LIST_FOREACH_SAFE(requests, q, c->requests)
+                if (q->calling)
+                        request_fail(q, error);
+}
+
 static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
         pmd_connection *c = ASSERT_PTR(userdata);
-        int r, kept = 0;
-
-        if (anyone_calling(c))
-                kept = keep_early(c, m);
+        bool taken = false;
+        int r;
 
         LIST_FOREACH_SAFE(requests, q, c->requests) {
-                /* Who cannot be told that his job has ended must not wait for it. */
-                r = q->calling ? kept : request_take_job(q, m);
+                if (q->calling)
+                        continue;
+                r = request_take_job(q, m);
                 if (r < 0)
                         request_fail(q, r);
-                else
+                else if (r > 0)
                         request_end_if_done(q);
+                taken = taken || r != 0;
         }
+        if (taken || !anyone_calling(c))
+                return 0;
+
+        r = keep_early(c, m);
+        if (r < 0)
+                fail_calling(c, r);
         return 0;
 }
 
@@ -321,10 +340,14 @@ static int request_take_reply(Request *q, sd_bus_message *m) {
         if (r < 0)
                 return r;
 
-        for (size_t i = 0; i < c->n_early && q->n_jobs > 0; i++) {
+        for (size_t i = 0; i < c->n_early && q->n_jobs > 0;) {
                 r = request_take_job(q, c->early[i]);
                 if (r < 0)
                         return r;
+                if (r > 0)
+                        forget_early(c, i);
+                else
+                        i++;
         }
         return 0;
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
+#include <limits.h>
 
-#include "pmctl/pmctl-util.h"
+#include "pmctl/ecosystem.h"
+#include "pmctl/pmctl-definition.h"
+#include "shared/parse-util.h"
 #include "shared/signal-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -10,33 +13,39 @@
 /* Until every app has had the time that it may take to end. */
 #define KILL_WAIT (300 * USEC_PER_SEC)
 
-static const char *action_name(pmd_verb verb) {
-        switch (verb) {
-        case PMD_START:
-                return "startProcessId";
-        case PMD_STOP:
-                return "stopProcessId";
-        case PMD_RESTART:
-                return "restartProcessId";
-        case PMD_DELETE:
-                return "deleteProcessId";
-        }
-        return "";
+static const Action actions[] = {
+        { "start", PMD_RESTART, "restartProcessId" }, /* of what is there already */
+        { "stop", PMD_STOP, "stopProcessId" },
+        { "restart", PMD_RESTART, "restartProcessId" },
+        { "reload", PMD_RESTART, "reloadProcessId" },
+        { "gracefulReload", PMD_RESTART, "softReloadProcessId" },
+        { "startOrRestart", PMD_RESTART, "restartProcessId" },
+        { "startOrReload", PMD_RESTART, "reloadProcessId" },
+        { "startOrGracefulReload", PMD_RESTART, "softReloadProcessId" },
+        { "delete", PMD_DELETE, "deleteProcessId" },
+        { "del", PMD_DELETE, "deleteProcessId" },
+};
+
+const Action *action_find(const char *word) {
+        for (size_t i = 0; i < ELEMENTSOF(actions); i++)
+                if (streq(actions[i].word, word))
+                        return actions + i;
+        return NULL;
 }
 
-static void announce_action(const Options *o, const char *action, const char *target, const ProcessList *l) {
+void announce_action(const Options *o, const char *action, const char *target, const ProcessList *l) {
         _cleanup_free_ char *escaped = string_escape_cc(target), *ids = format_ids(l);
 
-        message_info(o, "Applying action %s on app [%s](ids: %s)", action, strempty(escaped), strempty(ids));
+        message_info(o, "%s action %s on app [%s](ids: %s)", o->dry_run ? "Would apply" : "Applying", action, strempty(escaped), strempty(ids));
 }
 
-static void confirm_process(const Options *o, const pmd_process *p) {
+void confirm_process(const Options *o, const pmd_process *p) {
         _cleanup_free_ char *name = string_escape_cc(strempty(p->name));
 
         message_info(o, "[%s](%" PRIu32 ") \u2713", strempty(name), p->id);
 }
 
-static bool has_failed(const pmd_result *result, uint32_t id) {
+bool process_has_failed(const pmd_result *result, uint32_t id) {
         for (size_t i = 0; i < result->n_failures; i++)
                 if (result->failures[i].process_id == id)
                         return true;
@@ -63,10 +72,12 @@ static int announce_targets(const Options *o, pmd_connection *c, const char *act
         return EXIT_CODE_OK;
 }
 
-/* "restart --watch" turns watching on or off, as in pm2; paths would be a definition. */
-static bool wants_toggle_watch(const Options *o) {
+/* "restart --watch" turns watching on or off, as in pm2; with paths it is a change of the definition. */
+static bool wants_toggle_watch(const Options *o, const Action *a) {
+        if (a->verb != PMD_RESTART || streq(a->word, "start"))
+                return false;
         for (size_t i = 0; i < o->n_app_flags; i++)
-                if (streq(o->app_flags[i].option->key, "watch"))
+                if (streq(o->app_flags[i].option->key, "watch") && !o->app_flags[i].value)
                         return true;
         return false;
 }
@@ -81,59 +92,200 @@ static int toggle_watch(const Options *o, pmd_connection *c, char *const *target
         return r < 0 ? report_error(o, r, &e) : EXIT_CODE_OK;
 }
 
-static void warn_unused_definition(const Options *o) {
-        if (o->n_app_flags > wants_toggle_watch(o) || !strv_isempty(o->script_args) || o->update_env)
-                message_warn(o, "A restart keeps the definition: options of the app, arguments and --update-env "
-                                "have no effect");
+static int send_action(pmd_connection *c, const Action *a, char *const *targets, const pmd_definition *changes, pmd_result *ret,
+                       pmd_error *reterr) {
+        return changes ? pmd_restart_changed(c, targets, changes, 0, ret, reterr) : pmd_request(c, a->verb, targets, ret, reterr);
 }
 
-int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const *targets) {
-        _cleanup_process_list_ ProcessList l = {};
+static int run_action(const Options *o, pmd_connection *c, const Action *a, char *const *targets, const pmd_definition *changes,
+                      const ProcessList *l) {
         _cleanup_(pmd_result_free) pmd_result result = {};
         _cleanup_(pmd_error_free) pmd_error e = {};
         int r, code;
 
-        if (verb == PMD_RESTART)
-                warn_unused_definition(o);
-        code = announce_targets(o, c, action_name(verb), targets);
-        if (code != EXIT_CODE_OK)
-                return code;
-        code = fetch_processes(o, c, targets, 0, &l);
-        if (code != EXIT_CODE_OK)
-                return code;
-
-        if (verb == PMD_RESTART && wants_toggle_watch(o)) {
-                code = toggle_watch(o, c, targets);
-                if (code != EXIT_CODE_OK)
-                        return code;
-        }
-
-        r = pmd_request(c, verb, targets, &result, &e);
+        r = send_action(c, a, targets, changes, &result, &e);
         if (r < 0 && r != -EREMOTEIO)
                 return report_error(o, r, &e);
 
-        for (size_t i = 0; i < l.n; i++)
-                if (!has_failed(&result, l.items[i].id))
-                        confirm_process(o, l.items + i);
-        if (IN_SET(verb, PMD_START, PMD_RESTART))
+        for (size_t i = 0; i < l->n; i++)
+                if (!process_has_failed(&result, l->items[i].id))
+                        confirm_process(o, l->items + i);
+        if (a->verb == PMD_RESTART)
                 report_notes(o, c, &result);
-        code = report_failures(o, &l, &result);
+        code = report_failures(o, l, &result);
         if (r < 0 && code == EXIT_CODE_OK)
                 code = report_error(o, r, NULL);
         return code;
 }
 
-int verb_act(int argc, char *argv[], const Options *o) {
-        _cleanup_connection_ pmd_connection *c = NULL;
-        pmd_verb verb = streq(argv[0], "stop") ? PMD_STOP : streq(argv[0], "restart") ? PMD_RESTART : PMD_DELETE;
-        int r;
+int apply_changes(const Options *o, pmd_connection *c, const Action *a, char *const *targets, const Caller *caller) {
+        _cleanup_(pmd_definition_freep) pmd_definition *changes = NULL;
+        bool toggle = caller && wants_toggle_watch(o, a);
+        _cleanup_process_list_ ProcessList l = {};
+        int r = EXIT_CODE_OK;
 
-        r = acquire_connection(o, 0, &c);
-        if (r != EXIT_CODE_OK)
+        if (caller)
+                r = overlay_from_options(o, caller, toggle, &changes);
+        if (r == EXIT_CODE_OK)
+                r = announce_targets(o, c, a->name, targets);
+        if (r == EXIT_CODE_OK)
+                r = fetch_processes(o, c, targets, 0, &l);
+        if (r != EXIT_CODE_OK || o->dry_run)
                 return r;
 
-        r = apply_action(o, c, verb, argv + 1);
-        return r == EXIT_CODE_OK ? print_process_table(o, c) : r;
+        if (toggle) {
+                r = toggle_watch(o, c, targets);
+                if (r != EXIT_CODE_OK)
+                        return r;
+        }
+        return run_action(o, c, a, targets, changes, &l);
+}
+
+int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const *targets) {
+        for (size_t i = 0; i < ELEMENTSOF(actions); i++)
+                if (actions[i].verb == verb)
+                        return apply_changes(o, c, actions + i, targets, NULL);
+        return EXIT_CODE_USAGE;
+}
+
+/* The operands before the first that is a file, or that file. */
+static int act_on_operands(const Options *o, pmd_connection *c, const Caller *caller, const Action *a, char **operands, size_t *ret_n) {
+        char *end;
+        size_t n = 0;
+        int r;
+
+        while (operands[n] && !ecosystem_is_file(operands[n]))
+                n++;
+        *ret_n = MAX(n, (size_t) 1);
+        if (n == 0)
+                return act_on_file(o, c, caller, a->word, operands[0]);
+
+        end = operands[n];
+        operands[n] = NULL;
+        r = apply_changes(o, c, a, operands, a->verb == PMD_RESTART ? caller : NULL);
+        operands[n] = end;
+        return r;
+}
+
+static bool is_reload(const Action *a) {
+        return streq(a->word, "reload") || streq(a->word, "gracefulReload");
+}
+
+int verb_act(int argc, char *argv[], const Options *o) {
+        const Action *a = action_find(argv[0]);
+        _cleanup_connection_ pmd_connection *c = NULL;
+        _cleanup_caller_ Caller caller = {};
+        bool files = false;
+        int r;
+
+        STRV_FOREACH(operand, argv + 1)
+                files = files || ecosystem_is_file(*operand);
+        if (o->env_name && !files && a->verb == PMD_RESTART) {
+                message_error(o, "Using --env [env] without passing the ecosystem.config.js does not work");
+                return EXIT_CODE_FAILED;
+        }
+
+        r = caller_get(o, &caller);
+        if (r == EXIT_CODE_OK)
+                r = acquire_connection(o, 0, &c);
+        if (r != EXIT_CODE_OK)
+                return r;
+        if (a->verb == PMD_RESTART && !files && !o->update_env && !o->silent)
+                puts("Use --update-env to update environment variables");
+
+        for (size_t i = 1, n; r == EXIT_CODE_OK && argv[i]; i += n)
+                r = act_on_operands(o, c, &caller, a, argv + i, &n);
+        if (r != EXIT_CODE_OK || o->dry_run || (is_reload(a) && !files))
+                return r;
+        return print_process_table(o, c);
+}
+
+/* startOrRestart and the like: what the file names is started where it is not there. */
+int verb_act_on_file(int argc, char *argv[], const Options *o) {
+        _cleanup_connection_ pmd_connection *c = NULL;
+        _cleanup_caller_ Caller caller = {};
+        int r;
+
+        r = caller_get(o, &caller);
+        if (r == EXIT_CODE_OK)
+                r = acquire_connection(o, 0, &c);
+        for (char **file = argv + 1; r == EXIT_CODE_OK && *file; file++)
+                r = act_on_file(o, c, &caller, argv[0], *file);
+        return r == EXIT_CODE_OK && !o->dry_run ? print_process_table(o, c) : r;
+}
+
+/* "3", "+3" or "-3" */
+static int parse_scale(const char *s, int *ret, bool *ret_relative) {
+        unsigned n;
+        int r;
+
+        *ret_relative = IN_SET(s[0], '+', '-');
+        r = safe_atou(*ret_relative ? s + 1 : s, &n);
+        if (r < 0 || n > INT_MAX)
+                return -EINVAL;
+        *ret = s[0] == '-' ? -(int) n : (int) n;
+        return 0;
+}
+
+static int count_processes(const Options *o, pmd_connection *c, const char *app, unsigned *ret) {
+        _cleanup_process_list_ ProcessList l = {};
+        int r;
+
+        *ret = 0;
+        r = fetch_processes(o, c, NULL, 0, &l);
+        if (r != EXIT_CODE_OK)
+                return r;
+        for (size_t i = 0; i < l.n; i++)
+                *ret += streq_ptr(l.items[i].name, app);
+        if (*ret > 0)
+                return EXIT_CODE_OK;
+
+        message_error(o, "Application %s not found", app);
+        return EXIT_CODE_NO_SUCH_APP;
+}
+
+int scale_app(const Options *o, pmd_connection *c, const char *app, int n, bool relative) {
+        _cleanup_(pmd_result_free) pmd_result result = {};
+        _cleanup_(pmd_error_free) pmd_error e = {};
+        _cleanup_free_ char *name = string_escape_cc(app);
+        unsigned have;
+        int r, code;
+
+        r = count_processes(o, c, app, &have);
+        if (r != EXIT_CODE_OK)
+                return r;
+        if (relative ? n == 0 : n == (int) have) {
+                message_error(o, "Nothing to do");
+                return EXIT_CODE_FAILED;
+        }
+        message_info(o, "%s %s application %s", o->dry_run ? "Would scale" : "Scaling",
+                     relative ? (n > 0 ? "up" : "down") : (n > (int) have ? "up" : "down"), strempty(name));
+        if (o->dry_run)
+                return EXIT_CODE_OK;
+
+        r = pmd_scale(c, app, n, relative, &result, &e);
+        if (r < 0 && r != -EREMOTEIO)
+                return report_error(o, r, &e);
+        code = report_failures(o, NULL, &result);
+        return r < 0 && code == EXIT_CODE_OK ? report_error(o, r, NULL) : code;
+}
+
+int verb_scale(int argc, char *argv[], const Options *o) {
+        _cleanup_connection_ pmd_connection *c = NULL;
+        _cleanup_free_ char *given = string_escape_cc(argv[2]);
+        bool relative;
+        int n, r;
+
+        r = parse_scale(argv[2], &n, &relative);
+        if (r < 0) {
+                message_error(o, "'%s' is no number of processes: N, +N or -N", strempty(given));
+                return EXIT_CODE_USAGE;
+        }
+
+        r = acquire_connection(o, 0, &c);
+        if (r == EXIT_CODE_OK)
+                r = scale_app(o, c, argv[1], n, relative);
+        return r == EXIT_CODE_OK && !o->dry_run ? print_process_table(o, c) : r;
 }
 
 int verb_reset(int argc, char *argv[], const Options *o) {
@@ -232,7 +384,7 @@ static int announce_kill(const Options *o, pmd_connection *c, ProcessList *ret) 
         if (r != EXIT_CODE_OK)
                 return r;
         if (ret->n > 0)
-                announce_action(o, action_name(PMD_DELETE), "all", ret);
+                announce_action(o, "deleteProcessId", "all", ret);
         else
                 message_warn(o, "No process found");
         return EXIT_CODE_OK;

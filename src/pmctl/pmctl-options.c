@@ -19,7 +19,10 @@ static const CliOption table[] = {
         { OPTION_ID_SORT,          "sort",          0,   "FIELD",
           "sort the list: name, namespace, pid, id, cpu, memory, uptime or status, with :desc downwards" },
         { OPTION_ID_FORCE,         "force",         'f', NULL,    "start a script once more that is running" },
-        { OPTION_ID_UPDATE_ENV,    "update-env",    'a', NULL,    "accepted; a restart keeps the definition" },
+        { OPTION_ID_UPDATE_ENV,    "update-env",    'a', NULL,    "give a restarted app your present environment" },
+        { OPTION_ID_ENV,           "env",           0,   "NAME",  "lay env_NAME of an ecosystem file over env" },
+        { OPTION_ID_ONLY,          "only",          0,   "NAMES", "only these apps of an ecosystem file, separated by commas" },
+        { OPTION_ID_DRY_RUN,       "dry-run",       0,   NULL,    "say what would be done, and why, and do nothing" },
         { OPTION_ID_LINES,         "lines",         0,   "N",     "print the last N lines of the logs" },
         { OPTION_ID_RAW,           "raw",           0,   NULL,    "print log lines as they were written" },
         { OPTION_ID_NOSTREAM,      "nostream",      0,   NULL,    "print the logs there are and end" },
@@ -224,6 +227,15 @@ static int apply(Options *o, const CliOption *option, const char *value) {
         case OPTION_ID_UPDATE_ENV:
                 o->update_env = true;
                 break;
+        case OPTION_ID_ENV:
+                o->env_name = value;
+                break;
+        case OPTION_ID_ONLY:
+                o->only = value;
+                break;
+        case OPTION_ID_DRY_RUN:
+                o->dry_run = true;
+                break;
         case OPTION_ID_LINES:
                 if (safe_atou(value, &o->lines) < 0)
                         return usage(o, "--lines needs a number, not", value);
@@ -415,6 +427,11 @@ static bool colors_wanted(int fd) {
         return isatty(fd) && !streq_ptr(term, "dumb");
 }
 
+/* "scale APP -2" takes two away. */
+static bool is_scale_operand(const Parser *p, const char *arg) {
+        return p->words && streq(p->words[0], "scale") && arg[strspn(arg + 1, "0123456789") + 1] == '\0';
+}
+
 int parse_command_line(int argc, char *argv[], Options *o, char ***ret_words) {
         Parser p = { .options = o, .argv = argv, .next = 1 };
         int r = EXIT_CODE_OK;
@@ -436,7 +453,7 @@ int parse_command_line(int argc, char *argv[], Options *o, char ***ret_words) {
                 }
                 if (startswith(arg, "--"))
                         r = parse_long(&p, arg);
-                else if (arg[0] == '-' && arg[1])
+                else if (arg[0] == '-' && arg[1] && !is_scale_operand(&p, arg))
                         r = parse_letters(&p, arg);
                 else
                         r = add_word(&p, arg);

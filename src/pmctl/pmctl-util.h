@@ -41,6 +41,9 @@ typedef struct Options {
         bool color_stderr;
         bool force;
         bool update_env;
+        bool dry_run;            /* say what would be done, do nothing */
+        const char *env_name;    /* the env_NAME of an ecosystem file, NULL: none */
+        const char *only;        /* the apps of an ecosystem file that are meant, NULL: all */
         bool mini_list;
         const char *sort;        /* "field" or "field:desc", NULL: by name */
 
@@ -62,7 +65,10 @@ typedef struct Options {
 typedef int (*verb_func_t)(int argc, char *argv[], const Options *o);
 
 int verb_start(int argc, char *argv[], const Options *o);
-int verb_act(int argc, char *argv[], const Options *o); /* stop, restart, delete */
+int verb_act(int argc, char *argv[], const Options *o); /* stop, restart, reload, delete */
+int verb_act_on_file(int argc, char *argv[], const Options *o); /* startOrRestart, … */
+int verb_scale(int argc, char *argv[], const Options *o);
+int verb_ecosystem(int argc, char *argv[], const Options *o);
 int verb_reset(int argc, char *argv[], const Options *o);
 int verb_flush(int argc, char *argv[], const Options *o);
 int verb_reload_logs(int argc, char *argv[], const Options *o);
@@ -128,7 +134,7 @@ static inline void pmd_definition_freep(pmd_definition **d) {
                 (void) pmd_definition_free(*d);
 }
 
-/* What a configuration says, as libpmd takes it (pmctl-start.c). 0 or a negative errno. */
+/* What a configuration says, as libpmd takes it (pmctl-definition.c). 0 or a negative errno. */
 int make_definition(const AppConfig *config, const char *cwd, pmd_definition **ret);
 
 /* The ExitCode for what libpmd returned; e may be NULL. */
@@ -170,6 +176,20 @@ bool target_is_id(const char *target);
 
 /* The list as it looks after a change. 0 or an ExitCode. */
 int print_process_table(const Options *o, pmd_connection *c);
+
+/* What a verb does to processes. */
+typedef struct Action {
+        const char *word; /* the verb */
+        pmd_verb verb;
+        const char *name; /* as pm2 calls it */
+} Action;
+
+const Action *action_find(const char *word);
+
+/* "Applying action …"; "[web](0) ✓"; whether that process is among the failures. */
+void announce_action(const Options *o, const char *action, const char *target, const ProcessList *l);
+void confirm_process(const Options *o, const pmd_process *p);
+bool process_has_failed(const pmd_result *result, uint32_t id);
 
 /* Asks for a change of all operands at once and tells what became of it, as pm2 does, without the list. An ExitCode. */
 int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const *targets);

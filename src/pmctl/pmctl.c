@@ -12,6 +12,7 @@
 
 #define ANY UINT_MAX
 #define PROCESSES "NAME|NAMESPACE|ID|/REGEX/|all"
+#define PROCESSES_OR_FILES PROCESSES "|FILE…"
 
 typedef enum VerbFlags {
         VERB_DEFINES = 1 << 0, /* takes the options of definitions, and arguments of the script behind "--" */
@@ -34,12 +35,20 @@ static int verb_version(int argc, char *argv[], const Options *o);
 static int verb_complete(int argc, char *argv[], const Options *o);
 
 static const Verb verbs[] = {
-        { "start", NULL, "SCRIPT|NAME|NAMESPACE|ID|all…", 0, ANY, VERB_DEFINES, verb_start, "force",
-          "Start a script, a binary or a command, or what is known already" },
-        { "stop", NULL, PROCESSES "…", 1, ANY, 0, verb_act, NULL, "Stop processes" },
-        { "restart", NULL, PROCESSES "…", 1, ANY, VERB_DEFINES, verb_act, "update-env",
-          "Stop and start processes" },
-        { "delete", "del", PROCESSES "…", 1, ANY, 0, verb_act, NULL, "Stop processes and forget them" },
+        { "start", NULL, "SCRIPT|FILE|NAME|NAMESPACE|ID|all…", 0, ANY, VERB_DEFINES, verb_start, "force env only dry-run",
+          "Start a script, a binary, a command, the apps of an ecosystem file, or what is known already" },
+        { "stop", NULL, PROCESSES_OR_FILES, 1, ANY, 0, verb_act, "only dry-run", "Stop processes" },
+        { "restart", NULL, PROCESSES_OR_FILES, 1, ANY, VERB_DEFINES, verb_act, "update-env env only dry-run",
+          "Stop and start processes, with what the options change" },
+        { "reload", "gracefulReload", PROCESSES_OR_FILES, 1, ANY, VERB_DEFINES, verb_act, "update-env env only dry-run",
+          "Restart processes; those in cluster mode without a gap" },
+        { "delete", "del", PROCESSES_OR_FILES, 1, ANY, 0, verb_act, "only dry-run", "Stop processes and forget them" },
+        { "startOrRestart", NULL, "FILE…", 1, ANY, VERB_DEFINES, verb_act_on_file, "env only dry-run",
+          "Start or restart the apps of an ecosystem file" },
+        { "startOrReload", "startOrGracefulReload", "FILE…", 1, ANY, VERB_DEFINES, verb_act_on_file, "env only dry-run",
+          "Start or reload the apps of an ecosystem file" },
+        { "scale", NULL, "APP N|+N|-N", 2, 2, 0, verb_scale, "dry-run", "Change how many processes an app has" },
+        { "ecosystem", "init", "[simple]", 0, 1, 0, verb_ecosystem, "force", "Write a sample of an ecosystem file" },
         { "reset", NULL, PROCESSES "…", 1, ANY, 0, verb_reset, NULL, "Set the counters of restarts to 0" },
         { "sendSignal", NULL, "SIGNAL " PROCESSES "…", 2, ANY, 0, verb_send_signal, NULL,
           "Send a signal to processes" },

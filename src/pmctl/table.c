@@ -131,8 +131,10 @@ static size_t char_width(const char *s, size_t *ret_bytes) {
 static size_t text_width(const char *s) {
         size_t width = 0, bytes;
 
-        for (; *s; s += bytes)
-                width += char_width(s, &bytes);
+        for (; *s; s += bytes) {
+                bytes = 1; /* what is ASCII, as most is, needs no look at the locale */
+                width += (unsigned char) *s < 0x80 ? 1 : char_width(s, &bytes);
+        }
         return width;
 }
 
@@ -159,6 +161,8 @@ typedef struct Layout {
         const Table *table;
         const Frame *frame;
         struct libscols_table *scols;
+        struct libscols_line **lines; /* the last is the ruler */
+        size_t n_lines;
         size_t *widths; /* as libsmartcols has decided */
         bool *fixed;    /* the column does not give way any more where the terminal is narrow */
         char *text;
@@ -166,6 +170,7 @@ typedef struct Layout {
 
 static void layout_done(Layout *l) {
         free(l->text);
+        free(l->lines);
         free(l->widths);
         free(l->fixed);
         scols_unref_table(l->scols);
@@ -196,7 +201,7 @@ static int layout_add_columns(Layout *l, const Options *o) {
 /* Sets a cell to what of its text there is room for. */
 static int layout_set_text(Layout *l, size_t row, size_t column, size_t room) {
         const char *text = l->table->cells[row * l->table->n_columns + column].text;
-        struct libscols_line *line = scols_table_get_line(l->scols, row);
+        struct libscols_line *line = l->lines[row];
         char *cut;
 
         if (text_width(text) <= room)
@@ -209,7 +214,7 @@ static int layout_set_text(Layout *l, size_t row, size_t column, size_t room) {
 }
 
 static int layout_set_ruler(Layout *l, size_t column, size_t width) {
-        struct libscols_line *line = scols_table_get_line(l->scols, scols_table_get_nlines(l->scols) - 1);
+        struct libscols_line *line = l->lines[l->n_lines - 1];
         char *ruler = new(char, width + 1);
 
         if (!ruler)
@@ -217,6 +222,20 @@ static int layout_set_ruler(Layout *l, size_t column, size_t width) {
         memset(ruler, 'x', width);
         ruler[width] = '\0';
         return scols_line_refer_data(line, column, ruler) < 0 ? -ENOMEM : 0;
+}
+
+static int layout_add_lines(Layout *l) {
+        size_t n = l->table->n_cells / l->table->n_columns + 1;
+
+        l->lines = new(struct libscols_line *, n);
+        if (!l->lines)
+                return -ENOMEM;
+        for (; l->n_lines < n; l->n_lines++) {
+                l->lines[l->n_lines] = scols_table_new_line(l->scols, NULL);
+                if (!l->lines[l->n_lines])
+                        return -ENOMEM;
+        }
+        return 0;
 }
 
 static int layout_add_cells(Layout *l, const Options *o) {
@@ -227,18 +246,14 @@ static int layout_add_cells(Layout *l, const Options *o) {
                 size_t row = i / t->n_columns, column = i % t->n_columns, max = t->columns[column].width_max;
                 Color c = t->cells[i].color;
 
-                if (column == 0 && !scols_table_new_line(l->scols, NULL))
-                        return -ENOMEM;
                 r = layout_set_text(l, row, column, max > 0 ? max - 2 : SIZE_MAX);
                 if (r < 0)
                         return r;
                 if (o->color && c != COLOR_NORMAL &&
-                    scols_cell_set_color(scols_line_get_cell(scols_table_get_line(l->scols, row), column), color(o, c)) < 0)
+                    scols_cell_set_color(scols_line_get_cell(l->lines[row], column), color(o, c)) < 0)
                         return -ENOMEM;
         }
 
-        if (!scols_table_new_line(l->scols, NULL))
-                return -ENOMEM;
         for (size_t i = 0; i < t->n_columns; i++) {
                 r = layout_set_ruler(l, i, content_min(t->columns + i));
                 if (r < 0)
@@ -270,6 +285,8 @@ static int layout_init(Layout *l, const Table *t, const Options *o, size_t width
         scols_table_set_termwidth(l->scols, width == SIZE_MAX ? 0 : width);
 
         r = layout_add_columns(l, o);
+        if (r >= 0)
+                r = layout_add_lines(l);
         return r < 0 ? r : layout_add_cells(l, o);
 }
 
@@ -282,16 +299,24 @@ static int layout_run(Layout *l) {
         return 0;
 }
 
+/* 1 if there was something to cut. */
 static int layout_cut_column(Layout *l, size_t column) {
         const Table *t = l->table;
+        bool cut = false;
         int r;
 
-        for (size_t row = 0; row * t->n_columns < t->n_cells; row++) {
+        for (size_t row = 0; row + 1 < l->n_lines; row++) {
+                if (text_width(scols_cell_get_data(scols_line_get_cell(l->lines[row], column))) <= l->widths[column])
+                        continue;
                 r = layout_set_text(l, row, column, l->widths[column]);
                 if (r < 0)
                         return r;
+                cut = true;
         }
-        return layout_set_ruler(l, column, l->widths[column]);
+        if (!cut)
+                return 0;
+        r = layout_set_ruler(l, column, MAX(l->widths[column], content_min(t->columns + column)));
+        return r < 0 ? r : 1;
 }
 
 /* libsmartcols cuts wherever a column is wide. One that it has made too narrow is fixed at its least, and the others have
@@ -313,6 +338,7 @@ static int layout_fix_narrow(Layout *l) {
 }
 
 static int layout_decide(Layout *l) {
+        bool cut = false;
         int r;
 
         do {
@@ -327,8 +353,9 @@ static int layout_decide(Layout *l) {
                 r = layout_cut_column(l, i);
                 if (r < 0)
                         return r;
+                cut = cut || r > 0;
         }
-        return layout_run(l);
+        return cut ? layout_run(l) : 0;
 }
 
 /* ---- output ---- */
