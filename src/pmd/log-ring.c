@@ -43,7 +43,7 @@ static void make_room(LogRing *r, size_t size) {
         }
 }
 
-void log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_done, uint64_t n_lines, LogCounter *counter, bool may_drop) {
+LogRecord *log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_done, uint64_t n_lines, LogCounter *counter, bool may_drop) {
         size_t size = 0;
         LogRecord *x;
         char *p;
@@ -57,7 +57,7 @@ void log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_d
         x = malloc(sizeof *x + size);
         if (!x) {
                 note_dropped(r, n_lines, counter);
-                return;
+                return NULL;
         }
 
         *x = (LogRecord) { .counter = log_counter_ref(counter), .n_lines = n_lines, .size = size, .n_done = n_done };
@@ -71,6 +71,7 @@ void log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_d
                 r->first = x;
         r->last = x;
         r->size += footprint(x);
+        return x;
 }
 
 uint64_t log_ring_get_gap(const LogRing *r) {

@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include "pmd/log-counter.h"
+#include "shared/log-line.h"
 #include "shared/time-util.h"
 
 /* What a target that stalls is still to get, oldest first. It holds memory only while there is something in it. */
@@ -21,6 +22,8 @@ typedef struct LogRecord {
         LogCounter *counter;  /* of the process that wrote it, NULL: nobody counts */
         uint64_t n_lines;
         size_t size, n_done;  /* n_done > 0: a part is with the target, so that it can no longer be dropped */
+        LogLineEnd end;       /* as in LogBlock, for who needs it */
+        bool continued;
         char data[];
 } LogRecord;
 
@@ -38,8 +41,9 @@ static inline bool log_ring_is_empty(const LogRing *r) {
 /* Whether who fills it should wait. */
 bool log_ring_is_full(const LogRing *r, bool may_drop, usec_t now);
 
-/* Copies what the vector holds, without its first n_done bytes. may_drop: the oldest lines make room for it. */
-void log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_done, uint64_t n_lines, LogCounter *counter, bool may_drop);
+/* Copies what the vector holds, of which n_done bytes are with the target. may_drop: the oldest lines make room for it. NULL: there was no
+ * memory, the lines are counted as dropped. */
+LogRecord *log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_done, uint64_t n_lines, LogCounter *counter, bool may_drop);
 
 /* How many lines are missing in front of the first record, 0: none. To be asked before each record that nothing of was written. */
 uint64_t log_ring_get_gap(const LogRing *r);

@@ -479,17 +479,9 @@ static int on_writable(sd_event_source *source, int fd, uint32_t revents, void *
         return 0;
 }
 
-static uint64_t count_lines(const LogBlock *block) {
-        uint64_t n = block->end != LOG_LINE_END_NEWLINE && !(block->end == LOG_LINE_END_SPLIT && block->continued);
-
-        for (const char *p = block->data, *end = p + block->size; (p = memchr(p, '\n', (size_t) (end - p))); p++)
-                n++;
-        return n;
-}
-
 static void lose(LogFile *f, const LogWriter *w, const LogBlock *block) {
         f->n_lost += block->size;
-        log_counter_add(w->dropped, count_lines(block));
+        log_counter_add(w->dropped, log_block_count_lines(block));
 }
 
 void log_file_write(LogFile *f, const LogWriter *w, const LogBlock *block) {
@@ -521,7 +513,7 @@ void log_file_write(LogFile *f, const LogWriter *w, const LogBlock *block) {
 
         if (log_ring_is_empty(&f->ring))
                 f->ring.progress = now(CLOCK_MONOTONIC);
-        log_ring_push(&f->ring, iov, n, done, count_lines(block), w->dropped, w->may_drop);
+        (void) log_ring_push(&f->ring, iov, n, done, log_block_count_lines(block), w->dropped, w->may_drop);
         wait_for_room(f);
 }
 

@@ -36,6 +36,7 @@ struct LogSinkJournal {
         size_t n_fixed;      /* without OBJECT_PID and PM_UNIT */
         int default_priority, priority; /* the latter of the line being written, for its further pieces */
         bool parse_json;
+        bool serialized;     /* what waits are entries, not lines */
         char *app;
 
         LogRing ring;
@@ -122,7 +123,7 @@ int log_journal_new(sd_event *event, void (*room)(void *userdata), void *userdat
         if (!j)
                 return -ENOMEM;
 
-        *j = (LogJournal) { .event = sd_event_ref(event), .room = room, .userdata = userdata, .fd = -EBADF };
+        *j = (LogJournal) { .event = sd_event_ref(event), .room = room, .userdata = userdata, .fd = -EBADF, .events.serialized = true };
         *ret = j;
         return 0;
 }
@@ -308,6 +309,41 @@ static void stall(LogJournal *j) {
                 log_error_errno(r, "Failed to wait for the journal: %m");
 }
 
+static struct iovec iovec_of(const char *s) {
+        return (struct iovec) { (char *) s, strlen(s) };
+}
+
+/* False: it is to be tried again when there is room. */
+static bool send_line(LogJournal *j, LogSinkJournal *s, LogLine *line) {
+        _cleanup_(log_json_done) LogJson json = { .priority = -1 };
+        struct iovec iov[6];
+        char priority[] = "\nPRIORITY=0\n";
+        int given = log_line_take_priority(line);
+        size_t n = 0;
+
+        if (given >= 0)
+                s->priority = given;
+        else if (!line->continued)
+                s->priority = s->default_priority;
+
+        if (s->parse_json && line->end == LOG_LINE_END_NEWLINE && !line->continued)
+                (void) log_json_parse(line->data, line->size, &json);
+
+        priority[STRLEN("\nPRIORITY=")] = (char) ('0' + (json.priority >= 0 ? json.priority : s->priority));
+        iov[n++] = iovec_of("MESSAGE=");
+        iov[n++] = json.message ? (struct iovec) { json.message, json.n_message } : (struct iovec) { (char *) line->data, line->size };
+        iov[n++] = iovec_of(priority);
+        if (line->end == LOG_LINE_END_SPLIT)
+                iov[n++] = iovec_of("PM_LINE_BREAK=line-max\n");
+        else if (line->end == LOG_LINE_END_EOF)
+                iov[n++] = iovec_of("PM_LINE_BREAK=eof\n");
+        iov[n++] = (struct iovec) { s->fixed.fields, s->fixed.n_fields };
+        if (json.n_fields > 0)
+                iov[n++] = (struct iovec) { json.fields, json.n_fields };
+
+        return send_entry(j, iov, n) >= 0;
+}
+
 static bool send_gap(LogJournal *j, LogSinkJournal *s) {
         uint64_t n = log_ring_get_gap(&s->ring);
         char text[256];
@@ -323,18 +359,35 @@ static bool send_gap(LogJournal *j, LogSinkJournal *s) {
         return true;
 }
 
-/* One turn of a stream. False if the journal takes no more. */
+/* One entry, or one of the lines, of what waits. False if the journal takes no more. */
+static bool send_first(LogJournal *j, LogSinkJournal *s) {
+        LogRecord *x = s->ring.first;
+        size_t offset = x->n_done;
+        LogLine line;
+
+        if (s->serialized) {
+                if (send_entry(j, &(struct iovec) { x->data, x->size }, 1) < 0)
+                        return false;
+                log_ring_pop(&s->ring);
+                return true;
+        }
+
+        if (log_block_next(&(LogBlock) { x->data, x->size, x->end, x->continued }, &offset, &line)) {
+                if (!send_line(j, s, &line))
+                        return false;
+                x->n_done = offset;
+                x->n_lines -= MIN(x->n_lines, UINT64_C(1));
+        }
+        if (x->n_done == x->size)
+                log_ring_pop(&s->ring);
+        return true;
+}
+
+/* One turn of a stream. */
 static bool send_waiting(LogJournal *j, LogSinkJournal *s) {
         for (unsigned i = 0; i < TURN_MAX && !log_ring_is_empty(&s->ring); i++) {
-                LogRecord *x;
-
-                if (!send_gap(j, s))
+                if (!send_gap(j, s) || (s->ring.first && !send_first(j, s)))
                         return false;
-                x = s->ring.first;
-                if (x && send_entry(j, &(struct iovec) { x->data, x->size }, 1) < 0)
-                        return false;
-                if (x)
-                        log_ring_pop(&s->ring);
                 s->ring.progress = now(CLOCK_MONOTONIC);
         }
         return true;
@@ -379,57 +432,32 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static struct iovec iovec_of(const char *s) {
-        return (struct iovec) { (char *) s, strlen(s) };
-}
-
-static void keep(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const struct iovec *iov, size_t n) {
+static LogRecord *keep(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const char *data, size_t n, uint64_t n_lines) {
         if (!s->is_waiting) {
                 s->ring.progress = now(CLOCK_MONOTONIC);
                 LIST_APPEND(waiting, j->waiting, s);
                 s->is_waiting = true;
         }
-        log_ring_push(&s->ring, iov, n, 0, 1, w->dropped, w->may_drop);
+        return log_ring_push(&s->ring, &(struct iovec) { (char *) data, n }, 1, 0, n_lines, w->dropped, w->may_drop);
 }
 
-static void write_line(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const LogLine *line) {
-        _cleanup_(log_json_done) LogJson json = { .priority = -1 };
-        struct iovec iov[6];
-        char priority[] = "\nPRIORITY=0\n";
-        size_t n = 0;
+static void keep_block(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const LogBlock *block) {
+        LogRecord *x = keep(s, j, w, block->data, block->size, log_block_count_lines(block));
 
-        if (s->parse_json && line->end == LOG_LINE_END_NEWLINE && !line->continued)
-                (void) log_json_parse(line->data, line->size, &json);
-
-        priority[STRLEN("\nPRIORITY=")] = (char) ('0' + (json.priority >= 0 ? json.priority : s->priority));
-        iov[n++] = iovec_of("MESSAGE=");
-        iov[n++] = json.message ? (struct iovec) { json.message, json.n_message } : (struct iovec) { (char *) line->data, line->size };
-        iov[n++] = iovec_of(priority);
-        if (line->end == LOG_LINE_END_SPLIT)
-                iov[n++] = iovec_of("PM_LINE_BREAK=line-max\n");
-        else if (line->end == LOG_LINE_END_EOF)
-                iov[n++] = iovec_of("PM_LINE_BREAK=eof\n");
-        iov[n++] = (struct iovec) { s->fixed.fields, s->fixed.n_fields };
-        if (json.n_fields > 0)
-                iov[n++] = (struct iovec) { json.fields, json.n_fields };
-
-        if (!log_ring_is_empty(&s->ring) || j->stalled || send_entry(j, iov, n) < 0)
-                keep(s, j, w, iov, n);
+        if (!x)
+                return;
+        x->end = block->end;
+        x->continued = block->continued;
 }
 
 void log_sink_journal_write(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const LogBlock *block) {
-        size_t offset = 0;
+        size_t offset = 0, sent = 0;
 
-        for (LogLine line; log_block_next(block, &offset, &line);) {
-                int priority = log_line_take_priority(&line);
-
-                if (priority >= 0)
-                        s->priority = priority;
-                else if (!line.continued)
-                        s->priority = s->default_priority;
-
-                write_line(s, j, w, &line);
-        }
+        if (log_ring_is_empty(&s->ring) && !j->stalled)
+                for (LogLine line; log_block_next(block, &offset, &line) && send_line(j, s, &line);)
+                        sent = offset;
+        if (sent < block->size)
+                keep_block(s, j, w, &(LogBlock) { block->data + sent, block->size - sent, block->end, block->continued && sent == 0 });
 }
 
 bool log_sink_journal_is_full(LogSinkJournal *s, bool may_drop) {
@@ -442,7 +470,7 @@ void log_journal_send_event(LogJournal *j, const char *fields, size_t n) {
         const struct iovec iov = { (char *) fields, n };
 
         if (!log_ring_is_empty(&j->events.ring) || j->stalled || send_entry(j, &iov, 1) < 0)
-                keep(&j->events, j, &w, &iov, 1);
+                (void) keep(&j->events, j, &w, fields, n, 1);
 }
 
 LogSinkJournal *log_journal_release(LogJournal *j, LogSinkJournal *s) {

@@ -28,6 +28,14 @@ bool log_block_next(const LogBlock *b, size_t *offset, LogLine *ret) {
         return true;
 }
 
+uint64_t log_block_count_lines(const LogBlock *b) {
+        uint64_t n = b->end != LOG_LINE_END_NEWLINE && !(b->end == LOG_LINE_END_SPLIT && b->continued);
+
+        for (const char *p = b->data, *end = p + b->size; (p = memchr(p, '\n', (size_t) (end - p))); p++)
+                n++;
+        return n;
+}
+
 int log_line_take_priority(LogLine *line) {
         const char *p = line->data;
 

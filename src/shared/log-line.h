@@ -40,6 +40,9 @@ typedef struct LogLine {
 /* Puts the line at *offset into *ret and moves *offset behind it. False at the end of the block. */
 bool log_block_next(const LogBlock *b, size_t *offset, LogLine *ret);
 
+/* How many lines there are; a further piece of a split one is none until its end. */
+uint64_t log_block_count_lines(const LogBlock *b);
+
 /* Removes a "<N>" in front of the line, N being 0 to 7, and returns N, or -1 if there is none. A line that goes on from
  * a split one has none. */
 int log_line_take_priority(LogLine *line);
