@@ -58,6 +58,8 @@ static int make_number(double d, json_object **ret) {
                 if (strtod(text, NULL) == d)
                         break;
         }
+        if (!strpbrk(text, ".e"))
+                strcat(text, ".0"); /* too large for a whole number that is exact: it stays a fraction when it is read again */
         return take(json_object_new_double_s(d, text), ret);
 }
 
