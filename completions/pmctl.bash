@@ -38,7 +38,9 @@ _pmctl() {
                         get | set | unset | conf | config) what=settings ;;
                         startup | unstartup) mapfile -t COMPREPLY < <(compgen -W systemd -- "$cur"); return ;;
                         import) mapfile -t COMPREPLY < <(compgen -W pm2 -- "$cur"); compopt -o default; return ;;
-                        start) what=targets; compopt -o default ;;
+                        start | stop | restart | reload | gracefulReload | delete | del) what=targets; compopt -o default ;;
+                        startOr*) compopt -o default; return ;;
+                        ecosystem | init) mapfile -t COMPREPLY < <(compgen -W simple -- "$cur"); return ;;
                         *) what=targets ;;
                 esac
         fi

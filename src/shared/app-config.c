@@ -8,6 +8,7 @@
 #include "shared/string-table.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
+#include "shared/unit-name.h"
 
 #define MSEC_MAX ((uint64_t) 365 * 24 * 3600 * 1000)
 #define INSTANCES_MAX 4096
@@ -580,6 +581,13 @@ int app_config_to_json(const AppConfig *c, json_object **ret) {
         return 0;
 }
 
+/* With the longest numbers behind it; in a private pmd too, so that a definition is good everywhere. */
+static bool fits_unit_name(const char *app) {
+        _cleanup_free_ char *unit = NULL;
+
+        return unit_name_scope(app, UINT_MAX, UINT_MAX, true, &unit) != -ENAMETOOLONG;
+}
+
 const char *app_name_fault(const char *name) {
         size_t n = strlen(name);
 
@@ -601,5 +609,7 @@ const char *app_name_fault(const char *name) {
                 return "it would be taken for all apps";
         if (name[strspn(name, "0123456789")] == 0)
                 return "it is a number and would be taken for the id of a process";
+        if (!fits_unit_name(name))
+                return "its unit would have a name of more than 255 bytes, where a byte that is no letter, digit, '_', ':' or '.' counts four times";
         return NULL;
 }

@@ -189,8 +189,8 @@ int app_config_finish(AppConfig *c, const char *base, char **reterr);
 /* Whether the option was given; key as for app_config_set(). */
 bool app_config_has(const AppConfig *c, const char *key);
 
-/* Whether a name can be an app's: 1 to 255 bytes of valid UTF-8, no '/', no control character, no leading '-', neither "." nor "..", not "all",
- * not a number. NULL if it can, else why not (static). */
+/* Whether a name can be an app's: valid UTF-8, no '/', no control character, no leading '-', neither "." nor "..", not "all", not a number, and not too
+ * long for the name of a unit: 220 letters and digits, other bytes counting four times. NULL if it can, else why not (static). */
 const char *app_name_fault(const char *name);
 
 /* The name that an app gets without one: the last part of its script, cut at the last dot; a shell command is treated no differently.

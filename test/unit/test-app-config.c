@@ -585,9 +585,27 @@ TEST(name_fault) {
 
         memset(longest, 'a', sizeof longest);
         longest[256] = 0;
-        ASSERT_TRUE(app_name_fault(longest));
-        longest[255] = 0;
-        ASSERT_STREQ(app_name_fault(longest), NULL);
+        ASSERT_TRUE(strstr(app_name_fault(longest), "255 bytes"));
+}
+
+/* "app-pm-", two numbers of ten digits with dashes, and ".scope" leave 220 of the 255 bytes of a unit's name. */
+TEST(name_fits_unit) {
+        char name[222];
+
+        memset(name, 'a', sizeof name);
+        name[220] = 0;
+        ASSERT_STREQ(app_name_fault(name), NULL);
+        name[220] = 'a';
+        name[221] = 0;
+        ASSERT_TRUE(strstr(app_name_fault(name), "its unit would have a name of more than 255 bytes"));
+
+        memset(name, '-', sizeof name);
+        name[0] = 'a';
+        name[55] = 0;
+        ASSERT_STREQ(app_name_fault(name), NULL);
+        name[55] = '-';
+        name[56] = 0;
+        ASSERT_TRUE(strstr(app_name_fault(name), "counts four times"));
 }
 
 /* What the table promises to those who read it. */
