@@ -38,7 +38,7 @@ def roff_to_text(text):
 
 help_text = output(os.path.join(BUILD, "src/pmctl"), "--help")
 verbs_text = help_text[help_text.index("Verbs:"):help_text.index("Options:")]
-verbs = {word for name, aliases in re.findall(r"^  (\w+)(?: \(([^)]*)\))?", verbs_text, re.M) for word in [name, *aliases.split()]}
+verbs = {word for name, aliases in re.findall(r"^  ([\w-]+)(?: \(([^)]*)\))?", verbs_text, re.M) for word in [name, *aliases.split()]}
 options = set(re.findall(r"--[a-z][a-z0-9-]+", "\n".join(line[:38] for line in help_text.splitlines() if line.startswith("  "))))
 manual = roff_to_text(read("man/pmctl.1"))
 pages = {os.path.basename(p): roff_to_text(read(p)) for p in glob.glob(os.path.join(ROOT, "man/*.[1-8]"))}
