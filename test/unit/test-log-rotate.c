@@ -337,12 +337,46 @@ TEST(stalled_file_blocks_its_app_only) {
         fixture_done(&f);
 }
 
+/* Waits for the line with that number, then looks at all: what is missing must be what the marks say, where they say it. */
+static void check_journal(size_t n_written, LogCounter *dropped) {
+        _cleanup_free_ char *last = strprintf("MESSAGE=%zu ", n_written - 1);
+        uint64_t n_marked = 0;
+        size_t expected = 0;
+
+        for (usec_t end = now(CLOCK_MONOTONIC) + 30 * USEC_PER_SEC; now(CLOCK_MONOTONIC) < end; usleep(1000)) {
+                bool done;
+
+                pthread_mutex_lock(&journal.mutex);
+                done = journal.n > 0 && startswith(journal.entries[journal.n - 1], last);
+                pthread_mutex_unlock(&journal.mutex);
+                if (done)
+                        break;
+        }
+        journal_pause();
+
+        for (size_t i = 0; i < journal.n; i++) {
+                const char *mark = strstr(journal.entries[i], "\nPM_DROPPED=");
+                unsigned k;
+
+                if (mark) {
+                        uint64_t n = strtoull(mark + strlen("\nPM_DROPPED="), NULL, 10);
+
+                        n_marked += n;
+                        expected += n;
+                        continue;
+                }
+                ASSERT_EQ(sscanf(journal.entries[i], "MESSAGE=%u ", &k), 1);
+                ASSERT_EQ(k, expected);
+                expected++;
+        }
+        ASSERT_EQ(expected, n_written);
+        ASSERT_EQ(n_marked, log_counter_get(dropped));
+}
+
 /* A journal that nobody reads: the app does not wait for long, what is dropped is counted exactly and said. */
 TEST(stalled_journal_drops_and_counts) {
         enum { LINES = 40000 };
         LogCounter *dropped = log_counter_new();
-        uint64_t n_marked = 0;
-        size_t n_lines = 0;
         Fixture f;
         int fd;
 
@@ -359,36 +393,50 @@ TEST(stalled_journal_drops_and_counts) {
         ASSERT_TRUE(log_counter_get(dropped) > 0);
 
         journal_read();
-        for (usec_t end = now(CLOCK_MONOTONIC) + 30 * USEC_PER_SEC; now(CLOCK_MONOTONIC) < end; usleep(1000)) {
-                char last[32];
+        check_journal(LINES, dropped);
+        log_counter_unref(dropped);
+        fixture_done(&f);
+}
 
-                (void) snprintf(last, sizeof last, "MESSAGE=%d ", LINES - 1);
-                pthread_mutex_lock(&journal.mutex);
-                bool done = journal.n > 0 && startswith(journal.entries[journal.n - 1], last);
-                pthread_mutex_unlock(&journal.mutex);
-                if (done)
-                        break;
+typedef struct Writer {
+        int fd;
+        size_t n;
+} Writer;
+
+static void *write_short_lines(void *arg) {
+        const Writer *w = arg;
+
+        for (size_t i = 0; i < w->n; i++) {
+                char line[32];
+
+                (void) snprintf(line, sizeof line, "%zu .\n", i);
+                put(w->fd, line);
         }
+        return NULL;
+}
+
+/* It goes on while the app writes, line by line. */
+TEST(stalled_journal_goes_on) {
+        enum { LINES = 300000 };
+        LogCounter *dropped = log_counter_new();
+        pthread_t thread;
+        Writer writer;
+        Fixture f;
+
+        fixture_init(&f);
         journal_pause();
+        LogStreamSpec spec = spec_of(LOG_STREAM_OUT);
+        spec.journal = true;
+        spec.dropped = dropped;
 
-        for (size_t i = 0, expected = 0; i < journal.n; i++) {
-                const char *mark = strstr(journal.entries[i], "\nPM_DROPPED=");
-                unsigned k;
-
-                if (mark) {
-                        uint64_t n = strtoull(mark + strlen("\nPM_DROPPED="), NULL, 10);
-
-                        n_marked += n;
-                        expected += n;
-                        continue;
-                }
-                ASSERT_EQ(sscanf(journal.entries[i], "MESSAGE=%u ", &k), 1);
-                ASSERT_EQ(k, expected);
-                expected++;
-                n_lines++;
-        }
-        ASSERT_EQ(n_marked, log_counter_get(dropped));
-        ASSERT_EQ(n_lines + n_marked, LINES);
+        writer = (Writer) { add(&f, &spec, NULL), LINES };
+        ASSERT_EQ(pthread_create(&thread, NULL, write_short_lines, &writer), 0);
+        while (log_counter_get(dropped) == 0)
+                usleep(1000);
+        journal_read();
+        check_journal(LINES, dropped);
+        pthread_join(thread, NULL);
+        safe_close(writer.fd);
         log_counter_unref(dropped);
         fixture_done(&f);
 }
