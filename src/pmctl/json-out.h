@@ -29,7 +29,8 @@ void json_writer_bool(JsonWriter *w, const char *key, bool value);
 /* Rounded to a tenth. */
 void json_writer_tenths(JsonWriter *w, const char *key, double value);
 
-/* What was written between two marks may be repeated in a place of the same kind: members again, first ones or later ones again. */
+/* What was written between two marks may be repeated in a place of the same kind: members again, first ones or
+ * later ones again. */
 static inline size_t json_writer_mark(const JsonWriter *w) {
         return w->size;
 }

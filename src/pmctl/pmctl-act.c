@@ -92,13 +92,13 @@ static int toggle_watch(const Options *o, pmd_connection *c, char *const *target
         return r < 0 ? report_error(o, r, &e) : EXIT_CODE_OK;
 }
 
-static int send_action(pmd_connection *c, const Action *a, char *const *targets, const pmd_definition *changes, pmd_result *ret,
-                       pmd_error *reterr) {
+static int send_action(pmd_connection *c, const Action *a, char *const *targets, const pmd_definition *changes,
+                       pmd_result *ret, pmd_error *reterr) {
         return changes ? pmd_restart_changed(c, targets, changes, 0, ret, reterr) : pmd_request(c, a->verb, targets, ret, reterr);
 }
 
-static int run_action(const Options *o, pmd_connection *c, const Action *a, char *const *targets, const pmd_definition *changes,
-                      const ProcessList *l) {
+static int run_action(const Options *o, pmd_connection *c, const Action *a, char *const *targets,
+                      const pmd_definition *changes, const ProcessList *l) {
         _cleanup_(pmd_result_free) pmd_result result = {};
         _cleanup_(pmd_error_free) pmd_error e = {};
         int r, code;
@@ -149,7 +149,8 @@ int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const
 }
 
 /* The operands before the first that is a file, or that file. */
-static int act_on_operands(const Options *o, pmd_connection *c, const Caller *caller, const Action *a, char **operands, size_t *ret_n) {
+static int act_on_operands(const Options *o, pmd_connection *c, const Caller *caller, const Action *a, char **operands,
+                           size_t *ret_n) {
         char *end;
         size_t n = 0;
         int r;

@@ -24,13 +24,14 @@ int act_on_file(const Options *o, pmd_connection *c, const Caller *caller, const
 /* Gives an app n processes, relative: n more, or fewer. An ExitCode. */
 int scale_app(const Options *o, pmd_connection *c, const char *app, int n, bool relative);
 
-/* What the flags and the arguments say of a script, before anything is derived from it; with the caller's environment. 0 or an ExitCode, the
- * message printed. */
+/* What the flags and the arguments say of a script, before anything is derived from it; with the caller's
+ * environment. 0 or an ExitCode, the message printed. */
 int config_from_options(const Options *o, const Caller *caller, const char *script, AppConfig **ret);
 
-/* A copy, derived and checked where the caller stands: an error is about his files and his PATH. 0 or a negative errno, with *reterr. */
+/* A copy, derived and checked where the caller stands: an error is about his files and his PATH. 0 or a negative
+ * errno, with *reterr. */
 int config_finish(const AppConfig *config, const Caller *caller, AppConfig **ret, char **reterr);
 
-/* What the flags, the arguments and --update-env change of processes that there are; *ret is NULL if nothing. toggles_watch: --watch without
- * paths is none of it. 0 or an ExitCode, the message printed. */
+/* What the flags, the arguments and --update-env change of processes that there are; *ret is NULL if nothing.
+ * toggles_watch: --watch without paths is none of it. 0 or an ExitCode, the message printed. */
 int overlay_from_options(const Options *o, const Caller *caller, bool toggles_watch, pmd_definition **ret);

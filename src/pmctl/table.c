@@ -154,9 +154,9 @@ static size_t bytes_that_fit(const char *s, size_t width) {
 
 /* ---- layout ---- */
 
-/* A table as libsmartcols sees it: our columns, the blanks beside them being part of the separator, and an empty one at the end
- * so that the last of ours is padded and followed by a separator too. The last line is a ruler, which is not shown: it keeps each column at its
- * least width, which libsmartcols has no other means for. */
+/* A table as libsmartcols sees it: our columns, the blanks beside them being part of the separator, and an empty
+ * one at the end so that the last of ours is padded and followed by a separator too. The last line is a ruler,
+ * which is not shown: it keeps each column at its least width, which libsmartcols has no other means for. */
 typedef struct Layout {
         const Table *table;
         const Frame *frame;
@@ -319,8 +319,8 @@ static int layout_cut_column(Layout *l, size_t column) {
         return r < 0 ? r : 1;
 }
 
-/* libsmartcols cuts wherever a column is wide. One that it has made too narrow is fixed at its least, and the others have
- * to give way. 1 if there was one. */
+/* libsmartcols cuts wherever a column is wide. One that it has made too narrow is fixed at its least, and the
+ * others have to give way. 1 if there was one. */
 static int layout_fix_narrow(Layout *l) {
         int r;
 

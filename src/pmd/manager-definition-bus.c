@@ -158,7 +158,8 @@ static int get_overlay(json_object *options, json_object **ret, bool *ret_replac
         return 0;
 }
 
-static int enqueue_restart(Manager *m, sd_bus_message *message, uid_t uid, Process *const *processes, size_t n, sd_bus_error *reterr) {
+static int enqueue_restart(Manager *m, sd_bus_message *message, uid_t uid, Process *const *processes, size_t n,
+                           sd_bus_error *reterr) {
         _cleanup_free_ uint32_t *ids = NULL;
         size_t n_ids;
         int r;
@@ -172,7 +173,8 @@ static int enqueue_restart(Manager *m, sd_bus_message *message, uid_t uid, Proce
         return bus_request_reply_u32_array(message, ids, n_ids);
 }
 
-static int change_definitions(Process *const *processes, size_t n, json_object *overlay, bool replace, sd_bus_error *reterr) {
+static int change_definitions(Process *const *processes, size_t n, json_object *overlay, bool replace,
+                              sd_bus_error *reterr) {
         _cleanup_free_ char *faults = NULL;
         AppConfig **configs;
         int r;

@@ -52,7 +52,8 @@ static int refuse_name(const char *app, const char *name, char **reterr) {
         return *reterr ? -EINVAL : -ENOMEM;
 }
 
-int manager_derive_config(const AppConfig *old, const char *app, json_object *overlay, bool replace, AppConfig **ret, char **reterr) {
+int manager_derive_config(const AppConfig *old, const char *app, json_object *overlay, bool replace, AppConfig **ret,
+                          char **reterr) {
         _cleanup_app_config_unref_ AppConfig *c = NULL;
         int r;
 
@@ -117,7 +118,8 @@ static int add_faults(char **faults, const char *app, const char *text, bool man
         return 0;
 }
 
-int manager_derive_configs(Process *const *processes, size_t n, json_object *overlay, bool replace, AppConfig ***ret, char **reterr) {
+int manager_derive_configs(Process *const *processes, size_t n, json_object *overlay, bool replace, AppConfig ***ret,
+                           char **reterr) {
         AppConfig **configs = new0(AppConfig *, n);
         _cleanup_free_ char *faults = NULL;
         int r = 0, result = 0;
