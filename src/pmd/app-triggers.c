@@ -199,11 +199,16 @@ static int arm_watch(App *a, const AppConfig *c) {
         return 0;
 }
 
+static void drop_watch(App *a) {
+        a->watch = watch_free(a->watch);
+        a->watch_config = app_config_unref(a->watch_config);
+}
+
 static void disarm_watch(App *a) {
         LIST_FOREACH(siblings, p, a->processes)
                 if (p->watching)
                         return;
-        a->watch = watch_free(a->watch);
+        drop_watch(a);
 }
 
 static void set_watching(Process *p, bool on) {
@@ -219,8 +224,13 @@ static void update_watch(Process *p) {
         App *a = p->app;
 
         /* From its first start on, and also when it has crashed for good: the change may be what repairs it. */
-        if (p->watching && !a->watch && p->incarnation > 0 && arm_watch(a, p->config) < 0)
+        if (!p->watching || a->watch || p->incarnation == 0)
+                return;
+        if (arm_watch(a, p->config) < 0) {
                 p->watching = false;
+                return;
+        }
+        a->watch_config = app_config_ref(p->config);
 }
 
 void app_triggers_toggle_watch(Process *p) {
@@ -396,19 +406,26 @@ void app_triggers_stop(Process *p) {
         set_watching(p, false);
 }
 
-void app_triggers_reconfigure(Process *p) {
+void app_triggers_reconfigure(Process *p, const AppConfig *before) {
         App *a = p->app;
 
-        p->watching = p->config->watch;
-        a->watch = watch_free(a->watch);
-        LIST_FOREACH(siblings, q, a->processes)
-                update_watch(q);
+        if (p->config->watch != before->watch)
+                set_watching(p, p->config->watch);
+        /* The first process of a new definition rearms it, those that follow find it done. */
+        if (p->watching && a->watch && a->watch_config != p->config)
+                drop_watch(a);
+        update_watch(p);
         update_cron(p);
         update_memory(p);
 }
 
+void app_triggers_follow_definition(Process *p) {
+        set_watching(p, p->config->watch);
+        update_watch(p);
+}
+
 void app_triggers_done(App *a) {
-        a->watch = watch_free(a->watch);
+        drop_watch(a);
         a->cron = cron_job_free(a->cron);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pmd/pmd-forward.h"
+#include "shared/app-config.h"
 #include "shared/macro.h"
 #include "shared/time-util.h"
 
@@ -18,8 +19,11 @@ void app_triggers_process_changed(Process *p); /* its state */
 void app_triggers_stop(Process *p);            /* a stop was asked for, which ends watching too, as in pm2 */
 void app_triggers_done(App *a);
 
-/* The definition of p is another one now. */
-void app_triggers_reconfigure(Process *p);
+/* The definition of p is another one now. Who was told to stop watching, or to begin, stays so unless the definitions differ in that. */
+void app_triggers_reconfigure(Process *p, const AppConfig *before);
+
+/* What its definition says counts again, whatever was told since. */
+void app_triggers_follow_definition(Process *p);
 
 /* As "restart --watch" does. */
 void app_triggers_toggle_watch(Process *p);

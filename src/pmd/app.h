@@ -19,6 +19,7 @@ struct App {
 
         /* For app-triggers.c. */
         Watch *watch;             /* while one of the processes is watching */
+        AppConfig *watch_config;  /* the definition that says what */
         CronJob *cron;            /* NULL without cron_restart */
 };
 

@@ -182,7 +182,7 @@ static int change_definitions(Process *const *processes, size_t n, json_object *
         r = manager_derive_configs(processes, n, overlay, replace, &configs, &faults);
         if (r < 0)
                 return invalid_definition(reterr, r, faults);
-        manager_change_configs(processes, n, configs);
+        manager_change_configs(processes, n, configs, replace);
         manager_free_configs(configs, n);
         return 0;
 }

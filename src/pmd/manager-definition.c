@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmd/manager-definition.h"
 
+#include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/process.h"
 #include "shared/env-util.h"
@@ -157,11 +158,13 @@ int manager_derive_configs(Process *const *processes, size_t n, json_object *ove
         return 0;
 }
 
-void manager_change_configs(Process *const *processes, size_t n, AppConfig *const *configs) {
+void manager_change_configs(Process *const *processes, size_t n, AppConfig *const *configs, bool replace) {
         for (size_t i = 0; i < n; i++) {
                 App *a = processes[i]->app;
 
                 process_change_config(processes[i], configs[i]);
+                if (replace)
+                        app_triggers_follow_definition(processes[i]);
                 if (a->config == configs[i])
                         continue;
                 app_config_unref(a->config);

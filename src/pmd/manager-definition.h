@@ -23,5 +23,5 @@ int manager_derive_configs(Process *const *processes, size_t n, json_object *ove
                            char **reterr);
 AppConfig **manager_free_configs(AppConfig **configs, size_t n);
 
-/* Gives them to the processes, which take them when they are started the next time, and to their apps. */
-void manager_change_configs(Process *const *processes, size_t n, AppConfig *const *configs);
+/* Gives them to the processes, which take them when they are started the next time, and to their apps. replace: as above. */
+void manager_change_configs(Process *const *processes, size_t n, AppConfig *const *configs, bool replace);

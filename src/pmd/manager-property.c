@@ -10,7 +10,7 @@
 /* What is looked at when it matters, so that a change is all there is to do; limits, which the unit is told. */
 static const char *const changeable[] = {
         "allowed_cpus", "cpu_quota", "cpu_weight", "io_weight", "memory_high", "memory_max", "tasks_max",
-        "autorestart", "exp_backoff_restart_delay", "kill_signal", "kill_timeout", "listen_timeout", "max_restarts", "min_uptime",
+        "autorestart", "exp_backoff_restart_delay", "kill_signal", "kill_timeout", "listen_timeout", "max_memory_restart", "max_restarts", "min_uptime",
         "restart_delay", "stop_exit_codes", "treekill", NULL,
 };
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "pmd/app-triggers.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
 #include "pmd/spawn-restrict.h"
@@ -60,6 +61,7 @@ void process_set_config(Process *p, AppConfig *config) {
         if (r < 0)
                 log_warning_errno(r, "Failed to change limits of process %u (%s), ignoring: %m", p->id, config->name);
         p->host->changed(p, PROCESS_FIELD_CONFIG | PROCESS_FIELD_PID);
+        app_triggers_process_changed(p);
 }
 
 int process_check_limits(Process *p) {

@@ -36,6 +36,10 @@ static void run_changed(Process *p, ProcessField fields) {
                 app_triggers_process_changed(p);
 }
 
+static void run_reconfigured(Process *p, const AppConfig *before) {
+        app_triggers_reconfigure(p, before);
+}
+
 static void run_settled(Process *p) {
         if (p->app->job)
                 manager_enqueue_job_check(p->manager, p->app->job);
@@ -534,6 +538,7 @@ const ProcessHostVTable process_run_host = {
         .arm_timer = run_arm_timer,
         .take_restart = run_take_restart,
         .changed = run_changed,
+        .reconfigured = run_reconfigured,
         .settled = run_settled,
 };
 

@@ -138,15 +138,18 @@ static void process_set_state(Process *p, ProcessState state) {
 }
 
 static void take_next_config(Process *p) {
+        _cleanup_app_config_unref_ AppConfig *before = NULL;
+
         if (!p->next_config)
                 return;
 
-        app_config_unref(p->config);
+        before = p->config;
         p->config = TAKE_PTR(p->next_config);
         p->credentials = credentials_unref(p->credentials);
         p->restore_error = 0;
         p->start_fault = mfree(p->start_fault);
         p->host->changed(p, PROCESS_FIELD_CONFIG);
+        p->host->reconfigured(p, before);
 }
 
 void process_change_config(Process *p, AppConfig *config) {

@@ -115,6 +115,7 @@ typedef struct ProcessHostVTable {
         void (*arm_timer)(Process *p, usec_t at);     /* USEC_INFINITY: disarm */
         usec_t (*take_restart)(Process *p);           /* of the machine-wide budget: how long one that nobody asked for has to wait */
         void (*changed)(Process *p, ProcessField f);
+        void (*reconfigured)(Process *p, const AppConfig *before); /* its definition is another one now */
         void (*settled)(Process *p);                  /* reached STOPPED, ERRORED, ONLINE or BACKOFF, or is stuck: its job looks at it */
 } ProcessHostVTable;
 

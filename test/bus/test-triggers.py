@@ -183,6 +183,58 @@ def check_cron(tap, apps):
     apps.act("Delete", "off")
 
 
+def restart_with(apps, target, replace=False, **definition):
+    """Waits until it is done."""
+    words = [w for key, value in definition.items() for w in (key, *variant(value))]
+    options = ["definition", "a{sv}", str(len(definition)), *words] + (["replace", "b", "true"] if replace else [])
+    answer, error = apps.pmd.manager("Restart", "asa{sv}", "1", target, str(1 + replace), *options)
+    if not answer:
+        raise RuntimeError(error)
+    wait_until(lambda: not set(answer[0]) & {job[0] for job in apps.pmd.manager("ListJobs")[0][0]}, "the restart")
+
+
+def check_another_definition(tap, pmd, apps):
+    cwd = tree(pmd, "changing")
+    ids = apps.start("changing", "/bin/sleep", ["1000"], cwd=cwd, instances=2)
+    restart_with(apps, "changing", watch=True, cron_restart="0 0 1 1 *")
+    wait_until(lambda: apps.get(ids[0], "WatchState") == "on", "the watch")
+    tap.equal([apps.get(i, "Watching") for i in ids], [True, True], "another definition begins to watch")
+    tap.check(apps.get(ids[0], "NextRun") > time.time() * 1e6, "and has a next run", apps.get(ids[0], "NextRun"))
+
+    restart_with(apps, "changing", watch=["src"], cron_restart="0")
+    tap.equal((apps.get(ids[0], "NextRun"), apps.get(ids[0], "WatchState")), (0, "on"), "cron ends with the definition that had it")
+    before = [apps.restarts(i) for i in ids]
+    write(cwd, "elsewhere")
+    write(cwd, "src/app.js")
+    for i, n in zip(ids, before):
+        apps.wait_restarts(i, n + 1)
+    tap.equal(apps.get(ids[0], "RestartReason"), "watch: src/app.js changed", "other paths are watched")
+
+    apps.act("Stop", "changing")
+    restart_with(apps, "changing", kill_timeout=2000)
+    tap.equal([apps.get(i, "Watching") for i in ids], [False, False], "a change of something else does not undo a stop")
+    whole = {"script": "/bin/sleep", "interpreter": "none", "args": ["1000"], "cwd": cwd, "instances": 2, "name": "changing"}
+    restart_with(apps, "changing", replace=True, watch=["src"], **whole)
+    tap.equal([apps.get(i, "Watching") for i in ids], [True, True], "a whole definition that says it does")
+    restart_with(apps, "changing", replace=True, **whole)
+    tap.equal([(apps.get(i, "Watching"), apps.get(i, "WatchState")) for i in ids], [(False, "off")] * 2, "and one that does not ends it")
+    apps.act("Delete", "changing")
+
+    ids = apps.start("grown", sys.executable, ["-c", GROW, "120"])
+    restart_with(apps, "grown", max_memory_restart="60M")
+    apps.wait_restarts(ids[0], 2)
+    tap.check(apps.get(ids[0], "RestartReason").endswith(" MiB above 60 MiB"), "max_memory_restart of another definition", apps.get(ids[0], "RestartReason"))
+    apps.act("Delete", "grown")
+
+
+def check_memory_limit_set_live(tap, pmd, apps):
+    ids = apps.start("live", sys.executable, ["-c", GROW, "120"], max_memory_restart="1G")
+    _, error = pmd.manager("SetProperties", "asa{sv}", "1", "live", "1", "max_memory_restart", "s", "60M")
+    apps.wait_restarts(ids[0], 1)
+    tap.check(not error and apps.get(ids[0], "RestartReason").endswith(" MiB above 60 MiB"), "max_memory_restart is changed live", error)
+    apps.act("Delete", "live")
+
+
 GROW = "import sys, time; b = bytearray(int(sys.argv[1]) << 20); print(len(b)); time.sleep(1000)"
 
 
@@ -272,6 +324,8 @@ def main():
         check_ignore_rules(tap, pmd, apps)
         check_cron(tap, apps)
         check_memory(tap, apps)
+        check_another_definition(tap, pmd, apps)
+        check_memory_limit_set_live(tap, pmd, apps)
         check_budget(tap, pmd, apps)
         check_cost(tap, pmd, apps)
         tap.check(pmd.answers(), "pmd has lived through it")

@@ -30,6 +30,8 @@ static usec_t fake_take_restart(Process *p) {
 }
 static void fake_changed(Process *p, ProcessField f) {
 }
+static void fake_reconfigured(Process *p, const AppConfig *before) {
+}
 static void fake_settled(Process *p) {
         if (p->app->job)
                 manager_enqueue_job_check(p->manager, p->app->job);
@@ -37,7 +39,7 @@ static void fake_settled(Process *p) {
 
 static const ProcessHostVTable fake_host = {
         fake_now, fake_spawn, fake_open_gate, fake_operation, fake_operation, fake_operation, fake_operation, fake_operation, fake_arm_timer,
-        fake_take_restart, fake_changed, fake_settled,
+        fake_take_restart, fake_changed, fake_reconfigured, fake_settled,
 };
 
 static void set_up(unsigned n) {

@@ -51,13 +51,17 @@ static usec_t fake_take_restart(Process *p) {
 }
 static void fake_changed(Process *p, ProcessField f) {
 }
+static void fake_reconfigured(Process *p, const AppConfig *before) {
+        ASSERT_TRUE(before != p->config);
+        note("reconfigured");
+}
 static void fake_settled(Process *p) {
         note("settled");
 }
 
 static const ProcessHostVTable fake_host = {
         fake_now, fake_spawn, fake_open_gate, fake_ask_to_end, fake_abort, fake_kill, fake_drain, fake_give_up_drain, fake_arm_timer, fake_take_restart, fake_changed,
-        fake_settled,
+        fake_reconfigured, fake_settled,
 };
 
 static AppConfig config;
@@ -405,9 +409,12 @@ TEST(another_definition_comes_with_the_next_start) {
         process_event(&p, PROCESS_EVENT_RESTART);
         process_event(&p, PROCESS_EVENT_EXITED);
         ASSERT_TRUE(p.config == &config);
+        ASSERT_STREQ(strstr(trace, "reconfigured") ?: "", "");
+        *trace = 0;
         process_event(&p, PROCESS_EVENT_DRAINED);
         ASSERT_TRUE(p.config == &other);
         ASSERT_TRUE(!p.next_config);
+        ASSERT_STREQ(trace, "reconfigured spawn");
 
         reset(&p);
         process_change_config(&p, &other);
