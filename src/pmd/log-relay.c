@@ -2,6 +2,7 @@
 #include <json-c/linkhash.h>
 
 #include "pmd/log-relay.h"
+#include "pmd/log-tap.h"
 #include "pmd/log-thread.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
@@ -24,6 +25,7 @@ typedef struct Shard {
 
 struct LogRelay {
         sd_event *event;
+        LogTap *tap;
         Shard shards[THREADS_MAX];
         unsigned n_shards;
         struct lh_table *subscriptions; /* stream → Subscription */
@@ -125,7 +127,7 @@ static int add_shard(LogRelay *l, const char *directory) {
 
         r = free_and_strdup(&s.directory, directory);
         if (r >= 0)
-                r = log_thread_new(&s.thread);
+                r = log_thread_new(l->tap, &s.thread);
         if (r >= 0)
                 r = sd_event_add_io(l->event, &s.closed_source, log_thread_get_fd(s.thread), EPOLLIN, on_closed, l);
         if (r < 0) {
@@ -184,6 +186,9 @@ int log_relay_new(sd_event *event, LogRelay **ret) {
         l->subscriptions = log_id_table_new();
         if (!l->subscriptions)
                 return -ENOMEM;
+        r = log_tap_new(event, &l->tap);
+        if (r < 0)
+                return r;
         r = add_shard(l, NULL);
         if (r < 0)
                 return r;
@@ -206,6 +211,7 @@ LogRelay *log_relay_free(LogRelay *l) {
                         subscription_free((Subscription *) lh_entry_v(e));
                 lh_table_free(l->subscriptions);
         }
+        log_tap_close(l->tap);
         sd_event_unref(l->event);
         return mfree(l);
 }
@@ -305,6 +311,10 @@ int log_relay_flush_file(LogRelay *l, const char *path, bool own_path, uid_t uid
 
 int log_relay_send_event(LogRelay *l, const char *fields, size_t n) {
         return send_data(l->shards[0].thread, log_command_event, fields, n, 0, 0);
+}
+
+void log_relay_set_tap(LogRelay *l, bool enabled, log_tap_t callback, void *userdata) {
+        log_tap_set_callback(l->tap, enabled ? callback : NULL, userdata);
 }
 
 int log_relay_reopen_files(LogRelay *l) {

@@ -6,6 +6,7 @@
 #include "pmd/log-counter.h"
 #include "pmd/log-rotate.h"
 #include "pmd/pmd-forward.h"
+#include "shared/log-line.h"
 
 /* Carries the output of apps from their pipes to the journal and to files, on threads of its own, so that neither a
  * stalled disk nor a stopped journald stalls supervision. All functions below are for the main thread; they pass
@@ -59,6 +60,16 @@ typedef struct LogStreamSpec {
  * that stalls. */
 typedef void (*log_stream_closed_t)(uint64_t stream, void *userdata);
 
+/* A line for who listens in the main loop. */
+typedef struct LogTapLine {
+        unsigned id;        /* of the process, which may be gone by now */
+        LogStreamKind kind;
+        LogLine line;       /* valid during the call only; data is NULL where there is only n_skipped to be told */
+        uint64_t n_skipped; /* lines of whatever process that are missing before it */
+} LogTapLine;
+
+typedef void (*log_tap_t)(const LogTapLine *line, void *userdata);
+
 int log_relay_new(sd_event *event, LogRelay **ret);
 LogRelay *log_relay_free(LogRelay *l); /* writes out what is in the pipes now, then ends the thread */
 DEFINE_CLEANUP_FUNC(LogRelay *, log_relay_free);
@@ -82,6 +93,9 @@ int log_relay_give_up(LogRelay *l, uint64_t stream);
 
 /* No callback any more; the stream lives on to its EOF. */
 int log_relay_forget(LogRelay *l, uint64_t stream);
+
+/* While it is enabled, the callback gets each line that comes, as far as the main loop keeps up with them. It may call this itself. */
+void log_relay_set_tap(LogRelay *l, bool enabled, log_tap_t callback, void *userdata);
 
 int log_relay_reopen_files(LogRelay *l);
 

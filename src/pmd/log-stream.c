@@ -65,6 +65,8 @@ int log_stream_new(uint64_t id, int fd, const LogStreamSpec *spec, LogStream **r
         *s = (LogStream) {
                 .id = id,
                 .fd = TAKE_FD(owned_fd),
+                .kind = spec->kind,
+                .process_id = spec->id,
                 .own_path = spec->own_path,
                 .own_combined_path = spec->own_combined_path,
                 .uid = spec->uid,
@@ -119,6 +121,7 @@ static void write_block(const LogBlock *block, void *userdata) {
                 log_format_block(&s->format, block, now(CLOCK_REALTIME), &s->context->text, write_to_files, s);
         if (s->journal)
                 log_sink_journal_write(s->journal, s->context->journal, &s->journal_writer, block);
+        log_tap_push(s->context->tap, s->process_id, s->kind, block);
 }
 
 /* ---- pauses ---- */

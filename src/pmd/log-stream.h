@@ -7,6 +7,7 @@
 #include "pmd/log-relay.h"
 #include "pmd/log-sink-file.h"
 #include "pmd/log-sink-journal.h"
+#include "pmd/log-tap.h"
 #include "shared/list.h"
 #include "shared/log-line.h"
 
@@ -20,6 +21,7 @@ typedef struct LogThreadContext {
         sd_event *event;
         LogFileSet *files;
         LogJournal *journal;
+        LogTap *tap;
         char *buffer; /* LOG_READ_SIZE bytes, in use during one read only */
         LogText text; /* the same in the form that files get */
         LIST_HEAD(LogStream, paused);
@@ -34,6 +36,8 @@ struct LogStream {
         uint64_t id;
         int fd;
         LogStream *next; /* of whoever owns it */
+        LogStreamKind kind;
+        unsigned process_id;
 
         char *path, *combined_path;
         bool own_path, own_combined_path;

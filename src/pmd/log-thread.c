@@ -241,6 +241,7 @@ static LogThread *log_thread_free(LogThread *t) {
                 lh_table_free(t->streams);
         log_file_set_free(t->context.files);
         log_journal_free(t->context.journal);
+        log_tap_unref(t->context.tap);
         sd_event_unref(t->context.event);
         free(t->context.buffer);
         free(t->context.text.data);
@@ -309,7 +310,7 @@ static int thread_start(LogThread *t) {
         return r;
 }
 
-int log_thread_new(LogThread **ret) {
+int log_thread_new(LogTap *tap, LogThread **ret) {
         LogThread *t;
         int r;
 
@@ -322,6 +323,7 @@ int log_thread_new(LogThread **ret) {
                 .closed_fd = -EBADF,
                 .ended_fd = -EBADF,
                 .mutex = PTHREAD_MUTEX_INITIALIZER,
+                .context.tap = log_tap_ref(tap),
         };
         t->commands_tail = &t->commands;
         t->closed_tail = &t->closed;

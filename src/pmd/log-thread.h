@@ -28,7 +28,7 @@ struct LogCommand {
 LogCommand *log_command_free(LogCommand *c);
 DEFINE_CLEANUP_FUNC(LogCommand *, log_command_free);
 
-int log_thread_new(LogThread **ret);
+int log_thread_new(LogTap *tap, LogThread **ret); /* takes a reference */
 
 /* Writes out what is in the pipes now and ends the thread. One that hangs in a write is left behind with all it
  * holds. */

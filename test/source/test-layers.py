@@ -6,7 +6,7 @@ import re
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MECHANISMS = {
     "credentials", "cron", "fd-store", "keeper", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
-    "log-format", "log-path", "log-relay", "log-ring", "log-rotate", "log-sink-file", "log-sink-journal", "log-stream", "log-thread",
+    "log-format", "log-path", "log-relay", "log-ring", "log-rotate", "log-sink-file", "log-sink-journal", "log-stream", "log-tap", "log-thread",
     "notify-socket", "process-spawn", "spawn-restrict", "store", "systemd-client", "systemd-client-internal", "systemd-limits",
     "systemd-scope", "watch", "watch-internal", "watch-scan",
 }

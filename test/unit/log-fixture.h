@@ -231,7 +231,7 @@ static char *in_dir(Fixture *f, const char *name) {
         return p;
 }
 
-static char *content(const char *path, size_t *ret_size) {
+static inline char *content(const char *path, size_t *ret_size) {
         size_t size = 0;
         char *s = NULL;
 
