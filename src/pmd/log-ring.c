@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmd/log-ring.h"
 
+#define RECORD_MIN ((size_t) 4096)
+
 static LogRecord *record_free(LogRecord *r) {
         log_counter_unref(r->counter);
         return mfree(r);
 }
 
 static size_t footprint(const LogRecord *r) {
-        return sizeof *r + r->size;
+        return sizeof *r + r->n_allocated;
 }
 
 bool log_ring_is_full(const LogRing *r, bool may_drop, usec_t now) {
@@ -43,27 +45,46 @@ static void make_room(LogRing *r, size_t size) {
         }
 }
 
-LogRecord *log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_done, uint64_t n_lines, LogCounter *counter, bool may_drop) {
-        size_t size = 0;
+static void append(LogRecord *x, const struct iovec *iov, size_t n_iov) {
+        for (size_t i = 0; i < n_iov; i++) {
+                memcpy(x->data + x->size, iov[i].iov_base, iov[i].iov_len);
+                x->size += iov[i].iov_len;
+        }
+}
+
+/* Short lines that come one by one share a record. The mark for those that were dropped stands between one that is being written and the next. */
+static bool join(LogRing *r, const struct iovec *iov, size_t n_iov, size_t size, uint64_t n_lines, const LogCounter *counter) {
+        LogRecord *x = r->last;
+
+        if (!x || x->counter != counter || size > x->n_allocated - x->size || (x->n_done > 0 && r->n_dropped > 0))
+                return false;
+        append(x, iov, n_iov);
+        x->n_lines += n_lines;
+        return true;
+}
+
+LogRecord *log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_done, uint64_t n_lines, LogCounter *counter, bool may_drop,
+                         bool joins) {
+        size_t size = 0, n_allocated;
         LogRecord *x;
-        char *p;
 
         for (size_t i = 0; i < n_iov; i++)
                 size += iov[i].iov_len;
+        if (joins && n_done == 0 && join(r, iov, n_iov, size, n_lines, counter))
+                return r->last;
 
+        n_allocated = joins ? MAX(size, RECORD_MIN) : size;
         if (may_drop && n_done == 0)
-                make_room(r, sizeof *x + size);
+                make_room(r, sizeof *x + n_allocated);
 
-        x = malloc(sizeof *x + size);
+        x = malloc(sizeof *x + n_allocated);
         if (!x) {
                 note_dropped(r, n_lines, counter);
                 return NULL;
         }
 
-        *x = (LogRecord) { .counter = log_counter_ref(counter), .n_lines = n_lines, .size = size, .n_done = n_done };
-        p = x->data;
-        for (size_t i = 0; i < n_iov; i++)
-                p = mempcpy(p, iov[i].iov_base, iov[i].iov_len);
+        *x = (LogRecord) { .counter = log_counter_ref(counter), .n_lines = n_lines, .n_allocated = n_allocated, .n_done = n_done };
+        append(x, iov, n_iov);
 
         if (r->last)
                 r->last->next = x;

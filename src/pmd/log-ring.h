@@ -21,7 +21,7 @@ typedef struct LogRecord {
         struct LogRecord *next;
         LogCounter *counter;  /* of the process that wrote it, NULL: nobody counts */
         uint64_t n_lines;
-        size_t size, n_done;  /* n_done > 0: a part is with the target, so that it can no longer be dropped */
+        size_t size, n_allocated, n_done; /* n_done > 0: a part is with the target, so that it can no longer be dropped */
         LogLineEnd end;       /* as in LogBlock, for who needs it */
         bool continued;
         char data[];
@@ -41,9 +41,10 @@ static inline bool log_ring_is_empty(const LogRing *r) {
 /* Whether who fills it should wait. */
 bool log_ring_is_full(const LogRing *r, bool may_drop, usec_t now);
 
-/* Copies what the vector holds, of which n_done bytes are with the target. may_drop: the oldest lines make room for it. NULL: there was no
- * memory, the lines are counted as dropped. */
-LogRecord *log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_done, uint64_t n_lines, LogCounter *counter, bool may_drop);
+/* Copies what the vector holds, of which n_done bytes are with the target. may_drop: the oldest lines make room for it. joins: it may become a
+ * part of the record before it. NULL: there was no memory, the lines are counted as dropped. */
+LogRecord *log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size_t n_done, uint64_t n_lines, LogCounter *counter, bool may_drop,
+                         bool joins);
 
 /* How many lines are missing in front of the first record, 0: none. To be asked before each record that nothing of was written. */
 uint64_t log_ring_get_gap(const LogRing *r);

@@ -513,7 +513,7 @@ void log_file_write(LogFile *f, const LogWriter *w, const LogBlock *block) {
 
         if (log_ring_is_empty(&f->ring))
                 f->ring.progress = now(CLOCK_MONOTONIC);
-        (void) log_ring_push(&f->ring, iov, n, done, log_block_count_lines(block), w->dropped, w->may_drop);
+        (void) log_ring_push(&f->ring, iov, n, done, log_block_count_lines(block), w->dropped, w->may_drop, true);
         wait_for_room(f);
 }
 

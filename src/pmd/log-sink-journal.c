@@ -432,22 +432,24 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static LogRecord *keep(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const char *data, size_t n, uint64_t n_lines) {
+static LogRecord *keep(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const char *data, size_t n, uint64_t n_lines, bool joins) {
         if (!s->is_waiting) {
                 s->ring.progress = now(CLOCK_MONOTONIC);
                 LIST_APPEND(waiting, j->waiting, s);
                 s->is_waiting = true;
         }
-        return log_ring_push(&s->ring, &(struct iovec) { (char *) data, n }, 1, 0, n_lines, w->dropped, w->may_drop);
+        return log_ring_push(&s->ring, &(struct iovec) { (char *) data, n }, 1, 0, n_lines, w->dropped, w->may_drop, joins);
 }
 
 static void keep_block(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const LogBlock *block) {
-        LogRecord *x = keep(s, j, w, block->data, block->size, log_block_count_lines(block));
+        bool joins = !block->continued && (!s->ring.last || s->ring.last->end == LOG_LINE_END_NEWLINE);
+        LogRecord *x = keep(s, j, w, block->data, block->size, log_block_count_lines(block), joins);
 
         if (!x)
                 return;
         x->end = block->end;
-        x->continued = block->continued;
+        if (x->size == block->size) /* it was not joined */
+                x->continued = block->continued;
 }
 
 void log_sink_journal_write(LogSinkJournal *s, LogJournal *j, const LogWriter *w, const LogBlock *block) {
@@ -470,7 +472,7 @@ void log_journal_send_event(LogJournal *j, const char *fields, size_t n) {
         const struct iovec iov = { (char *) fields, n };
 
         if (!log_ring_is_empty(&j->events.ring) || j->stalled || send_entry(j, &iov, 1) < 0)
-                (void) keep(&j->events, j, &w, fields, n, 1);
+                (void) keep(&j->events, j, &w, fields, n, 1, false);
 }
 
 LogSinkJournal *log_journal_release(LogJournal *j, LogSinkJournal *s) {
