@@ -5,6 +5,7 @@
 #include "pmd/bus-request.h"
 #include "pmd/event-log.h"
 #include "pmd/manager.h"
+#include "pmd/process-history.h"
 #include "pmd/process.h"
 #include "shared/bus-util.h"
 #include "shared/pmd-protocol.h"
@@ -52,8 +53,32 @@ static pid_t sender_pid(sd_bus_message *message) {
         return sd_bus_creds_get_pid(creds, &pid) < 0 ? 0 : pid;
 }
 
-void bus_request_log(Manager *m, sd_bus_message *message, uid_t uid, JobVerb verb, const App *a) {
-        event_log_request(m, job_verb_to_string(verb), a->name, uid, sender_pid(message));
+void bus_request_log(Manager *m, sd_bus_message *message, uid_t uid, JobVerb verb, Process *const *processes, size_t n) {
+        const char *word = job_verb_to_string(verb);
+        pid_t pid = sender_pid(message);
+
+        for (size_t i = 0; i < n; i++) {
+                if (i == 0 || processes[i]->app != processes[i - 1]->app)
+                        event_log_request(m, word, processes[i]->app->name, uid, pid);
+                process_history_request(processes[i], word, uid, pid);
+        }
+}
+
+void bus_request_log_app(Manager *m, sd_bus_message *message, uid_t uid, JobVerb verb, const App *a) {
+        const char *word = job_verb_to_string(verb);
+        pid_t pid = sender_pid(message);
+
+        event_log_request(m, word, a->name, uid, pid);
+        LIST_FOREACH(siblings, p, a->processes)
+                process_history_request(p, word, uid, pid);
+}
+
+void bus_request_note_signal(sd_bus_message *message, uid_t uid, int signo, Process *const *processes, size_t n) {
+        _cleanup_free_ char *what = strjoin("the signal ", signal_to_string(signo));
+        pid_t pid = sender_pid(message);
+
+        for (size_t i = 0; what && i < n; i++)
+                process_history_request(processes[i], what, uid, pid);
 }
 
 /* ---- what is asked ---- */
@@ -208,7 +233,7 @@ int bus_request_reply_job(Manager *m, sd_bus_message *message, JobVerb verb, Pro
         if (n == 0)
                 return sd_bus_error_set(reterr, PMD_ERROR_NO_SUCH_PROCESS, "The app has no processes.");
 
-        bus_request_log(m, message, uid, verb, processes[0]->app);
+        bus_request_log(m, message, uid, verb, processes, n);
         r = manager_enqueue_jobs(m, verb, processes, n, &ids, &n_ids);
         if (r < 0)
                 return bus_request_set_error(reterr, r);

@@ -19,8 +19,12 @@ int bus_request_authorize(Manager *m, sd_bus_message *message, const char *actio
 /* Whether the sender may read the environment of an owner's apps; the same results. */
 int bus_request_authorize_owner(Manager *m, sd_bus_message *message, uid_t owner, sd_bus_error *reterr);
 
-/* Notes in the log who asked for it. */
-void bus_request_log(Manager *m, sd_bus_message *message, uid_t uid, JobVerb verb, const App *a);
+/* Notes in the log who asked for it, and in the history of the processes, which are ordered by app. */
+void bus_request_log(Manager *m, sd_bus_message *message, uid_t uid, JobVerb verb, Process *const *processes, size_t n);
+/* The same for all processes of an app. */
+void bus_request_log_app(Manager *m, sd_bus_message *message, uid_t uid, JobVerb verb, const App *a);
+/* In the history only. */
+void bus_request_note_signal(sd_bus_message *message, uid_t uid, int signo, Process *const *processes, size_t n);
 
 /* Reads an array of operands and looks up what they mean. none_is_all: an empty array is "all", else an error. */
 int bus_request_read_targets(Manager *m, sd_bus_message *message, bool none_is_all, Process ***ret, size_t *ret_n,

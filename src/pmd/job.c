@@ -3,6 +3,7 @@
 #include "pmd/app.h"
 #include "pmd/job.h"
 #include "pmd/manager.h"
+#include "pmd/process-history.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
 #include "shared/log.h"
@@ -52,8 +53,10 @@ static void job_begin_process(Job *j, size_t i) {
         if (IN_SET(j->verb, JOB_STOP, JOB_DELETE))
                 app_triggers_stop(p);
         process_event(p, events[j->verb]);
-        if (j->reason)
+        if (j->reason) {
+                process_history_trigger(p, j->reason);
                 process_set_restart_trigger(p, j->reason);
+        }
 }
 
 static void job_begin_more(Job *j) {

@@ -51,9 +51,7 @@ static int reply_jobs(sd_bus_message *message, Manager *m, JobVerb verb, sd_bus_
         if (r <= 0)
                 return r < 0 ? r : 1;
 
-        for (size_t i = 0; i < n; i++)
-                if (i == 0 || processes[i]->app != processes[i - 1]->app)
-                        bus_request_log(m, message, uid, verb, processes[i]->app);
+        bus_request_log(m, message, uid, verb, processes, n);
         r = manager_enqueue_jobs(m, verb, processes, n, &ids, &n_ids);
         if (r < 0)
                 return bus_request_set_error(reterr, r);
@@ -111,6 +109,7 @@ static int method_send_signal(sd_bus_message *message, void *userdata, sd_bus_er
         size_t n, n_ids;
         bool whole_unit;
         int r, signo;
+        uid_t uid;
 
         r = bus_request_read_targets(m, message, false, &processes, &n, reterr);
         if (r < 0)
@@ -118,9 +117,10 @@ static int method_send_signal(sd_bus_message *message, void *userdata, sd_bus_er
         r = bus_request_read_signal(message, &whole_unit, &signo, reterr);
         if (r < 0)
                 return r;
-        r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, NULL, reterr);
+        r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, &uid, reterr);
         if (r <= 0)
                 return r < 0 ? r : 1;
+        bus_request_note_signal(message, uid, signo, processes, n);
 
         r = bus_request_send_signal(processes, n, whole_unit, signo, &ids, &n_ids, reterr);
         if (r < 0)

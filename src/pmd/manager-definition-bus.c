@@ -132,7 +132,7 @@ int method_start_app(sd_bus_message *message, void *userdata, sd_bus_error *rete
         r = manager_start_app(m, config, owner, force, &a, &j, &ids, &n);
         if (r < 0)
                 return set_start_app_error(reterr, r, config);
-        bus_request_log(m, message, owner, JOB_START, a);
+        bus_request_log_app(m, message, owner, JOB_START, a);
         return reply_app_job(message, j, a, ids, n);
 }
 
@@ -164,9 +164,7 @@ static int enqueue_restart(Manager *m, sd_bus_message *message, uid_t uid, Proce
         size_t n_ids;
         int r;
 
-        for (size_t i = 0; i < n; i++)
-                if (i == 0 || processes[i]->app != processes[i - 1]->app)
-                        bus_request_log(m, message, uid, JOB_RESTART, processes[i]->app);
+        bus_request_log(m, message, uid, JOB_RESTART, processes, n);
         r = manager_enqueue_jobs(m, JOB_RESTART, processes, n, &ids, &n_ids);
         if (r < 0)
                 return bus_request_set_error(reterr, r);
@@ -280,6 +278,6 @@ int method_scale(sd_bus_message *message, void *userdata, sd_bus_error *reterr) 
                                          wanted == 1 ? "" : "es");
         if (r < 0)
                 return bus_request_set_error(reterr, r);
-        bus_request_log(m, message, uid, j->verb, a);
+        bus_request_log_app(m, message, uid, j->verb, a);
         return reply_app_job(message, j, a, ids, n);
 }

@@ -142,6 +142,13 @@ static int append_last_exit(sd_bus_message *reply, const Process *p) {
                                      exit_reason_to_string(p->last_exit.reason));
 }
 
+/* The timer counts time without the clock's leaps; people look at the clock. */
+static uint64_t next_restart(const Process *p) {
+        if (p->state != PROCESS_BACKOFF || p->timer_at == USEC_INFINITY)
+                return 0;
+        return usec_add(now(CLOCK_REALTIME), usec_sub(p->timer_at, now(CLOCK_MONOTONIC)));
+}
+
 DEFINE_GETTER_NUMBER(id, "u", p->id)
 DEFINE_GETTER_TEXT(name, p->app->name)
 DEFINE_GETTER(app, append_app_path(reply, p))
@@ -163,6 +170,7 @@ DEFINE_GETTER_NUMBER(log_dropped, "t", log_counter_get(p->log_dropped))
 DEFINE_GETTER_NUMBER(unstable_restarts, "u", p->history.unstable_restarts)
 DEFINE_GETTER(last_exit, append_last_exit(reply, p))
 DEFINE_GETTER_TEXT(restart_reason, p->restart_reason)
+DEFINE_GETTER_NUMBER(next_restart, "t", next_restart(p))
 DEFINE_GETTER_NUMBER(memory_current, "t", read_usage(p)->usage.memory_current)
 DEFINE_GETTER_NUMBER(cpu_usage_nsec, "t", read_usage(p)->usage.cpu_usage_nsec)
 DEFINE_GETTER_NUMBER(cpu_percent, "d", read_usage(p)->usage_cpu_percent)
@@ -294,14 +302,16 @@ static int method_send_signal(sd_bus_message *message, void *userdata, sd_bus_er
         Process *p = ASSERT_PTR(userdata);
         bool whole_unit;
         int r, signo;
+        uid_t uid;
         size_t n;
 
         r = bus_request_read_signal(message, &whole_unit, &signo, reterr);
         if (r < 0)
                 return r;
-        r = bus_request_authorize(p->manager, message, PMD_ACTION_MANAGE_APPS, NULL, reterr);
+        r = bus_request_authorize(p->manager, message, PMD_ACTION_MANAGE_APPS, &uid, reterr);
         if (r <= 0)
                 return r < 0 ? r : 1;
+        bus_request_note_signal(message, uid, signo, &p, 1);
         r = bus_request_send_signal(&p, 1, whole_unit, signo, &ids, &n, reterr);
         if (r < 0)
                 return r;
@@ -335,6 +345,50 @@ static int method_get_environment(sd_bus_message *message, void *userdata, sd_bu
         return sd_bus_send(NULL, reply, NULL);
 }
 
+static int append_event(sd_bus_message *m, const HistoryEvent *e) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'r', PMD_EVENT_SIGNATURE);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "ttussiist", e->first, e->last, e->count, event_kind_to_string(e->kind),
+                                  event_decision_to_string(e->decision), e->code, e->signal, e->reason, e->ran);
+        if (r < 0)
+                return r;
+        r = bus_message_append_text(m, e->text);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "uu", e->uid, e->pid);
+        if (r < 0)
+                return r;
+        r = bus_message_append_text(m, e->command);
+        if (r < 0)
+                return r;
+        return sd_bus_message_close_container(m);
+}
+
+static int method_get_history(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Process *p = ASSERT_PTR(userdata);
+        int r;
+
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_open_container(reply, 'a', "(" PMD_EVENT_SIGNATURE ")");
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < p->events.n; i++) {
+                r = append_event(reply, p->events.events + i);
+                if (r < 0)
+                        return r;
+        }
+        r = sd_bus_message_close_container(reply);
+        if (r < 0)
+                return r;
+        return sd_bus_send(NULL, reply, NULL);
+}
+
 #define CONST SD_BUS_VTABLE_PROPERTY_CONST
 #define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
 #define ANYONE SD_BUS_VTABLE_UNPRIVILEGED /* sd-bus leaves the check to the handler */
@@ -362,6 +416,7 @@ const sd_bus_vtable process_bus_vtable[] = {
         SD_BUS_PROPERTY("UnstableRestarts", "u", get_unstable_restarts, 0, CHANGES),
         SD_BUS_PROPERTY("LastExit", "(iis)", get_last_exit, 0, CHANGES),
         SD_BUS_PROPERTY("RestartReason", "s", get_restart_reason, 0, CHANGES),
+        SD_BUS_PROPERTY("NextRestart", "t", get_next_restart, 0, 0),
         SD_BUS_PROPERTY("MemoryCurrent", "t", get_memory_current, 0, 0),
         SD_BUS_PROPERTY("CPUUsageNSec", "t", get_cpu_usage_nsec, 0, 0),
         SD_BUS_PROPERTY("CPUPercent", "d", get_cpu_percent, 0, 0),
@@ -399,6 +454,11 @@ const sd_bus_vtable process_bus_vtable[] = {
                                 SD_BUS_NO_ARGS,
                                 SD_BUS_RESULT("as", environment),
                                 method_get_environment,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("GetHistory",
+                                SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a(" PMD_EVENT_SIGNATURE ")", events),
+                                method_get_history,
                                 ANYONE),
 
         SD_BUS_VTABLE_END,

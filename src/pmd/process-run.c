@@ -9,6 +9,7 @@
 #include "pmd/event-log.h"
 #include "pmd/fd-store.h"
 #include "pmd/manager.h"
+#include "pmd/process-history.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
@@ -28,6 +29,7 @@ static usec_t run_now(Process *p) {
 
 static void run_changed(Process *p, ProcessField fields) {
         event_log_process(p, fields);
+        process_history_changed(p, fields);
         if (fields & PROCESS_FIELD_STATUS)
                 process_update_watchdog(p);
         p->dirty |= fields;
@@ -716,6 +718,7 @@ Process *process_free(Process *p) {
         app_config_unref(p->next_config);
         free(p->start_fault);
         free(p->restart_trigger);
+        event_history_done(&p->events);
         free(p->status_text);
         sd_event_source_disable_unref(p->watchdog_source);
         notify_socket_free(p->notify);

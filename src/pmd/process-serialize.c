@@ -23,6 +23,8 @@
 #define STATE_FILE_MAX (4U << 20)
 #define PROCESS_DIRECTORY "processes"
 #define DEFINITION_DIRECTORY "definitions"
+/* Leaves room for the rest in less than a page, see overwrite_json(). */
+#define EVENTS_SIZE_MAX 2400U
 
 DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
@@ -173,6 +175,13 @@ static void add_string(json_object *o, const char *key, const char *v) {
                 (void) json_object_object_add(o, key, json_object_new_string(v));
 }
 
+static void add_events(json_object *o, const Process *p) {
+        json_object *events;
+
+        if (p->events.n > 0 && event_history_save(&p->events, EVENTS_SIZE_MAX, &events) >= 0)
+                (void) json_object_object_add(o, "events", events);
+}
+
 static void add_process(json_object *o, const Process *p) {
         add_uint(o, "id", p->id);
         add_string(o, "app", p->app->name);
@@ -202,6 +211,7 @@ static void add_process(json_object *o, const Process *p) {
         add_string(o, "exit_reason", exit_reason_to_string(p->last_exit.reason));
         add_int(o, "timer", p->timer);
         add_uint(o, "timer_at", p->timer_at);
+        add_events(o, p);
 }
 
 static void add_incarnation(json_object *o, const Process *p) {
@@ -323,6 +333,8 @@ static void read_process(Process *p, json_object *o) {
         };
         p->timer = (ProcessTimer) get_int(o, "timer", PROCESS_TIMER_NONE);
         p->timer_at = get_uint(o, "timer_at");
+        if (event_history_restore(&p->events, json_object_object_get(o, "events")) < 0)
+                log_oom();
 }
 
 /* Definitions read so far: processes that shared one share it again. */

@@ -10,6 +10,7 @@
 #include "pmd/process-spawn.h"
 #include "shared/app-config.h"
 #include "shared/cgroup-util.h"
+#include "shared/event-history.h"
 #include "shared/list.h"
 #include "shared/pidref.h"
 #include "shared/restart-policy.h"
@@ -99,7 +100,8 @@ typedef enum ProcessField {
         PROCESS_FIELD_CONFIG = 1 << 4,
         PROCESS_FIELD_START = 1 << 5,   /* start time stamps */
         PROCESS_FIELD_STATUS_TEXT = 1 << 6,
-        PROCESS_FIELD_ALL = (1 << 7) - 1,
+        PROCESS_FIELD_EVENTS = 1 << 7,
+        PROCESS_FIELD_ALL = (1 << 8) - 1,
 } ProcessField;
 
 /* The world as the state machine sees it. All functions are called with the state already changed. */
@@ -149,6 +151,7 @@ struct Process {
         unsigned incarnation;         /* n of the unit name; grows with each spawn, never reused */
 
         RestartHistory history;
+        EventHistory events;          /* for people */
         unsigned n_restarts;
         usec_t created_realtime;      /* when the process was made, or restarted on request */
         usec_t started_monotonic, started_realtime; /* of the last spawn; 0: never */

@@ -22,6 +22,7 @@
 #define PMD_ERROR_SPAWN_FAILED "org.pmd1.Error.SpawnFailed"
 #define PMD_ERROR_EXEC_FAILED "org.pmd1.Error.ExecFailed"
 #define PMD_ERROR_EXITED_EARLY "org.pmd1.Error.ExitedEarly"
+#define PMD_ERROR_NOT_READY "org.pmd1.Error.NotReady"
 #define PMD_ERROR_ERRORED "org.pmd1.Error.Errored"
 #define PMD_ERROR_KILL_FAILED "org.pmd1.Error.KillFailed"
 #define PMD_ERROR_CANCELED "org.pmd1.Error.Canceled"
@@ -29,6 +30,9 @@
 #define PMD_ERROR_NOTHING_TO_SAVE "org.pmd1.Error.NothingToSave"
 #define PMD_ERROR_NO_SAVED_LIST "org.pmd1.Error.NoSavedList"
 #define PMD_ERROR_SAVED_LIST_DAMAGED "org.pmd1.Error.SavedListDamaged"
+
+/* One event of GetHistory(). */
+#define PMD_EVENT_SIGNATURE "ttussiistsuus"
 
 /* One row of ListProcesses(). */
 #define PMD_LIST_ROW_SIGNATURE "ussususttuu(iis)ttdtsbssssasasssssssasa{sv}"

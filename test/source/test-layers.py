@@ -11,7 +11,7 @@ MECHANISMS = {
     "systemd-scope", "watch", "watch-internal", "watch-scan",
 }
 OBJECTS = {
-    "app", "app-triggers", "event-log", "job", "monitor", "process", "process-env", "process-files", "process-limits", "process-notify", "process-log", "process-run",
+    "app", "app-triggers", "event-log", "job", "monitor", "process", "process-env", "process-files", "process-history", "process-limits", "process-notify", "process-log", "process-run",
     "process-serialize", "runner", "runner-cgroup", "runner-plain", "runner-scope",
 }
 FACE = {

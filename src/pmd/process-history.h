@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "pmd/process.h"
+
+/* Writes down what happens to processes, for GetHistory() and "pmctl why". */
+
+void process_history_changed(Process *p, ProcessField changed);
+
+/* pid 0: it is not known who asked. */
+void process_history_request(Process *p, const char *what, uid_t uid, pid_t pid);
+
+void process_history_trigger(Process *p, const char *what);
