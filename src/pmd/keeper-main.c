@@ -158,17 +158,11 @@ static void log_end(const siginfo_t *si) {
                             si->si_code == CLD_DUMPED ? " and dumped core" : "");
 }
 
-/* A child that pmd had just forked may hold the lock for a moment longer than pmd. */
-static bool is_held_up_by_own_child(const Keeper *k, int status) {
-        return status == EXIT_ANOTHER_SERVES && k->was_ready && k->n_quick_deaths <= N_DEATHS_FREE;
-}
-
 static bool is_final(const Keeper *k, const siginfo_t *si) {
         /* A start that failed is told to who started us. So is an end that was asked for and that pmd cannot bring about. */
         if (!k->was_ready || (k->end_signal && k->n_quick_deaths > N_DEATHS_FREE))
                 return true;
-        return si->si_code == CLD_EXITED && IN_SET(si->si_status, EXIT_SUCCESS, EXIT_USAGE, EXIT_ANOTHER_SERVES) &&
-               !is_held_up_by_own_child(k, si->si_status);
+        return si->si_code == CLD_EXITED && IN_SET(si->si_status, EXIT_SUCCESS, EXIT_USAGE, EXIT_ANOTHER_SERVES);
 }
 
 static void on_pmd_ended(Keeper *k, const siginfo_t *si) {

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -84,16 +83,16 @@ static int make_arguments(char *const argv[], const char *directory, char ***ret
  * that has its descriptors and the pmd that it starts again. The lock goes with the descriptor through execve(). */
 static int take_lock(const Instance *i) {
         _cleanup_close_ int fd = -EBADF;
+        int r;
 
         fd = open(i->keeper_lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NOCTTY, 0600);
         if (fd < 0)
                 return log_error_errno(errno, "Failed to open %s: %m", i->keeper_lock_path);
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                if (errno == EWOULDBLOCK)
-                        return log_error_errno(EBUSY, "The keeper of %s runs already; it starts pmd again when that has died.",
-                                               i->home);
-                return log_error_errno(errno, "Failed to lock %s: %m", i->keeper_lock_path);
-        }
+        r = fd_lock(fd);
+        if (r == -EBUSY)
+                return log_error_errno(r, "The keeper of %s runs already; it starts pmd again when that has died.", i->home);
+        if (r < 0)
+                return log_error_errno(r, "Failed to lock %s: %m", i->keeper_lock_path);
         if (ftruncate(fd, 0) >= 0)
                 (void) dprintf(fd, "%d\n", (int) getpid());
         return TAKE_FD(fd);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <json-c/linkhash.h>
-#include <sys/file.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -512,15 +511,17 @@ int manager_new(Instance *instance, Manager **ret) {
 }
 
 static int take_lock(Manager *m) {
+        int r;
+
         m->lock_fd = open(m->instance->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (m->lock_fd < 0)
                 return log_error_errno(errno, "Failed to open %s: %m", m->instance->lock_path);
 
-        if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-                if (errno == EWOULDBLOCK)
-                        return log_error_errno(EBUSY, "Another pmd serves %s already.", m->instance->runtime_dir);
-                return log_error_errno(errno, "Failed to lock %s: %m", m->instance->lock_path);
-        }
+        r = fd_lock(m->lock_fd);
+        if (r == -EBUSY)
+                return log_error_errno(r, "Another pmd serves %s already.", m->instance->runtime_dir);
+        if (r < 0)
+                return log_error_errno(r, "Failed to lock %s: %m", m->instance->lock_path);
 
         if (ftruncate(m->lock_fd, 0) >= 0)
                 (void) dprintf(m->lock_fd, "%d\n", (int) getpid());

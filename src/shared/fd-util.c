@@ -57,6 +57,14 @@ int write_all(int fd, const void *data, size_t n) {
         return 0;
 }
 
+int fd_lock(int fd) {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+        if (fcntl(fd, F_SETLK, &lock) >= 0)
+                return 0;
+        return IN_SET(errno, EAGAIN, EACCES) ? -EBUSY : -errno;
+}
+
 int stdio_ensure(void) {
         int fd;
 

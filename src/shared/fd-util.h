@@ -33,5 +33,9 @@ int fd_cloexec(int fd, bool cloexec);
 /* Writes all n bytes, going on after EINTR and short writes. 0 or a negative errno. */
 int write_all(int fd, const void *data, size_t n);
 
+/* Locks the whole file, which is open for writing, for this process until it ends or closes the file: children do not get the lock,
+ * execve() keeps it. 0; -EBUSY if another process has it; or another negative errno. */
+int fd_lock(int fd);
+
 /* Opens /dev/null for standard input, output and error where they are closed. 0 or a negative errno. */
 int stdio_ensure(void);

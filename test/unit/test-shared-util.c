@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shared/env-util.h"
@@ -90,6 +91,61 @@ TEST(sizes) {
                 ASSERT_EQ(parse_size(cases[i].text, &v), cases[i].result);
                 ASSERT_EQ(v, cases[i].value);
         }
+}
+
+/* How a child that tries to lock the file fares, on a description of its own. */
+static int lock_in_child(const char *path) {
+        int status;
+        pid_t pid;
+
+        pid = fork();
+        assert(pid >= 0);
+        if (pid == 0) {
+                int fd = open(path, O_RDWR | O_CLOEXEC);
+
+                _exit(fd < 0 ? 1 : -fd_lock(fd));
+        }
+        assert(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+        return -WEXITSTATUS(status);
+}
+
+TEST(a_lock_is_not_inherited) {
+        char path[] = "/tmp/test-lock-XXXXXX";
+        int gate[2], fd, status;
+        pid_t owner, child;
+
+        fd = mkostemp(path, O_CLOEXEC);
+        ASSERT_TRUE(fd >= 0);
+        ASSERT_TRUE(pipe2(gate, O_CLOEXEC) >= 0);
+
+        /* It locks, forks a child that holds the same descriptor, and is killed. */
+        owner = fork();
+        ASSERT_TRUE(owner >= 0);
+        if (owner == 0) {
+                if (fd_lock(fd) < 0)
+                        _exit(1);
+                child = fork();
+                if (child == 0) {
+                        for (;;)
+                                (void) pause();
+                }
+                (void) !write(gate[1], &child, sizeof child);
+                for (;;)
+                        (void) pause();
+        }
+        ASSERT_EQ(read(gate[0], &child, sizeof child), (ssize_t) sizeof child);
+        ASSERT_EQ(lock_in_child(path), -EBUSY);
+        ASSERT_EQ(fd_lock(fd), -EBUSY);
+
+        ASSERT_TRUE(kill(owner, SIGKILL) >= 0);
+        ASSERT_EQ(waitpid(owner, &status, 0), owner);
+        ASSERT_EQ(kill(child, 0), 0);
+        ASSERT_EQ(lock_in_child(path), 0);
+
+        (void) kill(child, SIGKILL);
+        (void) unlink(path);
+        safe_close(fd);
+        safe_close_pair(gate);
 }
 
 TEST(signals) {
