@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
+#include "pmd/event-bus.h"
 #include "pmd/job.h"
 #include "pmd/manager.h"
 #include "pmd/process-history.h"
@@ -37,30 +38,70 @@ DEFINE_CLEANUP_FUNC(Job *, job_free);
 /* As many are started at a time: a fork is dear, and the bus shall be answered in between. */
 #define JOB_STARTS_AT_ONCE 32U
 
+/* Takes over the message. */
+static void add_failure(Job *j, unsigned id, const char *error_name, char *message) {
+        if (!message || !GREEDY_REALLOC(j->failures, j->n_failures_allocated, j->n_failures + 1)) {
+                free(message);
+                log_oom();
+                return;
+        }
+        j->failures[j->n_failures++] = (JobFailure) { id, error_name, message };
+}
+
+static void want_reload(Process *p) {
+        p->reload_wanted = true;
+        manager_enqueue_changed(p->manager, p);
+}
+
+static void begin_reload(Job *j, Process *p) {
+        int r;
+
+        want_reload(p);
+        r = process_begin_reload(p);
+        if (r < 0)
+                add_failure(j, p->id, PMD_ERROR_SPAWN_FAILED, strprintf("Cannot start a new process for %s: %s", p->config->name, strerror(-r)));
+        else if (j->reason)
+                process_set_restart_trigger(p->peer, j->reason);
+}
+
 static void job_begin_process(Job *j, size_t i) {
         static const ProcessEvent events[_JOB_VERB_MAX] = {
                 [JOB_START] = PROCESS_EVENT_UP,
                 [JOB_STOP] = PROCESS_EVENT_DOWN,
                 [JOB_RESTART] = PROCESS_EVENT_RESTART,
-                [JOB_RELOAD] = PROCESS_EVENT_RESTART,
+                [JOB_RELOAD] = PROCESS_EVENT_RESTART, /* where two incarnations cannot run at once */
                 [JOB_DELETE] = PROCESS_EVENT_DOWN,
         };
         Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
 
         if (!p)
                 return;
+        if (j->verb == JOB_RELOAD && (p->peer || process_can_overlap(p)))
+                return begin_reload(j, p);
+
+        p->reload_wanted = false;
         p->delete_wanted = j->verb == JOB_DELETE;
-        if (IN_SET(j->verb, JOB_STOP, JOB_DELETE))
+        if (IN_SET(j->verb, JOB_STOP, JOB_DELETE)) {
                 app_triggers_stop(p);
-        process_event(p, events[j->verb]);
+                process_end_hidden(p);
+        }
+        process_event(p, j->gentle ? PROCESS_EVENT_RETIRE : events[j->verb]);
         if (j->reason) {
                 process_history_trigger(p, j->reason);
                 process_set_restart_trigger(p, j->reason);
         }
 }
 
+static bool overlaps(const Job *j) {
+        Process *p = j->n_begun < j->n_processes ? manager_get_process(j->app->manager, j->process_ids[j->n_begun]) : NULL;
+
+        return p && j->verb == JOB_RELOAD && (p->peer || process_can_overlap(p));
+}
+
 static void job_begin_more(Job *j) {
-        size_t window = IN_SET(j->verb, JOB_STOP, JOB_DELETE) ? j->n_processes : JOB_STARTS_AT_ONCE;
+        size_t window = overlaps(j)                              ? MAX(j->parallel, 1U)
+                        : IN_SET(j->verb, JOB_STOP, JOB_DELETE) ? j->n_processes
+                                                                : JOB_STARTS_AT_ONCE;
 
         while (j->n_begun < j->n_processes && j->n_begun - j->n_finished < window)
                 job_begin_process(j, j->n_begun++);
@@ -97,8 +138,11 @@ int job_new(App *a, JobVerb verb, Process *const *processes, size_t n, Job **ret
         j->finished = new0(bool, n);
         if (!j->process_ids || !j->finished)
                 return -ENOMEM;
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
                 j->process_ids[i] = processes[i]->id;
+                if (verb == JOB_RELOAD)
+                        want_reload(processes[i]);
+        }
 
         manager_job_new(a->manager, j);
 
@@ -132,8 +176,21 @@ Job *job_free(Job *j) {
         return mfree(j);
 }
 
+/* What it has not come to, or is in the midst of, stays as it is. */
+static void give_up_reload(Job *j) {
+        for (size_t i = 0; i < j->n_processes; i++) {
+                Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
+
+                if (p && !j->finished[i])
+                        process_abandon_reload(p);
+        }
+}
+
 void job_finish(Job *j, JobResult result) {
         App *a = j->app;
+
+        if (j->verb == JOB_RELOAD)
+                give_up_reload(j);
 
         if (a->job == j)
                 a->job = NULL;
@@ -142,16 +199,6 @@ void job_finish(Job *j, JobResult result) {
 
         manager_job_removed(a->manager, j, result);
         job_free(j);
-}
-
-/* Takes over the message. */
-static void add_failure(Job *j, unsigned id, const char *error_name, char *message) {
-        if (!message || !GREEDY_REALLOC(j->failures, j->n_failures_allocated, j->n_failures + 1)) {
-                free(message);
-                log_oom();
-                return;
-        }
-        j->failures[j->n_failures++] = (JobFailure) { id, error_name, message };
 }
 
 static char *describe_exit(const LastExit *e) {
@@ -193,12 +240,66 @@ static bool start_is_over(Job *j, const Process *p) {
 
 static bool stop_is_over(Job *j, const Process *p) {
         if (p->state == PROCESS_STOPPED)
-                return true;
+                return !process_has_hidden(p);
         if (!p->stuck)
                 return false;
 
         add_failure(j, p->id, PMD_ERROR_KILL_FAILED, strprintf("Process %u of %s (pid %d) cannot be killed.", p->id, p->config->name, (int) p->main.pid));
         return true;
+}
+
+static char *describe_reload_failure(const Process *s) {
+        _cleanup_free_ char *how = NULL;
+
+        if (s->last_exit.reason == EXIT_REASON_EXEC_FAILED)
+                return process_failure_message(s);
+        if (s->spawn_error < 0)
+                return strprintf("cannot start a process: %s", strerror(-s->spawn_error));
+        if (s->start_timed_out)
+                return strprintf("it was not ready within %u ms", (unsigned) (s->config->listen_timeout / USEC_PER_MSEC));
+        how = describe_exit(&s->last_exit);
+        return strprintf("before it was ready %s", strna(how));
+}
+
+static void add_reload_failure(Job *j, const Process *p) {
+        _cleanup_free_ char *why = describe_reload_failure(p->peer);
+
+        add_failure(j, p->id, p->peer->start_timed_out ? PMD_ERROR_NOT_READY : PMD_ERROR_EXITED_EARLY,
+                    strprintf("The new process of %s (id %u) failed, the old one goes on: %s. See: pmctl logs %s", p->config->name, p->id, strna(why),
+                              p->config->name));
+}
+
+/* A new version that fails is not tried on the others. */
+static void stop_reload(Job *j) {
+        for (size_t i = j->n_begun; i < j->n_processes; i++) {
+                Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
+
+                if (p)
+                        process_abandon_reload(p);
+        }
+        j->n_processes = j->n_begun;
+}
+
+static bool reload_is_over(Job *j, Process *p) {
+        if (!p->peer)
+                return start_is_over(j, p);
+
+        switch (p->peer->state) {
+
+        case PROCESS_ONLINE:
+                process_end_reload(p);
+                return true;
+
+        case PROCESS_STOPPED:
+        case PROCESS_ERRORED:
+                add_reload_failure(j, p);
+                process_abandon_reload(p);
+                stop_reload(j);
+                return true;
+
+        default:
+                return false;
+        }
 }
 
 static void forget_process(Manager *m, Process *p) {
@@ -215,13 +316,25 @@ static bool process_is_over(Job *j, Process *p) {
         case JOB_DELETE:
                 if (!stop_is_over(j, p))
                         return false;
-                if (p->state == PROCESS_STOPPED)
+                if (p->state == PROCESS_STOPPED) {
+                        event_bus_process_done(p, job_verb_to_string(JOB_DELETE), !j->reason);
                         forget_process(j->app->manager, p);
+                }
                 return true;
+
+        case JOB_RELOAD:
+                return reload_is_over(j, p);
 
         default:
                 return start_is_over(j, p);
         }
+}
+
+static void tell_done(const Job *j, unsigned id) {
+        Process *p = manager_get_process(j->app->manager, id);
+
+        if (p && j->verb != JOB_DELETE)
+                event_bus_process_done(p, job_verb_to_string(j->verb), !j->reason);
 }
 
 /* Looks at those that have begun; true if one more of them is over. */
@@ -229,6 +342,7 @@ static bool job_collect(Job *j) {
         size_t before = j->n_finished;
 
         for (size_t i = 0; i < j->n_begun; i++) {
+                size_t n_failures = j->n_failures;
                 Process *p;
 
                 if (j->finished[i])
@@ -236,6 +350,8 @@ static bool job_collect(Job *j) {
                 p = manager_get_process(j->app->manager, j->process_ids[i]);
                 j->finished[i] = !p || process_is_over(j, p);
                 j->n_finished += j->finished[i];
+                if (j->finished[i] && j->n_failures == n_failures)
+                        tell_done(j, j->process_ids[i]);
         }
 
         return j->n_finished > before;

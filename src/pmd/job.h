@@ -49,6 +49,8 @@ struct Job {
         unsigned *process_ids; /* what it is about, by id: a process may be gone before the job is */
         bool *finished;
         size_t n_processes, n_begun, n_finished;
+        unsigned parallel;  /* of a reload: how many processes at a time; 0: one */
+        bool gentle;        /* of a delete: what has been begun is finished first */
         JobFailure *failures;
         size_t n_failures, n_failures_allocated;
         LIST_FIELDS(Job, jobs); /* the App's waiting jobs */

@@ -7,6 +7,7 @@
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
+#include "pmd/event-bus.h"
 #include "pmd/fd-store.h"
 #include "pmd/log-relay.h"
 #include "pmd/manager-boot.h"
@@ -23,8 +24,11 @@
 /* ---- the deferred queues ---- */
 
 static void finish_exit(Manager *m) {
+        event_bus_killed(m);
         for (size_t i = 0; i < m->n_processes; i++)
                 process_unsave(m->processes[i]);
+        LIST_FOREACH(hidden, p, m->hidden_processes)
+                process_unsave(p);
         if (m->exit_message) {
                 (void) sd_bus_reply_method_return(m->exit_message, NULL);
                 m->exit_message = sd_bus_message_unref(m->exit_message);
@@ -39,6 +43,9 @@ static bool may_still_end(const Process *p) {
 static void check_exit(Manager *m) {
         for (size_t i = 0; i < m->n_processes; i++)
                 if (may_still_end(m->processes[i]))
+                        return;
+        LIST_FOREACH(hidden, p, m->hidden_processes)
+                if (may_still_end(p))
                         return;
         finish_exit(m);
 }
@@ -55,13 +62,35 @@ static void save_process(Process *p) {
                 log_warning_errno(r, "Failed to save what is known of process %u, ignoring: %m", p->id);
 }
 
-static int on_dispatch(sd_event_source *s, void *userdata) {
-        Manager *m = ASSERT_PTR(userdata);
+static void forget_hidden(Process *p) {
+        Manager *m = p->manager;
+        App *a = p->app;
 
+        process_unsave(p);
+        LIST_REMOVE(hidden, m->hidden_processes, p);
+        if (p->in_dirty_queue)
+                LIST_REMOVE(dirty_queue, m->dirty_processes, p);
+        process_free(p);
+
+        if (a->job)
+                manager_enqueue_job_check(m, a->job);
+}
+
+static void check_jobs(Manager *m) {
         for (Job *j; (j = m->jobs_to_check);) {
                 manager_dequeue_job_check(m, j);
                 job_check(j);
         }
+}
+
+static int on_dispatch(sd_event_source *s, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        check_jobs(m);
+        LIST_FOREACH_SAFE(hidden, p, m->hidden_processes)
+                if (process_is_forgettable(p))
+                        forget_hidden(p);
+        check_jobs(m);
 
         for (Process *p; (p = m->dirty_processes);) {
                 ProcessField fields = TAKE_GENERIC(p->dirty, 0);
@@ -69,7 +98,8 @@ static int on_dispatch(sd_event_source *s, void *userdata) {
                 LIST_REMOVE(dirty_queue, m->dirty_processes, p);
                 p->in_dirty_queue = false;
                 save_process(p);
-                bus_face_process_changed(m->bus_face, p, fields);
+                if (p->role == PROCESS_CURRENT)
+                        bus_face_process_changed(m->bus_face, p, fields);
         }
 
         if (m->exiting)
@@ -77,7 +107,7 @@ static int on_dispatch(sd_event_source *s, void *userdata) {
         return 0;
 }
 
-static void wake_dispatch(Manager *m) {
+void manager_wake(Manager *m) {
         int r;
 
         r = sd_event_source_set_enabled(m->dispatch_source, SD_EVENT_ONESHOT);
@@ -90,7 +120,7 @@ void manager_enqueue_job_check(Manager *m, Job *j) {
                 LIST_PREPEND(check_queue, m->jobs_to_check, j);
                 j->in_check_queue = true;
         }
-        wake_dispatch(m);
+        manager_wake(m);
 }
 
 void manager_dequeue_job_check(Manager *m, Job *j) {
@@ -105,12 +135,12 @@ void manager_enqueue_changed(Manager *m, Process *p) {
                 return;
         LIST_PREPEND(dirty_queue, m->dirty_processes, p);
         p->in_dirty_queue = true;
-        wake_dispatch(m);
+        manager_wake(m);
 }
 
 void manager_process_settled(Manager *m) {
-        if (m->exiting)
-                wake_dispatch(m);
+        if (m->exiting || m->hidden_processes)
+                manager_wake(m);
 }
 
 void manager_job_new(Manager *m, Job *j) {
@@ -158,6 +188,22 @@ void manager_add_process(Manager *m, Process *p) {
         m->processes[m->n_processes++] = p; /* ids only grow while there are processes */
         bus_face_process_new(m->bus_face, p);
         app_triggers_process_added(p);
+}
+
+void manager_replace_process(Manager *m, Process *old, Process *p) {
+        App *a = old->app;
+
+        m->processes[process_index(m, old->id)] = p;
+
+        p->siblings_prev = old->siblings_prev;
+        p->siblings_next = old->siblings_next;
+        if (p->siblings_prev)
+                p->siblings_prev->siblings_next = p;
+        else
+                a->processes = p;
+        if (p->siblings_next)
+                p->siblings_next->siblings_prev = p;
+        old->siblings_prev = old->siblings_next = NULL;
 }
 
 void manager_remove_app(Manager *m, App *a) {
@@ -309,6 +355,7 @@ static int delete_from_app(App *a, unsigned n, Job **ret_job, uint32_t **ret_ids
         r = job_new(a, JOB_DELETE, processes, n, ret_job);
         if (r < 0)
                 return r;
+        (*ret_job)->gentle = true;
 
         *ret_ids = TAKE_PTR(ids);
         return 0;
@@ -415,7 +462,9 @@ int manager_exit(Manager *m) {
         (void) sd_notify(false, "STOPPING=1");
         for (size_t i = 0; i < m->n_processes; i++)
                 process_event(m->processes[i], PROCESS_EVENT_DOWN);
-        wake_dispatch(m);
+        LIST_FOREACH(hidden, p, m->hidden_processes)
+                process_event(p, PROCESS_EVENT_DOWN);
+        manager_wake(m);
         return 0;
 }
 
@@ -534,6 +583,9 @@ static bool is_main(pid_t pid, void *userdata) {
         for (size_t i = 0; i < m->n_processes; i++)
                 if (m->processes[i]->main.pid == pid)
                         return true;
+        LIST_FOREACH(hidden, p, m->hidden_processes)
+                if (p->main.pid == pid)
+                        return true;
         return false;
 }
 
@@ -604,6 +656,12 @@ Manager *manager_free(Manager *m) {
         sd_bus_message_unref(m->exit_message);
         LIST_FOREACH(dirty_queue, p, m->dirty_processes)
                 save_process(p);
+        for (Process *p; (p = m->hidden_processes);) {
+                LIST_REMOVE(hidden, m->hidden_processes, p);
+                if (p->in_dirty_queue)
+                        LIST_REMOVE(dirty_queue, m->dirty_processes, p);
+                process_free(p);
+        }
         while (m->n_processes > 0)
                 manager_remove_process(m, m->processes[m->n_processes - 1]);
         free(m->processes);

@@ -22,6 +22,7 @@ struct Manager {
         FdStore *fd_store;        /* what outlives pmd: pidfds and output pipes of the processes */
         LogRelay *log_relay;
         BusFace *bus_face;        /* connections and objects; NULL in some tests */
+        const EventSink *event_sink; /* NULL: nobody listens to events */
         bool log_to_journal;      /* default log target */
         int lock_fd;
         uid_t uid;                /* ours */
@@ -32,6 +33,7 @@ struct Manager {
         struct lh_table *apps;    /* name → App */
         Process **processes;      /* by id, ascending */
         size_t n_processes, n_processes_allocated;
+        LIST_HEAD(Process, hidden_processes); /* incarnations that are not current, see ProcessRole */
         unsigned next_definition_serial;
         unsigned next_process_id; /* as pm2: grows, begins again at 0 when there is no process */
         uint32_t next_job_id;
@@ -67,6 +69,8 @@ int manager_reserve_processes(Manager *m, size_t n);
 int manager_make_app(Manager *m, AppConfig *config, uid_t owner, App **ret); /* there is none of that name */
 void manager_remove_process(Manager *m, Process *p);    /* and frees it */
 void manager_remove_app(Manager *m, App *a);            /* and frees it; it has no processes */
+void manager_replace_process(Manager *m, Process *old, Process *p); /* of the same id; frees nothing */
+void manager_wake(Manager *m);                         /* to look at the queues, and at hidden processes */
 void manager_process_settled(Manager *m);             /* for the shutdown, which waits for all of them */
 void manager_enqueue_job_check(Manager *m, Job *j);
 void manager_dequeue_job_check(Manager *m, Job *j);

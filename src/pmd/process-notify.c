@@ -117,7 +117,7 @@ static int make_path(const Process *p, char **ret) {
         if (r < 0)
                 return r;
 
-        path = strprintf("%s/%u.sock", directory, p->id);
+        path = strprintf("%s/%u.%u.sock", directory, p->id, p->incarnation);
         if (!path)
                 return -ENOMEM;
         *ret = path;
@@ -125,7 +125,7 @@ static int make_path(const Process *p, char **ret) {
 }
 
 static const char *stored_name(const Process *p, char buf[static STORED_NAME_MAX]) {
-        (void) snprintf(buf, STORED_NAME_MAX, "p%u.notify", p->id);
+        (void) snprintf(buf, STORED_NAME_MAX, "p%u.%u.notify", p->id, p->incarnation);
         return buf;
 }
 

@@ -6,10 +6,13 @@
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/credentials.h"
+#include "pmd/event-bus.h"
 #include "pmd/event-log.h"
 #include "pmd/fd-store.h"
 #include "pmd/manager.h"
+#include "pmd/node-channel.h"
 #include "pmd/process-history.h"
+#include "pmd/process-report.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
@@ -29,23 +32,26 @@ static usec_t run_now(Process *p) {
 
 static void run_changed(Process *p, ProcessField fields) {
         event_log_process(p, fields);
+        event_bus_process_changed(p, fields);
         process_history_changed(p, fields);
         if (fields & PROCESS_FIELD_STATUS)
                 process_update_watchdog(p);
         p->dirty |= fields;
         manager_enqueue_changed(p->manager, p);
-        if (fields & PROCESS_FIELD_STATUS)
+        if (fields & PROCESS_FIELD_STATUS && p->role == PROCESS_CURRENT)
                 app_triggers_process_changed(p);
 }
 
 static void run_reconfigured(Process *p, const AppConfig *before) {
-        app_triggers_reconfigure(p, before);
+        if (p->role == PROCESS_CURRENT)
+                app_triggers_reconfigure(p, before);
 }
 
 static void run_settled(Process *p) {
         if (p->app->job)
                 manager_enqueue_job_check(p->manager, p->app->job);
         manager_process_settled(p->manager);
+        app_release_listeners(p->app);
 }
 
 /* ---- the timer ---- */
@@ -101,13 +107,13 @@ static void release_incarnation(Process *p) {
 
 /* ---- the fds that outlive pmd ---- */
 
-/* "p3.pidfd", "p3.out", "p3.err". */
+/* "p3.7.pidfd", "p3.7.out", "p3.7.err" of incarnation 7. */
 static const char *stored_name(const Process *p, const char *what, char buf[static STORED_NAME_MAX]) {
-        (void) snprintf(buf, STORED_NAME_MAX, "p%u.%s", p->id, what);
+        (void) snprintf(buf, STORED_NAME_MAX, "p%u.%u.%s", p->id, p->incarnation, what);
         return buf;
 }
 
-static void store_fd(Process *p, const char *what, int fd) {
+void process_store_fd(Process *p, const char *what, int fd) {
         char name[STORED_NAME_MAX];
         int r;
 
@@ -116,13 +122,13 @@ static void store_fd(Process *p, const char *what, int fd) {
                 log_warning_errno(r, "Failed to keep %s for the case that pmd ends, ignoring: %m", name);
 }
 
-static void unstore_fd(Process *p, const char *what) {
+void process_unstore_fd(Process *p, const char *what) {
         char name[STORED_NAME_MAX];
 
         (void) fd_store_remove(p->manager->fd_store, stored_name(p, what, name));
 }
 
-static int take_stored_fd(Process *p, const char *what) {
+int process_take_stored_fd(Process *p, const char *what) {
         char name[STORED_NAME_MAX];
 
         return fd_store_take(p->manager->fd_store, stored_name(p, what, name));
@@ -131,8 +137,9 @@ static int take_stored_fd(Process *p, const char *what) {
 static int on_drained(sd_event_source *s, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
 
-        unstore_fd(p, "pidfd");
+        process_unstore_fd(p, "pidfd");
         process_close_notify(p);
+        process_close_channel(p);
         release_incarnation(p);
         process_event(p, PROCESS_EVENT_DRAINED);
         return 0;
@@ -161,7 +168,7 @@ static void on_stream_closed(uint64_t stream, void *userdata) {
         for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
                 if (p->streams[k] == stream) {
                         p->streams[k] = 0;
-                        unstore_fd(p, log_stream_kind_to_string((LogStreamKind) k));
+                        process_unstore_fd(p, log_stream_kind_to_string((LogStreamKind) k));
                 }
         check_drained(p);
 }
@@ -176,7 +183,8 @@ static void on_unit_empty(RunnerUnit *u) {
 static void run_drain(Process *p) {
         int r;
 
-        process_remove_pid_file(p);
+        if (p->role == PROCESS_CURRENT)
+                process_remove_pid_file(p);
 
         r = runner_unit_drain(p->unit);
         if (r < 0) {
@@ -206,9 +214,15 @@ int process_signal(Process *p, int signo, bool whole_unit) {
         return whole_unit ? runner_unit_signal(p->unit, signo) : pidref_kill(&p->main, signo);
 }
 
+static bool run_ask_to_finish(Process *p) {
+        return false;
+}
+
 static void run_ask_to_end(Process *p) {
         int r;
 
+        if (process_ask_by_message(p))
+                return;
         r = process_signal(p, p->config->kill_signal, p->config->treekill);
         if (r < 0 && r != -ESRCH)
                 log_warning_errno(r, "Failed to signal process %u, ignoring: %m", p->id);
@@ -248,7 +262,8 @@ static void check_exec(Process *p) {
         p->error_fd = safe_close(p->error_fd);
 
         if (r > 0) {
-                process_write_pid_file(p);
+                if (p->role == PROCESS_CURRENT)
+                        process_write_pid_file(p);
                 process_event(p, PROCESS_EVENT_EXEC_OK);
                 return;
         }
@@ -373,7 +388,7 @@ static int add_stream(Process *p, LogStreamKind kind, int *ret_write_fd) {
 
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return -errno;
-        store_fd(p, log_stream_kind_to_string(kind), fds[0]);
+        process_store_fd(p, log_stream_kind_to_string(kind), fds[0]);
         r = process_relay_stream(p, kind, TAKE_FD(fds[0]), on_stream_closed);
         if (r < 0)
                 return r;
@@ -418,7 +433,7 @@ static int make_unit(Process *p) {
         return p->unit->mark ? 0 : -ENOMEM;
 }
 
-static int fork_child(Process *p, int out_fd, int err_fd) {
+static int fork_child(Process *p, int out_fd, int err_fd, int channel_fd) {
         _cleanup_strv_free_ char **argv = NULL, **envp = NULL;
         const AppConfig *c = p->config;
         const Credentials *cred = p->credentials;
@@ -438,6 +453,10 @@ static int fork_child(Process *p, int out_fd, int err_fd) {
         r = process_set_journal_stream(&envp, err_fd);
         if (r < 0)
                 return r;
+        if (channel_fd >= 0)
+                r = process_set_channel_environment(p, STDERR_FILENO + 1, &envp);
+        if (r < 0)
+                return r;
 
         r = spawn_process(&(SpawnParameters) {
                         .argv = argv,
@@ -447,6 +466,8 @@ static int fork_child(Process *p, int out_fd, int err_fd) {
                         .stdin_fd = -EBADF,
                         .stdout_fd = out_fd,
                         .stderr_fd = err_fd,
+                        .extra_fds = &channel_fd,
+                        .n_extra_fds = channel_fd >= 0,
                         .cgroup_fd = p->unit->cgroup_fd,
                         .set_user = cred,
                         .uid = cred ? cred->uid : 0,
@@ -474,7 +495,7 @@ static int look_up_user(Process *p) {
 }
 
 static int spawn_and_attach(Process *p) {
-        _cleanup_close_ int out_fd = -EBADF, err_fd = -EBADF;
+        _cleanup_close_ int out_fd = -EBADF, err_fd = -EBADF, channel_fd = -EBADF;
         int r;
 
         r = look_up_user(p);
@@ -489,17 +510,20 @@ static int spawn_and_attach(Process *p) {
         r = add_stream(p, LOG_STREAM_ERR, &err_fd);
         if (r < 0)
                 return r;
+        r = process_open_channel(p, &channel_fd);
+        if (r < 0)
+                return r;
         r = make_unit(p);
         if (r < 0)
                 return r;
         r = runner_unit_prepare(p->unit);
         if (r < 0)
                 return r;
-        r = fork_child(p, out_fd, err_fd);
+        r = fork_child(p, out_fd, err_fd, channel_fd);
         if (r < 0)
                 return r;
 
-        store_fd(p, "pidfd", p->main.fd);
+        process_store_fd(p, "pidfd", p->main.fd);
         r = sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
         if (r >= 0)
                 r = runner_unit_attach(p->unit);
@@ -520,6 +544,7 @@ static int run_spawn(Process *p) {
         r = spawn_and_attach(p);
         if (r < 0) {
                 process_close_notify(p);
+                process_close_channel(p);
                 release_incarnation(p);
                 return log_warning_errno(r, "Failed to spawn process %u (%s): %m", p->id, p->config->name);
         }
@@ -532,6 +557,7 @@ const ProcessHostVTable process_run_host = {
         .now = run_now,
         .spawn = run_spawn,
         .open_gate = run_open_gate,
+        .ask_to_finish = run_ask_to_finish,
         .ask_to_end = run_ask_to_end,
         .abort = run_abort,
         .kill = run_kill,
@@ -548,7 +574,7 @@ const ProcessHostVTable process_run_host = {
 
 /* The pidfd of the store is good even when the process has been reaped; without it only a live process can be found. */
 static int adopt_main(Process *p, const ProcessRemains *remains) {
-        int fd = take_stored_fd(p, "pidfd");
+        int fd = process_take_stored_fd(p, "pidfd");
 
         if (fd < 0)
                 return pidref_reopen(&p->main, remains->pid, remains->pid_start_time, remains->pid_id);
@@ -559,7 +585,7 @@ static int adopt_main(Process *p, const ProcessRemains *remains) {
 
 static void adopt_stream(Process *p, LogStreamKind kind) {
         const char *what = log_stream_kind_to_string(kind);
-        int fd = take_stored_fd(p, what), r;
+        int fd = process_take_stored_fd(p, what), r;
 
         if (fd < 0)
                 return; /* it was at its end, or goes nowhere */
@@ -583,6 +609,7 @@ static int adopt_incarnation(Process *p, const ProcessRemains *remains) {
         k = adopt_main(p, remains);
         adopt_stream(p, LOG_STREAM_OUT);
         adopt_stream(p, LOG_STREAM_ERR);
+        process_adopt_channel(p);
         if (k < 0)
                 return k;
 
@@ -709,6 +736,8 @@ Process *process_free(Process *p) {
         if (!p)
                 return NULL;
 
+        if (p->peer)
+                p->peer->peer = NULL;
         release_incarnation(p);
         sd_event_source_disable_unref(p->timer_source);
         sd_event_source_disable_unref(p->drained_source);
@@ -720,7 +749,9 @@ Process *process_free(Process *p) {
         free(p->restart_trigger);
         event_history_done(&p->events);
         free(p->status_text);
+        process_report_free(p->report);
         sd_event_source_disable_unref(p->watchdog_source);
         notify_socket_free(p->notify);
+        node_channel_free(p->channel);
         return mfree(p);
 }

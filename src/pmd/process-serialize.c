@@ -22,6 +22,7 @@
 #define STATE_VERSION 1
 #define STATE_FILE_MAX (4U << 20)
 #define PROCESS_DIRECTORY "processes"
+#define HIDDEN_DIRECTORY "hidden"
 #define DEFINITION_DIRECTORY "definitions"
 /* Leaves room for the rest in less than a page, see overwrite_json(). */
 #define EVENTS_SIZE_MAX 2400U
@@ -32,6 +33,16 @@ DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static char *state_path(const Manager *m, const char *directory, unsigned number) {
         return strprintf("%s/%s/%u", m->instance->runtime_dir, directory, number);
+}
+
+static char *hidden_path(const Manager *m, unsigned id, unsigned incarnation) {
+        return strprintf("%s/" HIDDEN_DIRECTORY "/%u.%u", m->instance->runtime_dir, id, incarnation);
+}
+
+static char *process_path(const Process *p) {
+        if (p->role == PROCESS_CURRENT)
+                return state_path(p->manager, PROCESS_DIRECTORY, p->id);
+        return hidden_path(p->manager, p->id, p->incarnation);
 }
 
 static int write_json(const char *path, json_object *o) {
@@ -94,6 +105,9 @@ static unsigned serial_of_definition(const Manager *m, const AppConfig *config) 
         for (size_t i = 0; i < m->n_processes; i++)
                 if (m->processes[i]->config == config && m->processes[i]->definition_serial > 0)
                         return m->processes[i]->definition_serial;
+        LIST_FOREACH(hidden, p, m->hidden_processes)
+                if (p->config == config && p->definition_serial > 0)
+                        return p->definition_serial;
         return 0;
 }
 
@@ -127,6 +141,9 @@ static void remove_definition(const Manager *m, unsigned serial) {
 static bool definition_is_used(const Manager *m, unsigned serial) {
         for (size_t i = 0; i < m->n_processes; i++)
                 if (m->processes[i]->definition_serial == serial)
+                        return true;
+        LIST_FOREACH(hidden, p, m->hidden_processes)
+                if (p->definition_serial == serial)
                         return true;
         return false;
 }
@@ -184,6 +201,7 @@ static void add_events(json_object *o, const Process *p) {
 
 static void add_process(json_object *o, const Process *p) {
         add_uint(o, "id", p->id);
+        add_string(o, "role", process_role_to_string(p->role));
         add_string(o, "app", p->app->name);
         add_uint(o, "owner", p->app->owner);
         add_uint(o, "definition", p->definition_serial);
@@ -193,12 +211,16 @@ static void add_process(json_object *o, const Process *p) {
         add_string(o, "state", process_state_to_string(p->state));
         add_bool(o, "restart_wanted", p->restart_wanted);
         add_bool(o, "delete_wanted", p->delete_wanted);
+        add_bool(o, "reload_wanted", p->reload_wanted);
+        add_bool(o, "start_timed_out", p->start_timed_out);
+        add_bool(o, "listening", p->listening);
         add_bool(o, "kill_tried", p->kill_tried);
         add_bool(o, "restart_granted", p->restart_granted);
         add_bool(o, "watching", p->watching);
         add_bool(o, "reached_online", p->reached_online);
         add_bool(o, "gate_opened", p->gate_opened);
         add_uint(o, "incarnation", p->incarnation);
+        add_uint(o, "last_incarnation", p->last_incarnation);
         add_uint(o, "n_restarts", p->n_restarts);
         add_uint(o, "unstable_restarts", p->history.unstable_restarts);
         add_uint(o, "history_created_at", p->history.created_at);
@@ -246,7 +268,7 @@ int process_save(Process *p) {
                 return r;
 
         o = json_object_new_object();
-        path = state_path(p->manager, PROCESS_DIRECTORY, p->id);
+        path = process_path(p);
         if (!o || !path)
                 return -ENOMEM;
 
@@ -259,8 +281,15 @@ int process_save(Process *p) {
         return overwrite_json(path, o);
 }
 
+void process_unsave_hidden(const Process *p) {
+        _cleanup_free_ char *path = hidden_path(p->manager, p->id, p->incarnation);
+
+        if (path)
+                (void) unlink(path);
+}
+
 void process_unsave(Process *p) {
-        _cleanup_free_ char *path = state_path(p->manager, PROCESS_DIRECTORY, p->id);
+        _cleanup_free_ char *path = process_path(p);
         unsigned serial = TAKE_GENERIC(p->definition_serial, 0);
 
         if (path)
@@ -311,12 +340,16 @@ static void read_process(Process *p, json_object *o) {
         p->goal = process_goal_from_string(get_string(o, "goal"));
         p->restart_wanted = get_bool(o, "restart_wanted");
         p->delete_wanted = get_bool(o, "delete_wanted");
+        p->reload_wanted = get_bool(o, "reload_wanted");
+        p->start_timed_out = get_bool(o, "start_timed_out");
+        p->listening = get_bool(o, "listening");
         p->kill_tried = get_bool(o, "kill_tried");
         p->restart_granted = get_bool(o, "restart_granted");
         p->watching = get_bool(o, "watching");
         p->reached_online = get_bool(o, "reached_online");
         p->gate_opened = get_bool(o, "gate_opened");
         p->incarnation = (unsigned) get_uint(o, "incarnation");
+        p->last_incarnation = MAX(p->incarnation, (unsigned) get_uint(o, "last_incarnation"));
         p->n_restarts = (unsigned) get_uint(o, "n_restarts");
         p->history = (RestartHistory) {
                 .unstable_restarts = (unsigned) get_uint(o, "unstable_restarts"),
@@ -392,9 +425,39 @@ static int get_app(Manager *m, const char *name, AppConfig *config, uid_t owner,
         return manager_make_app(m, config, owner, ret);
 }
 
-static int read_file(Readopt *d, json_object *o, unsigned id) {
+/* One that became the current one, or was it until the moment when pmd ended, is known from there. */
+static bool is_current_one(const Manager *m, json_object *o, unsigned id) {
+        const Process *current = manager_get_process((Manager *) m, id);
+
+        return current && current->incarnation == (unsigned) get_uint(o, "incarnation");
+}
+
+static void enter_registry(Process *p, ProcessRole role) {
+        if (role != PROCESS_CURRENT) {
+                process_adopt_hidden(p, role);
+                return;
+        }
+        LIST_APPEND(siblings, p->app->processes, p);
+        manager_add_process(p->manager, p);
+        p->manager->next_process_id = MAX(p->manager->next_process_id, p->id + 1);
+}
+
+/* Whoever is not current any more ends, be it that the job which wanted that has not said so yet. */
+static void settle_hidden(Process *p) {
+        if (p->role == PROCESS_RETIRED && p->goal == PROCESS_DOWN && IN_SET(p->state, PROCESS_STARTING, PROCESS_ONLINE))
+                process_event(p, PROCESS_EVENT_RETIRE);
+        else if (p->role == PROCESS_SUCCESSOR && p->peer && !p->peer->reload_wanted)
+                process_abandon_reload(p->peer);
+        else if (p->role != PROCESS_CURRENT && !p->peer)
+                process_event(p, PROCESS_EVENT_DOWN);
+        if (p->role != PROCESS_CURRENT)
+                manager_wake(p->manager);
+}
+
+static int read_file(Readopt *d, json_object *o, unsigned id, bool hidden) {
         Manager *m = d->manager;
         unsigned serial = (unsigned) get_uint(o, "definition");
+        ProcessRole role = hidden ? process_role_from_string(get_string(o, "role")) : PROCESS_CURRENT;
         ProcessState state = process_state_from_string(get_string(o, "state"));
         const char *name = get_string(o, "app");
         AppConfig *config;
@@ -404,6 +467,10 @@ static int read_file(Readopt *d, json_object *o, unsigned id) {
 
         if (get_uint(o, "version") != STATE_VERSION || !is_of_this_boot(o))
                 return -ESTALE;
+        if (hidden && is_current_one(m, o, id))
+                return -ESTALE;
+        if (role < 0 || (hidden && role == PROCESS_CURRENT))
+                return -EBADMSG;
         if (!name || state < 0 || process_goal_from_string(get_string(o, "goal")) < 0)
                 return -EBADMSG;
 
@@ -426,9 +493,7 @@ static int read_file(Readopt *d, json_object *o, unsigned id) {
         read_process(p, o);
         p->definition_serial = serial;
         p->saved_config = config;
-        LIST_APPEND(siblings, a->processes, p);
-        manager_add_process(m, p);
-        m->next_process_id = MAX(m->next_process_id, id + 1);
+        enter_registry(p, role);
 
         process_adopt(p, state, &(ProcessRemains) {
                         .pid = (pid_t) get_uint(o, "pid"),
@@ -437,6 +502,7 @@ static int read_file(Readopt *d, json_object *o, unsigned id) {
                         .cgroup = get_string(o, "cgroup"),
                         .invocation_id = get_string(o, "invocation_id"),
                 });
+        settle_hidden(p);
         return 0;
 }
 
@@ -479,24 +545,61 @@ static int list_state(const Manager *m, const char *directory, unsigned **ret, s
         return path ? list_numbers(path, ret, ret_n) : -ENOMEM;
 }
 
-static void readopt_one(Readopt *d, unsigned id) {
+static void readopt_one(Readopt *d, const char *path, unsigned id, bool hidden) {
         _cleanup_(json_object_putp) json_object *o = NULL;
-        _cleanup_free_ char *path = state_path(d->manager, PROCESS_DIRECTORY, id);
         int r;
-
-        if (!path) {
-                log_oom();
-                return;
-        }
 
         r = read_json(path, &o);
         if (r >= 0)
-                r = read_file(d, o, id);
+                r = read_file(d, o, id, hidden);
         if (r >= 0)
                 return;
         if (r != -ESTALE)
                 log_warning_errno(r, "Cannot take over process %u from %s, ignoring: %m", id, path);
         (void) unlink(path);
+}
+
+static int readopt_current(Readopt *d) {
+        _cleanup_free_ unsigned *ids = NULL;
+        size_t n;
+        int r;
+
+        r = list_state(d->manager, PROCESS_DIRECTORY, &ids, &n);
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                _cleanup_free_ char *path = state_path(d->manager, PROCESS_DIRECTORY, ids[i]);
+
+                if (!path)
+                        return -ENOMEM;
+                readopt_one(d, path, ids[i], false);
+        }
+        return r;
+}
+
+static int readopt_hidden(Readopt *d) {
+        _cleanup_free_ char *directory = strjoin(d->manager->instance->runtime_dir, "/" HIDDEN_DIRECTORY);
+        _cleanup_closedir_ DIR *dir = NULL;
+
+        if (!directory)
+                return -ENOMEM;
+        dir = opendir(directory);
+        if (!dir)
+                return errno == ENOENT ? 0 : -errno;
+
+        for (struct dirent *de; (de = readdir(dir));) {
+                _cleanup_free_ char *path = NULL;
+                unsigned id, incarnation;
+
+                if (de->d_name[0] == '.')
+                        continue;
+                path = strjoin(directory, "/", de->d_name);
+                if (!path)
+                        return -ENOMEM;
+                if (sscanf(de->d_name, "%u.%u", &id, &incarnation) == 2)
+                        readopt_one(d, path, id, true);
+                else
+                        (void) unlink(path);
+        }
+        return 0;
 }
 
 static void remove_unused_definitions(Manager *m) {
@@ -510,8 +613,16 @@ static void remove_unused_definitions(Manager *m) {
                         remove_definition(m, serials[i]);
 }
 
-/* A delete that had begun is carried through. */
-static int resume_deletes(Manager *m) {
+static bool delete_is_wanted(const Process *p) {
+        return p->delete_wanted;
+}
+
+static bool reload_is_wanted(const Process *p) {
+        return p->reload_wanted && !p->delete_wanted;
+}
+
+/* A job that had begun is carried through. */
+static int resume_jobs(Manager *m, JobVerb verb, bool (*is_wanted)(const Process *p)) {
         _cleanup_free_ Process **processes = new(Process *, m->n_processes);
         _cleanup_free_ uint32_t *jobs = NULL;
         size_t n = 0, n_jobs;
@@ -519,25 +630,25 @@ static int resume_deletes(Manager *m) {
         if (!processes)
                 return -ENOMEM;
         for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->delete_wanted)
+                if (is_wanted(m->processes[i]))
                         processes[n++] = m->processes[i];
-        return n > 0 ? manager_enqueue_jobs(m, JOB_DELETE, processes, n, &jobs, &n_jobs) : 0;
+        return n > 0 ? manager_enqueue_jobs(m, verb, processes, n, &jobs, &n_jobs) : 0;
 }
 
 int manager_readopt(Manager *m) {
         _cleanup_(readopt_done) Readopt d = { .manager = m };
-        _cleanup_free_ unsigned *ids = NULL;
-        size_t n;
         int r;
 
-        r = list_state(m, PROCESS_DIRECTORY, &ids, &n);
+        r = readopt_current(&d);
+        if (r >= 0)
+                r = readopt_hidden(&d);
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < n; i++)
-                readopt_one(&d, ids[i]);
 
         remove_unused_definitions(m);
         if (m->n_processes > 0)
                 log_info("Took over %zu processes.", m->n_processes);
-        return resume_deletes(m);
+
+        r = resume_jobs(m, JOB_DELETE, delete_is_wanted);
+        return r < 0 ? r : resume_jobs(m, JOB_RELOAD, reload_is_wanted);
 }

@@ -12,6 +12,8 @@ int process_save(Process *p);
 
 /* The process is no more. */
 void process_unsave(Process *p);
+/* What was written of it while it was hidden, see ProcessRole. */
+void process_unsave_hidden(const Process *p);
 
 /* At start-up, when runner and log thread are there, and before anybody is served: the processes of a pmd that ended. What is
  * of another boot, or of no use, is removed. */

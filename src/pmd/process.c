@@ -23,6 +23,7 @@ DEFINE_STRING_TABLE(ProcessState, process_state);
 static const char *const process_event_table[_PROCESS_EVENT_MAX] = {
         [PROCESS_EVENT_UP] = "up",
         [PROCESS_EVENT_DOWN] = "down",
+        [PROCESS_EVENT_RETIRE] = "retire",
         [PROCESS_EVENT_RESTART] = "restart",
         [PROCESS_EVENT_ATTACHED] = "attached",
         [PROCESS_EVENT_ATTACH_FAILED] = "attach-failed",
@@ -58,6 +59,17 @@ static const char *const exit_reason_table[_EXIT_REASON_MAX] = {
 };
 
 DEFINE_STRING_TABLE(ExitReason, exit_reason);
+
+static const char *const process_role_table[_PROCESS_ROLE_MAX] = {
+        [PROCESS_CURRENT] = "current",
+        [PROCESS_SUCCESSOR] = "successor",
+        [PROCESS_RETIRED] = "retired",
+};
+
+DEFINE_STRING_TABLE(ProcessRole, process_role);
+
+/* How long a successor that is ready has to live before the old incarnation is told to finish. */
+#define PROVE_USEC (50 * USEC_PER_MSEC)
 
 void process_init(Process *p, const ProcessHostVTable *host, App *app, AppConfig *config, unsigned id, unsigned instance) {
         *p = (Process) {
@@ -164,8 +176,10 @@ static void enter_spawning(Process *p) {
 
         take_next_config(p);
 
-        p->incarnation++;
+        p->incarnation = MAX(p->last_incarnation, p->peer ? p->peer->last_incarnation : 0) + 1;
+        p->last_incarnation = p->incarnation;
         p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = p->gate_opened = p->watchdog_missed = false;
+        p->start_timed_out = p->listening = false;
         p->spawn_error = 0;
         p->spawn_failed_step = SPAWN_STEP_NONE;
         p->started_monotonic = p->host->now(p);
@@ -246,8 +260,25 @@ static void on_attach_failed(Process *p) {
         enter_killing(p);
 }
 
+bool process_can_overlap(const Process *p) {
+        return p->state == PROCESS_ONLINE && (p->config->exec_mode == EXEC_MODE_CLUSTER || p->config->listen);
+}
+
+static bool says_when_ready(const Process *p) {
+        if (p->config->wait_ready || p->config->notify)
+                return true;
+        /* What does not serve now is not waited for to do so. */
+        return p->role == PROCESS_SUCCESSOR && p->peer && p->peer->listening;
+}
+
 static void on_exec_ok(Process *p) {
-        process_set_state(p, p->config->wait_ready || p->config->notify ? PROCESS_STARTING : PROCESS_ONLINE);
+        if (says_when_ready(p))
+                return process_set_state(p, PROCESS_STARTING);
+        if (p->role != PROCESS_SUCCESSOR)
+                return process_set_state(p, PROCESS_ONLINE);
+
+        process_set_state(p, PROCESS_STARTING);
+        arm(p, PROCESS_TIMER_PROVE, p->config->min_uptime);
 }
 
 /* The child ends by itself: EXITED comes next. */
@@ -256,7 +287,19 @@ static void on_exec_failed(Process *p) {
 }
 
 static void on_ready(Process *p) {
-        process_set_state(p, PROCESS_ONLINE);
+        if (p->role != PROCESS_SUCCESSOR)
+                return process_set_state(p, PROCESS_ONLINE);
+        if (p->timer != PROCESS_TIMER_PROVE)
+                arm(p, PROCESS_TIMER_PROVE, PROVE_USEC);
+}
+
+/* As pm2: an app that is not ready in time is taken for online. One that would take the place of another that works is not. */
+static void on_start_timeout(Process *p) {
+        if (p->role != PROCESS_SUCCESSOR || p->timer == PROCESS_TIMER_PROVE)
+                return process_set_state(p, PROCESS_ONLINE);
+
+        p->start_timed_out = true;
+        on_stop(p);
 }
 
 /* It ends as any crash does, but gets no more time for that than for a stop. */
@@ -274,7 +317,29 @@ static void on_exited(Process *p) {
         p->host->drain(p);
 }
 
-static void on_kill_timeout(Process *p) {
+static void end_now(Process *p) {
+        arm(p, PROCESS_TIMER_KILL, p->config->kill_timeout);
+        p->host->ask_to_end(p);
+}
+
+static void on_retire(Process *p) {
+        process_set_state(p, PROCESS_STOPPING);
+        if (p->host->ask_to_finish(p))
+                arm(p, PROCESS_TIMER_FINISH, p->config->drain_timeout);
+        else
+                p->host->ask_to_end(p);
+}
+
+static void on_down_while_stopping(Process *p) {
+        p->restart_wanted = false;
+        if (p->timer == PROCESS_TIMER_FINISH)
+                end_now(p);
+}
+
+static void on_stop_timeout(Process *p) {
+        if (p->timer == PROCESS_TIMER_FINISH)
+                return end_now(p);
+
         log_info("Process %u (%s) did not end within its kill timeout, killing it.", p->id, p->config->name);
         enter_killing(p);
 }
@@ -365,12 +430,14 @@ static void restart_by_policy(Process *p) {
 static void on_drained(Process *p) {
         if (p->goal == PROCESS_DOWN)
                 return process_set_state(p, PROCESS_STOPPED);
+        if (p->start_timed_out)
+                return process_set_state(p, PROCESS_ERRORED);
         if (p->restart_wanted)
                 return enter_spawning(p);
         /* The unit's name was taken, left over from another pmd: the next incarnation has another one. */
         if (p->spawn_error == -EEXIST && p->last_exit.reason == EXIT_REASON_SPAWN_FAILED)
                 return enter_spawning(p);
-        if (p->spawn_error < 0)
+        if (p->spawn_error < 0 || p->role != PROCESS_CURRENT)
                 return process_set_state(p, PROCESS_ERRORED);
 
         restart_by_policy(p);
@@ -394,6 +461,7 @@ static void (*const transitions[_PROCESS_STATE_MAX][_PROCESS_EVENT_MAX])(Process
         },
         [PROCESS_SPAWNING] = {
                 [PROCESS_EVENT_DOWN] = enter_killing,
+                [PROCESS_EVENT_RETIRE] = enter_killing,
                 [PROCESS_EVENT_RESTART] = on_restart_while_spawning,
                 [PROCESS_EVENT_ATTACHED] = on_attached,
                 [PROCESS_EVENT_ATTACH_FAILED] = on_attach_failed,
@@ -403,28 +471,32 @@ static void (*const transitions[_PROCESS_STATE_MAX][_PROCESS_EVENT_MAX])(Process
         },
         [PROCESS_STARTING] = {
                 [PROCESS_EVENT_DOWN] = on_stop,
+                [PROCESS_EVENT_RETIRE] = on_stop,
                 [PROCESS_EVENT_RESTART] = on_restart,
                 [PROCESS_EVENT_READY] = on_ready,
-                [PROCESS_EVENT_TIMER] = on_ready, /* as pm2: an app that is not ready in time is taken for online */
+                [PROCESS_EVENT_TIMER] = on_start_timeout,
                 [PROCESS_EVENT_EXITED] = on_exited,
                 [PROCESS_EVENT_WATCHDOG] = on_watchdog,
         },
         [PROCESS_ONLINE] = {
                 [PROCESS_EVENT_DOWN] = on_stop,
+                [PROCESS_EVENT_RETIRE] = on_retire,
                 [PROCESS_EVENT_RESTART] = on_restart,
                 [PROCESS_EVENT_EXITED] = on_exited,
                 [PROCESS_EVENT_WATCHDOG] = on_watchdog,
         },
         [PROCESS_STOPPING] = {
                 [PROCESS_EVENT_UP] = want_restart,
-                [PROCESS_EVENT_DOWN] = drop_restart,
+                [PROCESS_EVENT_DOWN] = on_down_while_stopping,
+                [PROCESS_EVENT_RETIRE] = drop_restart,
                 [PROCESS_EVENT_RESTART] = want_restart,
                 [PROCESS_EVENT_EXITED] = on_exited,
-                [PROCESS_EVENT_TIMER] = on_kill_timeout,
+                [PROCESS_EVENT_TIMER] = on_stop_timeout,
         },
         [PROCESS_KILLING] = {
                 [PROCESS_EVENT_UP] = want_restart,
                 [PROCESS_EVENT_DOWN] = drop_restart,
+                [PROCESS_EVENT_RETIRE] = drop_restart,
                 [PROCESS_EVENT_RESTART] = want_restart,
                 [PROCESS_EVENT_EXITED] = on_exited,
                 [PROCESS_EVENT_TIMER] = on_kill_failed,
@@ -432,6 +504,7 @@ static void (*const transitions[_PROCESS_STATE_MAX][_PROCESS_EVENT_MAX])(Process
         [PROCESS_DRAINING] = {
                 [PROCESS_EVENT_UP] = want_restart,
                 [PROCESS_EVENT_DOWN] = drop_restart,
+                [PROCESS_EVENT_RETIRE] = drop_restart,
                 [PROCESS_EVENT_RESTART] = want_restart,
                 [PROCESS_EVENT_DRAINED] = on_drained,
                 [PROCESS_EVENT_TIMER] = on_drain_timeout,
@@ -439,12 +512,14 @@ static void (*const transitions[_PROCESS_STATE_MAX][_PROCESS_EVENT_MAX])(Process
         [PROCESS_BACKOFF] = {
                 [PROCESS_EVENT_UP] = on_start,
                 [PROCESS_EVENT_DOWN] = enter_stopped,
+                [PROCESS_EVENT_RETIRE] = enter_stopped,
                 [PROCESS_EVENT_RESTART] = on_start,
                 [PROCESS_EVENT_TIMER] = on_backoff_elapsed,
         },
         [PROCESS_ERRORED] = {
                 [PROCESS_EVENT_UP] = on_start,
                 [PROCESS_EVENT_DOWN] = enter_stopped,
+                [PROCESS_EVENT_RETIRE] = enter_stopped,
                 [PROCESS_EVENT_RESTART] = on_start,
         },
 };
@@ -456,7 +531,7 @@ void process_event(Process *p, ProcessEvent e) {
 
         if (IN_SET(e, PROCESS_EVENT_UP, PROCESS_EVENT_RESTART))
                 p->goal = PROCESS_UP;
-        else if (e == PROCESS_EVENT_DOWN)
+        else if (IN_SET(e, PROCESS_EVENT_DOWN, PROCESS_EVENT_RETIRE))
                 p->goal = PROCESS_DOWN;
 
         if (act)

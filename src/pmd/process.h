@@ -40,6 +40,7 @@ ProcessState process_state_from_string(const char *s);
 typedef enum ProcessEvent {
         PROCESS_EVENT_UP,            /* goal becomes up */
         PROCESS_EVENT_DOWN,          /* goal becomes down */
+        PROCESS_EVENT_RETIRE,        /* the same, but what it has begun may be finished first */
         PROCESS_EVENT_RESTART,       /* goal becomes up, by way of a stop if it runs */
         PROCESS_EVENT_ATTACHED,      /* the runner has put the child where it belongs */
         PROCESS_EVENT_ATTACH_FAILED,
@@ -91,6 +92,18 @@ typedef struct LastExit {
         ExitReason reason;
 } LastExit;
 
+/* A reload has two incarnations at once, each a Process of the same id. Only the current one is seen from outside. */
+typedef enum ProcessRole {
+        PROCESS_CURRENT,
+        PROCESS_SUCCESSOR, /* is to become the current one once it is ready; has no restart policy */
+        PROCESS_RETIRED,   /* was the current one, or failed to become it: ends, and is forgotten then */
+        _PROCESS_ROLE_MAX,
+        _PROCESS_ROLE_INVALID = -EINVAL,
+} ProcessRole;
+
+const char *process_role_to_string(ProcessRole r);
+ProcessRole process_role_from_string(const char *s);
+
 /* What changed, for the bus and for the saved state; bits are gathered until the end of the loop's turn. */
 typedef enum ProcessField {
         PROCESS_FIELD_STATUS = 1 << 0,
@@ -109,6 +122,7 @@ typedef struct ProcessHostVTable {
         usec_t (*now)(Process *p);                    /* CLOCK_MONOTONIC */
         int (*spawn)(Process *p);                     /* fork behind the gate and attach; ATTACHED or ATTACH_FAILED follows. < 0: failed at once */
         int (*open_gate)(Process *p);                 /* EXEC_OK or EXEC_FAILED follows */
+        bool (*ask_to_finish)(Process *p);            /* no new work; false: it has no way to be told */
         void (*ask_to_end)(Process *p);               /* kill_signal (to the tree if treekill) */
         void (*abort)(Process *p);                    /* SIGABRT to the main process */
         void (*kill)(Process *p);                     /* SIGKILL to the whole unit */
@@ -126,6 +140,8 @@ typedef enum ProcessTimer {
         PROCESS_TIMER_KILL,  /* STOPPING, KILLING, DRAINING: patience ends */
         PROCESS_TIMER_READY,
         PROCESS_TIMER_RESTART,
+        PROCESS_TIMER_FINISH,  /* STOPPING: patience with what it has begun ends */
+        PROCESS_TIMER_PROVE,   /* STARTING: a successor that is ready has to live on for a moment */
 } ProcessTimer;
 
 struct Process {
@@ -135,6 +151,8 @@ struct Process {
         AppConfig *config;
         AppConfig *next_config;       /* takes its place with the next start; NULL: none */
         unsigned id, instance;
+        ProcessRole role;
+        Process *peer;                /* the current one's successor, the successor's current one; NULL: none */
         char unique_id[37];           /* UUID, new with each process, as pm2's */
 
         ProcessGoal goal;
@@ -148,7 +166,11 @@ struct Process {
         bool watchdog_missed;         /* this incarnation */
         bool gate_opened;             /* this incarnation */
         bool delete_wanted;           /* a job is about to forget it */
+        bool reload_wanted;           /* a job is about to reload it, or has begun to */
+        bool start_timed_out;         /* a successor that was not ready in time */
+        bool listening;               /* this incarnation: it serves, as worker of a cluster */
         unsigned incarnation;         /* n of the unit name; grows with each spawn, never reused */
+        unsigned last_incarnation;    /* the highest that its id has had, be it another Process's */
 
         RestartHistory history;
         EventHistory events;          /* for people */
@@ -157,6 +179,7 @@ struct Process {
         usec_t started_monotonic, started_realtime; /* of the last spawn; 0: never */
         LastExit last_exit;
         char *status_text;            /* what it says of itself; NULL: nothing */
+        ProcessReport *report;        /* and what in messages; NULL: nothing */
         SpawnStep spawn_failed_step;  /* with EXIT_REASON_EXEC_FAILED */
         int spawn_error;              /* negative errno of the last failed spawn or exec */
         int restore_error;            /* negative errno that the next start is to fail with: found when it was restored */
@@ -176,6 +199,8 @@ struct Process {
         int gate_fd, error_fd;
         sd_event_source *exit_source, *error_source, *timer_source, *drained_source;
         NotifySocket *notify;         /* NULL: none */
+        NodeChannel *channel;         /* NULL: none */
+        unsigned worker_id;           /* NODE_UNIQUE_ID; 0: no worker of a cluster */
         sd_event_source *watchdog_source;
         uint64_t streams[_LOG_STREAM_KIND_MAX]; /* 0: none, or closed */
         LogCounter *log_dropped;      /* NULL: it had no log yet */
@@ -198,6 +223,7 @@ struct Process {
         const AppConfig *saved_config;
 
         LIST_FIELDS(Process, siblings); /* of the App, by id */
+        LIST_FIELDS(Process, hidden);   /* of the Manager: those that are not current */
 };
 
 /* What a pmd that has ended left of an incarnation. */
@@ -215,6 +241,8 @@ bool process_is_running(const Process *p);    /* a main process exists that is n
 /* What the last start failed with, for people; new memory. */
 char *process_failure_message(const Process *p);
 void process_reset_counters(Process *p);
+/* Whether the next incarnation may run beside the present one, so that a reload is more than a restart. */
+bool process_can_overlap(const Process *p);
 /* After PROCESS_EVENT_RESTART, if nobody asked for it: says why. */
 void process_set_restart_trigger(Process *p, const char *reason);
 /* Gives it another definition: with its next start, at once if it is down. */
@@ -232,6 +260,19 @@ int process_signal(Process *p, int signo, bool whole_unit);
 /* Goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what must
  * follow it if the main process has ended meanwhile. The fields that were saved are set. */
 void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains);
+/* What outlives pmd, of the present incarnation: "pidfd", "out", "ipc", … */
+void process_store_fd(Process *p, const char *what, int fd);
+void process_unstore_fd(Process *p, const char *what);
+int process_take_stored_fd(Process *p, const char *what);
+
+/* process-reload.c: two incarnations at once */
+int process_begin_reload(Process *p);   /* makes and starts the successor; 0, as well if there is one */
+void process_end_reload(Process *p);    /* the successor is online: takes the place of p, which ends in its own time */
+void process_abandon_reload(Process *p); /* p stays; the successor, if there is one, ends */
+void process_adopt_hidden(Process *p, ProcessRole role);
+void process_end_hidden(Process *p);    /* those beside p end now */
+bool process_has_hidden(const Process *p);
+bool process_is_forgettable(const Process *p); /* hidden, and at its end */
 
 /* process-env.c: the environment the next incarnation gets: the definition's, and what pm2 gives a child. New strv. */
 int process_build_environment(const Process *p, char ***ret);
@@ -243,6 +284,20 @@ int process_open_notify(Process *p);       /* before the fork */
 void process_close_notify(Process *p);     /* at the end of the incarnation */
 int process_adopt_notify(Process *p);
 void process_update_watchdog(Process *p);  /* the state has changed */
+
+/* process-channel.c: the IPC channel of Node.js, where the interpreter or the definition asks for one */
+int process_open_channel(Process *p, int *ret_child_fd); /* before the fork; -EBADF: none */
+int process_set_channel_environment(const Process *p, int fd, char ***env); /* fd: its number in the child */
+void process_close_channel(Process *p);    /* at the end of the incarnation, after reading what is left */
+void process_adopt_channel(Process *p);
+/* JSON that becomes a message of process.on('message'). 0; -ENOTCONN: it has no channel; -ENOBUFS: it does not read. */
+int process_send_message(Process *p, const char *json);
+/* Tells a worker of a cluster to finish: it closes its servers, answers what it has begun, and ends. -ENOTCONN as above, and for no worker. */
+int process_send_disconnect(Process *p);
+/* The "shutdown" message in place of the signal, where that is wanted and possible. */
+bool process_ask_by_message(Process *p);
+/* Closes the sockets that pmd holds for the app if none of its processes runs, or is about to. */
+void app_release_listeners(App *a);
 
 /* process-limits.c */
 int process_restrictions(const AppConfig *c, SpawnRestrictions *ret); /* 0 or -ENOMEM */

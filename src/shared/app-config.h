@@ -102,6 +102,8 @@ typedef struct AppConfig {
         int kill_signal;         /* SIGINT */
         usec_t kill_timeout;     /* 1600 ms */
         usec_t listen_timeout;   /* 3000 ms */
+        usec_t drain_timeout;    /* 10 s */
+        char **listen;           /* "tcp://0.0.0.0:80", …; NULL: it opens its sockets itself */
         bool treekill, wait_ready, shutdown_with_message;
 
         char *out_file, *error_file, *log_file; /* NULL: the default name where files are written; "/dev/null": none */

@@ -11,11 +11,11 @@ MECHANISMS = {
     "systemd-scope", "watch", "watch-internal", "watch-scan",
 }
 OBJECTS = {
-    "app", "app-triggers", "event-log", "job", "monitor", "process", "process-env", "process-files", "process-history", "process-limits", "process-notify", "process-log", "process-run",
+    "app", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-env", "process-files", "process-history", "process-limits", "process-notify", "process-reload", "process-log", "process-report", "process-run",
     "process-serialize", "runner", "runner-cgroup", "runner-plain", "runner-scope",
 }
 FACE = {
-    "app-bus", "bus-face", "bus-peer", "bus-polkit", "bus-queue", "bus-request", "manager-bus", "manager-definition-bus", "manager-log-bus",
+    "app-bus", "bus-face", "bus-peer", "bus-polkit", "bus-queue", "bus-request", "manager-bus", "manager-definition-bus", "manager-event-bus", "manager-log-bus",
     "manager-property-bus", "manager-save-bus", "process-bus",
 }
 COMPOSERS = {"pmd", "manager", "manager-boot"}

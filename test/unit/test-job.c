@@ -6,6 +6,7 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "test.h"
+#include "tree.h"
 
 /* Jobs, with a real manager that has neither bus nor runner, and processes whose host only takes notes. */
 
@@ -23,6 +24,9 @@ static int fake_open_gate(Process *p) {
 }
 static void fake_operation(Process *p) {
 }
+static bool fake_ask_to_finish(Process *p) {
+        return true;
+}
 static void fake_arm_timer(Process *p, usec_t at) {
 }
 static usec_t fake_take_restart(Process *p) {
@@ -35,18 +39,22 @@ static void fake_reconfigured(Process *p, const AppConfig *before) {
 static void fake_settled(Process *p) {
         if (p->app->job)
                 manager_enqueue_job_check(p->manager, p->app->job);
+        manager_process_settled(p->manager);
 }
 
 static const ProcessHostVTable fake_host = {
-        fake_now, fake_spawn, fake_open_gate, fake_operation, fake_operation, fake_operation, fake_operation, fake_operation, fake_arm_timer,
+        fake_now, fake_spawn, fake_open_gate, fake_ask_to_finish, fake_operation, fake_operation, fake_operation, fake_operation, fake_operation, fake_arm_timer,
         fake_take_restart, fake_changed, fake_reconfigured, fake_settled,
 };
+
+static char *home;
 
 static void set_up(unsigned n) {
         _cleanup_(app_config_unrefp) AppConfig *c = NULL;
         Instance *instance;
 
-        setenv("PMD_HOME", "/nonexistent", 1);
+        home = tree_new();
+        setenv("PMD_HOME", home, 1);
         ASSERT_OK(instance_new(INSTANCE_PRIVATE, NULL, &instance));
         ASSERT_OK(manager_new(instance, &manager));
         ASSERT_OK(app_config_new(&c));
@@ -61,6 +69,7 @@ static void set_up(unsigned n) {
 
 static void tear_down(void) {
         manager = manager_free(manager);
+        tree_remove(&home);
 }
 
 /* Lets the manager drain its queues. */
@@ -210,4 +219,119 @@ TEST(the_queue_is_bounded) {
 TEST(names) {
         ASSERT_STRING_TABLE(job_verb, _JOB_VERB_MAX);
         ASSERT_STRING_TABLE(job_result, _JOB_RESULT_MAX);
+}
+
+/* ---- reload ---- */
+
+static void come_up(unsigned n) {
+        set_up(n);
+        request(JOB_START, 0, n);
+        for (unsigned i = 0; i < n; i++)
+                exec_ok(i);
+        turn();
+        app->config->exec_mode = EXEC_MODE_CLUSTER;
+        ASSERT_TRUE(!app->job);
+}
+
+static void successor_is_ready(unsigned i) {
+        process_event(manager->processes[i]->peer, PROCESS_EVENT_EXEC_OK);
+        process_event(manager->processes[i]->peer, PROCESS_EVENT_TIMER);
+        turn();
+}
+
+static void retired_end(void) {
+        while (manager->hidden_processes) {
+                process_event(manager->hidden_processes, PROCESS_EVENT_EXITED);
+                process_event(manager->hidden_processes, PROCESS_EVENT_DRAINED);
+                turn();
+        }
+}
+
+TEST(a_reload_goes_from_one_process_to_the_next) {
+        Process *old[2];
+
+        come_up(2);
+        old[0] = manager->processes[0];
+        old[1] = manager->processes[1];
+        request(JOB_RELOAD, 0, 2);
+        ASSERT_TRUE(old[0]->peer && !old[1]->peer);
+        ASSERT_EQ(old[0]->state, PROCESS_ONLINE);
+
+        successor_is_ready(0);
+        ASSERT_TRUE(manager_get_process(manager, 0) != old[0]);
+        ASSERT_EQ(manager_get_process(manager, 0)->n_restarts, 1);
+        ASSERT_EQ(old[0]->state, PROCESS_STOPPING);
+        ASSERT_TRUE(old[1]->peer && app->job);
+
+        successor_is_ready(1);
+        ASSERT_TRUE(!app->job);
+        ASSERT_TRUE(app->processes == manager->processes[0] && app->processes->siblings_next == manager->processes[1]);
+        retired_end();
+        tear_down();
+}
+
+TEST(a_reload_takes_as_many_at_a_time_as_is_said) {
+        Job *j;
+
+        come_up(3);
+        ASSERT_OK(job_new(app, JOB_RELOAD, manager->processes, 3, &j));
+        j->parallel = 2;
+        turn();
+        ASSERT_TRUE(manager->processes[0]->peer && manager->processes[1]->peer && !manager->processes[2]->peer);
+        for (unsigned i = 0; i < 3; i++)
+                successor_is_ready(i);
+        ASSERT_TRUE(!app->job);
+        retired_end();
+        tear_down();
+}
+
+TEST(a_failing_successor_ends_the_reload_and_leaves_the_old) {
+        Process *old;
+
+        come_up(2);
+        old = manager->processes[0];
+        request(JOB_RELOAD, 0, 2);
+        process_event(old->peer, PROCESS_EVENT_EXEC_OK);
+        process_event(old->peer, PROCESS_EVENT_EXITED);
+        process_event(old->peer, PROCESS_EVENT_DRAINED);
+        turn();
+        ASSERT_TRUE(!app->job);
+        ASSERT_TRUE(manager->processes[0] == old && old->state == PROCESS_ONLINE && !old->peer && !old->reload_wanted);
+        ASSERT_TRUE(!manager->processes[1]->peer && !manager->processes[1]->reload_wanted);
+        ASSERT_TRUE(!manager->hidden_processes);
+        /* No unit's name is used twice. */
+        ASSERT_EQ(old->incarnation, 1);
+        ASSERT_EQ(old->last_incarnation, 2);
+        tear_down();
+}
+
+TEST(a_stop_ends_both_incarnations) {
+        come_up(1);
+        request(JOB_RELOAD, 0, 1);
+        ASSERT_TRUE(manager->hidden_processes);
+        request(JOB_STOP, 0, 1);
+        ASSERT_EQ(manager->hidden_processes->state, PROCESS_KILLING);
+        ends(0);
+        turn();
+        ASSERT_TRUE(app->job); /* the other still runs */
+        retired_end();
+        ASSERT_TRUE(!app->job);
+        ASSERT_EQ(manager->processes[0]->state, PROCESS_STOPPED);
+        tear_down();
+}
+
+TEST(the_current_process_may_crash_meanwhile) {
+        come_up(1);
+        request(JOB_RELOAD, 0, 1);
+        ends(0);
+        ASSERT_EQ(manager->processes[0]->state, PROCESS_SPAWNING);
+        ASSERT_EQ(manager->processes[0]->incarnation, 3);
+        successor_is_ready(0);
+        ASSERT_EQ(manager->processes[0]->state, PROCESS_ONLINE);
+        ASSERT_EQ(manager->processes[0]->incarnation, 2);
+        ASSERT_EQ(manager->processes[0]->last_incarnation, 3);
+        ASSERT_EQ(manager->hidden_processes->state, PROCESS_KILLING);
+        retired_end();
+        ASSERT_TRUE(!app->job);
+        tear_down();
 }

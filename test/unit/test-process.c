@@ -28,6 +28,11 @@ static int fake_open_gate(Process *p) {
         note("gate");
         return 0;
 }
+static bool finish_result; /* whether it can be told to finish */
+static bool fake_ask_to_finish(Process *p) {
+        note("finish");
+        return finish_result;
+}
 static void fake_ask_to_end(Process *p) {
         note("ask");
 }
@@ -60,7 +65,7 @@ static void fake_settled(Process *p) {
 }
 
 static const ProcessHostVTable fake_host = {
-        fake_now, fake_spawn, fake_open_gate, fake_ask_to_end, fake_abort, fake_kill, fake_drain, fake_give_up_drain, fake_arm_timer, fake_take_restart, fake_changed,
+        fake_now, fake_spawn, fake_open_gate, fake_ask_to_finish, fake_ask_to_end, fake_abort, fake_kill, fake_drain, fake_give_up_drain, fake_arm_timer, fake_take_restart, fake_changed,
         fake_reconfigured, fake_settled,
 };
 
@@ -75,10 +80,12 @@ static void reset(Process *p) {
                 .max_restarts = 16,
                 .kill_timeout = 1600 * USEC_PER_MSEC,
                 .listen_timeout = 3 * USEC_PER_SEC,
+                .drain_timeout = 10 * USEC_PER_SEC,
         };
         clock_now = 1000 * USEC_PER_SEC;
         timer_at = USEC_INFINITY;
         spawn_result = 0;
+        finish_result = false;
         restart_delay = 0;
         *trace = 0;
         process_init(p, &fake_host, NULL, &config, 0, 0);
@@ -102,6 +109,7 @@ static const struct Row {
         { PROCESS_STOPPED, {
                 [PROCESS_EVENT_UP] = TO(SPAWNING, "spawn", UP),
                 [PROCESS_EVENT_DOWN] = TO(STOPPED, "", DOWN),
+                [PROCESS_EVENT_RETIRE] = TO(STOPPED, "", DOWN),
                 [PROCESS_EVENT_RESTART] = TO(SPAWNING, "spawn", UP),
                 [PROCESS_EVENT_ATTACHED] = TO(STOPPED, "", DOWN),
                 [PROCESS_EVENT_ATTACH_FAILED] = TO(STOPPED, "", DOWN),
@@ -116,6 +124,7 @@ static const struct Row {
         { PROCESS_SPAWNING, {
                 [PROCESS_EVENT_UP] = TO(SPAWNING, "", UP),
                 [PROCESS_EVENT_DOWN] = TO(KILLING, "kill", DOWN),
+                [PROCESS_EVENT_RETIRE] = TO(KILLING, "kill", DOWN),
                 [PROCESS_EVENT_RESTART] = WANT(KILLING, "kill"),
                 [PROCESS_EVENT_ATTACHED] = TO(SPAWNING, "gate", UP),
                 [PROCESS_EVENT_ATTACH_FAILED] = TO(KILLING, "kill", UP),
@@ -130,6 +139,7 @@ static const struct Row {
         { PROCESS_STARTING, {
                 [PROCESS_EVENT_UP] = TO(STARTING, "", UP),
                 [PROCESS_EVENT_DOWN] = TO(STOPPING, "ask", DOWN),
+                [PROCESS_EVENT_RETIRE] = TO(STOPPING, "ask", DOWN),
                 [PROCESS_EVENT_RESTART] = WANT(STOPPING, "ask"),
                 [PROCESS_EVENT_ATTACHED] = TO(STARTING, "", UP),
                 [PROCESS_EVENT_ATTACH_FAILED] = TO(STARTING, "", UP),
@@ -144,6 +154,7 @@ static const struct Row {
         { PROCESS_ONLINE, {
                 [PROCESS_EVENT_UP] = TO(ONLINE, "", UP),
                 [PROCESS_EVENT_DOWN] = TO(STOPPING, "ask", DOWN),
+                [PROCESS_EVENT_RETIRE] = TO(STOPPING, "finish ask", DOWN),
                 [PROCESS_EVENT_RESTART] = WANT(STOPPING, "ask"),
                 [PROCESS_EVENT_ATTACHED] = TO(ONLINE, "", UP),
                 [PROCESS_EVENT_ATTACH_FAILED] = TO(ONLINE, "", UP),
@@ -158,6 +169,7 @@ static const struct Row {
         { PROCESS_STOPPING, {
                 [PROCESS_EVENT_UP] = WANT(STOPPING, ""),
                 [PROCESS_EVENT_DOWN] = TO(STOPPING, "", DOWN),
+                [PROCESS_EVENT_RETIRE] = TO(STOPPING, "", DOWN),
                 [PROCESS_EVENT_RESTART] = WANT(STOPPING, ""),
                 [PROCESS_EVENT_ATTACHED] = TO(STOPPING, "", UP),
                 [PROCESS_EVENT_ATTACH_FAILED] = TO(STOPPING, "", UP),
@@ -172,6 +184,7 @@ static const struct Row {
         { PROCESS_KILLING, {
                 [PROCESS_EVENT_UP] = WANT(KILLING, ""),
                 [PROCESS_EVENT_DOWN] = TO(KILLING, "", DOWN),
+                [PROCESS_EVENT_RETIRE] = TO(KILLING, "", DOWN),
                 [PROCESS_EVENT_RESTART] = WANT(KILLING, ""),
                 [PROCESS_EVENT_ATTACHED] = TO(KILLING, "", UP),
                 [PROCESS_EVENT_ATTACH_FAILED] = TO(KILLING, "", UP),
@@ -186,6 +199,7 @@ static const struct Row {
         { PROCESS_DRAINING, {
                 [PROCESS_EVENT_UP] = WANT(DRAINING, ""),
                 [PROCESS_EVENT_DOWN] = TO(DRAINING, "", DOWN),
+                [PROCESS_EVENT_RETIRE] = TO(DRAINING, "", DOWN),
                 [PROCESS_EVENT_RESTART] = WANT(DRAINING, ""),
                 [PROCESS_EVENT_ATTACHED] = TO(DRAINING, "", UP),
                 [PROCESS_EVENT_ATTACH_FAILED] = TO(DRAINING, "", UP),
@@ -200,6 +214,7 @@ static const struct Row {
         { PROCESS_BACKOFF, {
                 [PROCESS_EVENT_UP] = TO(SPAWNING, "spawn", UP),
                 [PROCESS_EVENT_DOWN] = TO(STOPPED, "settled", DOWN),
+                [PROCESS_EVENT_RETIRE] = TO(STOPPED, "settled", DOWN),
                 [PROCESS_EVENT_RESTART] = TO(SPAWNING, "spawn", UP),
                 [PROCESS_EVENT_ATTACHED] = TO(BACKOFF, "", UP),
                 [PROCESS_EVENT_ATTACH_FAILED] = TO(BACKOFF, "", UP),
@@ -214,6 +229,7 @@ static const struct Row {
         { PROCESS_ERRORED, {
                 [PROCESS_EVENT_UP] = TO(SPAWNING, "spawn", UP),
                 [PROCESS_EVENT_DOWN] = TO(STOPPED, "settled", DOWN),
+                [PROCESS_EVENT_RETIRE] = TO(STOPPED, "settled", DOWN),
                 [PROCESS_EVENT_RESTART] = TO(SPAWNING, "spawn", UP),
                 [PROCESS_EVENT_ATTACHED] = TO(ERRORED, "", UP),
                 [PROCESS_EVENT_ATTACH_FAILED] = TO(ERRORED, "", UP),
@@ -255,6 +271,7 @@ TEST(names) {
         ASSERT_STRING_TABLE(process_event, _PROCESS_EVENT_MAX);
         ASSERT_STRING_TABLE(process_goal, _PROCESS_GOAL_MAX);
         ASSERT_STRING_TABLE(exit_reason, _EXIT_REASON_MAX);
+        ASSERT_STRING_TABLE(process_role, _PROCESS_ROLE_MAX);
 
         for (int s = 0; s < _PROCESS_STATE_MAX; s++) {
                 Process p = { .state = s };
@@ -579,4 +596,101 @@ TEST(wait_ready_waits_for_it_or_for_the_timeout) {
         ASSERT_EQ(timer_at, clock_now + 3 * USEC_PER_SEC);
         go(&p, PROCESS_EVENT_READY, "settled", PROCESS_ONLINE);
         ASSERT_EQ(timer_at, USEC_INFINITY);
+}
+
+/* ---- reload: two incarnations of one process ---- */
+
+static void make_pair(Process *current, Process *successor) {
+        reset(successor);
+        reset(current);
+        config.exec_mode = EXEC_MODE_CLUSTER;
+        bring_up(current);
+        current->listening = true;
+        successor->role = PROCESS_SUCCESSOR;
+        successor->peer = current;
+        current->peer = successor;
+        go(successor, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        ASSERT_EQ(successor->incarnation, current->incarnation + 1);
+        go(successor, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+        go(successor, PROCESS_EVENT_EXEC_OK, "", PROCESS_STARTING);
+}
+
+TEST(a_successor_proves_itself_for_a_moment) {
+        Process p, s;
+
+        make_pair(&p, &s);
+        ASSERT_EQ(timer_at, clock_now + 3 * USEC_PER_SEC);
+        go(&s, PROCESS_EVENT_READY, "", PROCESS_STARTING);
+        ASSERT_EQ(timer_at, clock_now + 50 * USEC_PER_MSEC);
+        clock_now += 10 * USEC_PER_MSEC;
+        go(&s, PROCESS_EVENT_READY, "", PROCESS_STARTING); /* a second one does not make it wait longer */
+        ASSERT_EQ(timer_at, clock_now + 40 * USEC_PER_MSEC);
+        clock_now = timer_at;
+        go(&s, PROCESS_EVENT_TIMER, "settled", PROCESS_ONLINE);
+}
+
+TEST(a_successor_that_is_not_ready_in_time_fails) {
+        Process p, s;
+
+        make_pair(&p, &s);
+        clock_now = timer_at;
+        go(&s, PROCESS_EVENT_TIMER, "ask", PROCESS_STOPPING);
+        ASSERT_TRUE(s.start_timed_out);
+        go(&s, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        go(&s, PROCESS_EVENT_DRAINED, "settled", PROCESS_ERRORED);
+        ASSERT_EQ(p.state, PROCESS_ONLINE);
+}
+
+TEST(a_successor_that_exits_is_not_restarted) {
+        Process p, s;
+
+        make_pair(&p, &s);
+        go(&s, PROCESS_EVENT_READY, "", PROCESS_STARTING);
+        crash(&s, 1);
+        go(&s, PROCESS_EVENT_DRAINED, "settled", PROCESS_ERRORED);
+        ASSERT_EQ(s.n_restarts, 0);
+}
+
+TEST(what_never_listened_need_not_listen_now) {
+        Process p, s;
+
+        make_pair(&p, &s);
+        reset(&s);
+        config.exec_mode = EXEC_MODE_CLUSTER;
+        p.listening = false;
+        s.role = PROCESS_SUCCESSOR;
+        s.peer = &p;
+        go(&s, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        go(&s, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+        go(&s, PROCESS_EVENT_EXEC_OK, "", PROCESS_STARTING);
+        ASSERT_EQ(timer_at, clock_now + config.min_uptime);
+        clock_now = timer_at;
+        go(&s, PROCESS_EVENT_TIMER, "settled", PROCESS_ONLINE);
+}
+
+TEST(a_retired_process_may_finish_then_is_asked_then_killed) {
+        Process p;
+
+        reset(&p);
+        finish_result = true;
+        bring_up(&p);
+        go(&p, PROCESS_EVENT_RETIRE, "finish", PROCESS_STOPPING);
+        ASSERT_EQ(timer_at, clock_now + 10 * USEC_PER_SEC);
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "ask", PROCESS_STOPPING);
+        ASSERT_EQ(timer_at, clock_now + 1600 * USEC_PER_MSEC);
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "kill", PROCESS_KILLING);
+}
+
+TEST(a_stop_does_not_wait_for_what_was_begun) {
+        Process p;
+
+        reset(&p);
+        finish_result = true;
+        bring_up(&p);
+        go(&p, PROCESS_EVENT_RETIRE, "finish", PROCESS_STOPPING);
+        go(&p, PROCESS_EVENT_DOWN, "ask", PROCESS_STOPPING);
+        ASSERT_EQ(timer_at, clock_now + 1600 * USEC_PER_MSEC);
+        go(&p, PROCESS_EVENT_DOWN, "", PROCESS_STOPPING);
 }

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include "pmd/app.h"
+#include "pmd/manager.h"
+#include "pmd/process-serialize.h"
+#include "pmd/process.h"
+#include "shared/log.h"
+
+/* Two incarnations at once: the successor is made, becomes the current process, or is given up; the one that is not current any
+ * more ends in its own time. */
+
+/* Old incarnations of one process that may be finishing at a time; more are told to end at once. */
+#define RETIRED_MAX 2U
+
+static void hide(Process *p, ProcessRole role) {
+        p->role = role;
+        LIST_PREPEND(hidden, p->manager->hidden_processes, p);
+}
+
+static void part(Process *p) {
+        if (!p->peer)
+                return;
+        p->last_incarnation = p->peer->last_incarnation = MAX(p->last_incarnation, p->peer->last_incarnation);
+        p->peer->peer = NULL;
+        p->peer = NULL;
+}
+
+int process_begin_reload(Process *p) {
+        Process *s;
+        int r;
+
+        if (p->peer)
+                return 0;
+
+        r = process_new(p->manager, p->app, p->next_config ?: p->config, p->id, p->instance, &s);
+        if (r < 0)
+                return r;
+
+        hide(s, PROCESS_SUCCESSOR);
+        s->peer = p;
+        p->peer = s;
+        s->host = p->host;
+        s->n_restarts = p->n_restarts + 1;
+        s->watching = p->watching;
+        process_event(s, PROCESS_EVENT_UP);
+        return 0;
+}
+
+void process_adopt_hidden(Process *p, ProcessRole role) {
+        Process *current = manager_get_process(p->manager, p->id);
+
+        hide(p, role);
+        if (role != PROCESS_SUCCESSOR)
+                return;
+        p->peer = current;
+        if (current)
+                current->peer = p;
+}
+
+static void retire(Process *p) {
+        unsigned n = 0;
+
+        LIST_FOREACH(hidden, h, p->manager->hidden_processes)
+                if (h->id == p->id && h->role == PROCESS_RETIRED && ++n > RETIRED_MAX)
+                        process_event(h, PROCESS_EVENT_DOWN);
+        process_event(p, PROCESS_EVENT_RETIRE);
+        manager_wake(p->manager);
+}
+
+/* Each step leaves files that the next pmd understands: what is current counts, and a hidden incarnation that is also the current one
+ * does not. */
+static void save_swapped(Process *p, Process *s) {
+        int r;
+
+        r = process_save(p);
+        if (r >= 0)
+                r = process_save(s);
+        if (r < 0)
+                log_warning_errno(r, "Failed to save what is known of process %u, ignoring: %m", p->id);
+        process_unsave_hidden(s);
+}
+
+void process_end_reload(Process *p) {
+        Process *s = p->peer;
+
+        part(p);
+        LIST_REMOVE(hidden, p->manager->hidden_processes, s);
+        s->role = PROCESS_CURRENT;
+        manager_replace_process(p->manager, p, s);
+        hide(p, PROCESS_RETIRED);
+        p->goal = PROCESS_DOWN;
+        p->reload_wanted = false;
+
+        save_swapped(p, s);
+        process_write_pid_file(s);
+        s->host->changed(s, PROCESS_FIELD_ALL);
+        retire(p);
+}
+
+void process_abandon_reload(Process *p) {
+        Process *s = p->peer;
+
+        p->reload_wanted = false;
+        manager_enqueue_changed(p->manager, p);
+        if (!s)
+                return;
+
+        app_config_unref(p->next_config);
+        p->next_config = NULL;
+        part(p);
+        s->role = PROCESS_RETIRED;
+        process_event(s, PROCESS_EVENT_DOWN);
+        manager_wake(p->manager);
+}
+
+void process_end_hidden(Process *p) {
+        LIST_FOREACH(hidden, h, p->manager->hidden_processes)
+                if (h->id == p->id)
+                        process_event(h, PROCESS_EVENT_DOWN);
+}
+
+bool process_has_hidden(const Process *p) {
+        LIST_FOREACH(hidden, h, p->manager->hidden_processes)
+                if (h->id == p->id)
+                        return true;
+        return false;
+}
+
+bool process_is_forgettable(const Process *p) {
+        return p->role == PROCESS_RETIRED && IN_SET(p->state, PROCESS_STOPPED, PROCESS_ERRORED);
+}
