@@ -12,6 +12,7 @@
 #include "pmd/bus-face.h"
 #include "pmd/bus-peer.h"
 #include "pmd/manager-bus.h"
+#include "pmd/manager-event-bus.h"
 #include "pmd/manager.h"
 #include "pmd/process-bus.h"
 #include "shared/fd-util.h"
@@ -74,6 +75,7 @@ static int add_deferred(BusFace *f, sd_event_source **ret, sd_event_handler_t ha
 static BusClient *client_free(BusClient *c) {
         if (!c)
                 return NULL;
+        event_bus_forget_connection(c->face, c->bus);
         sd_bus_close_unref(c->bus);
         return mfree(c);
 }
@@ -535,6 +537,7 @@ BusFace *bus_face_free(BusFace *f) {
                 LIST_REMOVE(clients, f->clients, c);
                 client_free(c);
         }
+        event_bus_forget_connection(f, f->bus);
         sd_event_source_disable_unref(f->listen_source);
         sd_event_source_disable_unref(f->listen_again_source);
         sd_event_source_disable_unref(f->greet_source);

@@ -6,6 +6,7 @@
 
 #include "pmd/bus-polkit.h"
 #include "pmd/bus-queue.h"
+#include "pmd/event-bus.h"
 #include "pmd/pmd-forward.h"
 #include "shared/cgroup-util.h"
 #include "shared/list.h"
@@ -64,6 +65,12 @@ struct BusFace {
         App **dirty_apps;
         size_t n_dirty_apps, n_dirty_apps_allocated;
         sd_event_source *dirty_apps_source;
+
+        /* For manager-event-bus.c. */
+        LIST_HEAD(struct EventSubscriber, subscribers);
+        unsigned n_subscribers;
+        EventSink event_sink;
+        bool has_tap; /* lines come from the log relay */
 
         /* The figures read last, which are four properties of one object. */
         const Process *usage_process;

@@ -5,6 +5,7 @@
 #include <syslog.h>
 
 #include "pmd/app.h"
+#include "pmd/event-bus.h"
 #include "pmd/event-log.h"
 #include "pmd/manager.h"
 #include "pmd/runner.h"
@@ -46,6 +47,7 @@ static void addf(Event *e, const char *name, const char *format, ...) {
 static void send_event(Manager *m, Event *e, int priority, const char *id, const char *text) {
         int r = e->r;
 
+        event_bus_own_line(m, text);
         if (!m->log_to_journal)
                 (void) log_full_errno(priority, 0, "%s", text);
         else {

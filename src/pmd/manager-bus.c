@@ -10,6 +10,7 @@
 #include "pmd/log-relay.h"
 #include "pmd/manager-bus.h"
 #include "pmd/manager-definition-bus.h"
+#include "pmd/manager-event-bus.h"
 #include "pmd/manager-log-bus.h"
 #include "pmd/manager-property-bus.h"
 #include "pmd/manager-save-bus.h"
@@ -535,6 +536,9 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 method_get_process,
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ussb)", jobs), method_list_jobs, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("SubscribeEvents", SD_BUS_ARGS("as", filters), SD_BUS_NO_RESULT, method_subscribe_events, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("UnsubscribeEvents", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_unsubscribe_events, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("ListReports", SD_BUS_ARGS("as", targets), SD_BUS_RESULT("a(us)", reports), method_list_reports, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("FlushLogs", SD_BUS_ARGS("as", targets), SD_BUS_RESULT("au", processes), method_flush_logs, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ReopenLogs", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reopen_logs, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("Save",
@@ -559,6 +563,8 @@ const sd_bus_vtable manager_bus_vtable[] = {
         SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
                                 SD_BUS_ARGS("u", id, "s", verb, "s", app, "s", result, "a(uss)", failures),
                                 0),
+
+        SD_BUS_SIGNAL_WITH_ARGS("Event", SD_BUS_ARGS("s", name, "s", packet), 0),
 
         SD_BUS_VTABLE_END,
 };

@@ -3,16 +3,19 @@
 
 /* The types of pmd, so that no header needs another one. */
 typedef struct App App;
+typedef struct AppAction AppAction;
 typedef struct BusFace BusFace;
 typedef struct BusQueue BusQueue;
 typedef struct Credentials Credentials;
 typedef struct CronJob CronJob;
+typedef struct EventSink EventSink;
 typedef struct FdStore FdStore;
 typedef struct Job Job;
 typedef struct LogRelay LogRelay;
 typedef struct Manager Manager;
 typedef struct Monitor Monitor;
 typedef struct Process Process;
+typedef struct ProcessReport ProcessReport;
 typedef struct Runner Runner;
 typedef struct RunnerUnit RunnerUnit;
 typedef struct SystemdClient SystemdClient;
