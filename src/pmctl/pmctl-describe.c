@@ -82,7 +82,8 @@ static int add_usage(Table *t, const pmd_process *p) {
 
 /* The rows that pm2 has, in its order. */
 static int add_pm2_rows(Table *t, const pmd_process *p) {
-        const pmd_attribute *log = process_attribute(p, "log_file");
+        const pmd_attribute *memory = process_attribute(p, "max_memory_restart"), *cron = process_attribute(p, "cron_restart"),
+                            *log = process_attribute(p, "log_file");
         _cleanup_free_ char *uptime = format_uptime(p);
         int r = 0;
 
@@ -91,6 +92,10 @@ static int add_pm2_rows(Table *t, const pmd_process *p) {
         RET_GATHER(r, add_row(t, "namespace", p->name_space));
         RET_GATHER(r, add_row(t, "version", p->version));
         RET_GATHER(r, add_rowf(t, "restarts", "%" PRIu32, p->n_restarts));
+        if (memory)
+                RET_GATHER(r, add_rowf(t, "max memory restart", "%" PRIi64, memory->integer));
+        if (cron)
+                RET_GATHER(r, add_row(t, "cron restart", cron->string));
         RET_GATHER(r, add_row(t, "uptime", uptime));
         if (log)
                 RET_GATHER(r, add_row(t, "entire log path", log->string));

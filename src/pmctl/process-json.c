@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include <unistd.h>
+
 #include "pmctl/process-json.h"
+#include "shared/date-format.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 #include "shared/time-util.h"
@@ -20,6 +23,7 @@ static const struct ReservedKey {
         { "axm_monitor", false },
         { "axm_options", false },
         { "created_at", true },
+        { "cron_restart", true },
         { "disable_logs", false },
         { "env", false },
         { "exec_interpreter", true },
@@ -28,12 +32,16 @@ static const struct ReservedKey {
         { "exp_backoff_restart_delay", false },
         { "filter_env", false },
         { "gid", false },
+        { "ignore_watch", false },
+        { "increment_var", false },
         { "instance_var", true },
         { "instances", true },
         { "kill_retry_time", true },
         { "kill_timeout", false },
         { "km_link", true },
         { "listen_timeout", false },
+        { "log_date_format", false },
+        { "max_memory_restart", true },
         { "max_restarts", false },
         { "merge_logs", true },
         { "min_uptime", false },
@@ -50,12 +58,14 @@ static const struct ReservedKey {
         { "pm_pid_path", true },
         { "pm_uptime", true },
         { "pmx", true },
+        { "port", false },
         { "prev_restart_delay", false },
         { "restart_delay", false },
         { "restart_time", true },
         { "shutdown_with_message", false },
         { "status", true },
         { "stop_exit_codes", false },
+        { "time", false },
         { "treekill", true },
         { "uid", false },
         { "unique_id", true },
@@ -80,6 +90,12 @@ static const char *const given_options[][2] = {
         { "exp_backoff_restart_delay", "exp_backoff_restart_delay" },
         { "stop_exit_codes", "stop_exit_codes" },
         { "wait_ready", "wait_ready" },
+        { "max_memory_restart", "max_memory_restart" },
+        { "cron_restart", "cron_restart" },
+        { "ignore_watch", "ignore_watch" },
+        { "increment_var", "increment_var" },
+        { "port", "port" },
+        { "time", "time" },
         { "disable_logs", "disable_logs" },
         { "user", "uid" },
         { "group", "gid" },
@@ -145,7 +161,7 @@ static const char *instance_variable(const pmd_process *p) {
 /* The variables, as members of what is open. flat: beside the keys of pm2_env. */
 static void write_variables(JsonWriter *w, const pmd_process *p, bool flat) {
         const char *instance_var = instance_variable(p);
-        bool name_taken = streq(p->name, instance_var) || (flat && find_reserved(p->name));
+        bool name_taken = flat || streq(p->name, instance_var);
 
         STRV_FOREACH(e, p->environment) {
                 char *equals = strchr(*e, '=');
@@ -162,7 +178,7 @@ static void write_variables(JsonWriter *w, const pmd_process *p, bool flat) {
                 *equals = '=';
         }
 
-        /* pm2 puts the configuration of the app there, empty if there is none. */
+        /* pm2 puts the configuration of the app into "env", empty if there is none. */
         if (name_taken)
                 return;
         json_writer_begin(w, p->name, '{');
@@ -200,6 +216,34 @@ static void write_empty(JsonWriter *w, const char *key, char open, char close) {
         json_writer_end(w, close);
 }
 
+/* A list, although one name may be given as such. */
+static void write_filter_env(JsonWriter *w, const pmd_process *p) {
+        const pmd_attribute *a = process_attribute(p, "filter_env");
+
+        if (a && a->type != PMD_ATTRIBUTE_STRING) {
+                write_attribute(w, "filter_env", a);
+                return;
+        }
+        json_writer_begin(w, "filter_env", '[');
+        if (a)
+                json_writer_string(w, NULL, a->string);
+        json_writer_end(w, ']');
+}
+
+static void write_date_format(JsonWriter *w, const pmd_process *p) {
+        const char *format = string_attribute(p, "log_date_format", NULL);
+
+        if (format || boolean_attribute(p, "time", false))
+                json_writer_string(w, "log_date_format", format ?: TIME_DATE_FORMAT);
+}
+
+/* 0 and below count from the number of CPUs. */
+static int64_t count_instances(const pmd_process *p) {
+        int64_t n = integer_attribute(p, "instances", 1);
+
+        return n > 0 ? n : MAX(sysconf(_SC_NPROCESSORS_ONLN) + n, 1);
+}
+
 static void write_definition_part(JsonWriter *w, const pmd_process *p) {
         bool cluster = streq_ptr(p->exec_mode, "cluster_mode");
 
@@ -210,6 +254,7 @@ static void write_definition_part(JsonWriter *w, const pmd_process *p) {
                         write_attribute(w, given_options[i][1], a);
         }
 
+        write_date_format(w, p);
         if (process_attribute(p, "merge_logs") || (!cluster && !process_attribute(p, "instances")))
                 json_writer_bool(w, "merge_logs", boolean_attribute(p, "merge_logs", true));
         json_writer_bool(w, "vizion", boolean_attribute(p, "vizion", true));
@@ -233,7 +278,7 @@ static void write_place_part(JsonWriter *w, const pmd_process *p) {
         json_writer_string(w, "pm_cwd", p->cwd);
         json_writer_string(w, "exec_interpreter", p->interpreter);
         json_writer_string(w, "exec_mode", p->exec_mode);
-        json_writer_int(w, "instances", integer_attribute(p, "instances", 1));
+        json_writer_int(w, "instances", count_instances(p));
         json_writer_string(w, "pm_out_log_path", p->out_log_path);
         json_writer_string(w, "pm_err_log_path", p->error_log_path);
         if (log)
@@ -275,7 +320,7 @@ static void write_pm2_process(JsonWriter *w, const pmd_process *p, WrittenVariab
 
         json_writer_begin(w, "pm2_env", '{');
         json_writer_string(w, "name", p->name);
-        write_empty(w, "filter_env", '[', ']');
+        write_filter_env(w, p);
         json_writer_string(w, "namespace", p->name_space);
         if (!strv_isempty(p->args))
                 json_writer_strv(w, "args", p->args);

@@ -11,6 +11,7 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
+#include "shared/date-format.h"
 #include "shared/env-util.h"
 #include "shared/fd-util.h"
 #include "shared/log-json.h"
@@ -20,7 +21,6 @@
 /* The output of a process: through the log thread, or to the journal without us. */
 
 #define JOURNAL_STREAM_SOCKET "/run/systemd/journal/stdout"
-#define TIME_DATE_FORMAT "YYYY-MM-DDTHH:mm:ss" /* what pm2 means by "time" */
 
 static LogCounter *dropped_counter(Process *p) {
         if (!p->log_dropped)

@@ -70,14 +70,19 @@ static int add_file(char ***env, const char *path, bool optional, char **reterr)
         return strv_env_merge(env, assignments);
 }
 
-static int add_files(const AppConfig *c, char ***env, const char *base, char **reterr) {
+/* PWD is where the app runs, not where the caller was. */
+static int add_place_and_files(const AppConfig *c, char ***env, const char *base, char **reterr) {
         _cleanup_free_ char *cwd = NULL;
         int r;
 
-        if (!base || strv_isempty(c->env_file))
+        if (!base || (!c->cwd && strv_isempty(c->env_file)))
                 return 0;
 
         r = config_resolve_path(*env, base, "cwd", c->cwd ?: ".", &cwd, reterr);
+        if (r < 0)
+                return r;
+        if (c->cwd)
+                r = strv_env_set(env, "PWD", cwd);
         if (r < 0)
                 return r;
 
@@ -117,7 +122,7 @@ int app_config_make_env(AppConfig *c, char *const *caller, const char *base, cha
         r = add_filtered(c, &env, caller);
         if (r < 0)
                 return r;
-        r = add_files(c, &env, base, reterr);
+        r = add_place_and_files(c, &env, base, reterr);
         if (r < 0)
                 return r;
         r = note_own_env(c, reterr);

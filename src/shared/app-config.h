@@ -175,8 +175,8 @@ int app_config_set_all(AppConfig *c, json_object *object, char **reterr);
 int app_config_set_all_noted(AppConfig *c, json_object *object, char **ret_notes, char **reterr);
 
 /* What the caller's environment becomes for the app, in the caller's context, before app_config_finish(): caller's (without what filter_env
- * names), then the files of env_file, then the definition's own env, later ones winning. Relative files lie below cwd, which base makes
- * absolute; base NULL: files are not read. 0 or a negative errno with *reterr. */
+ * names), then PWD if the definition has a cwd, then the files of env_file, then the definition's own env, later ones winning. Relative files
+ * lie below cwd, which base makes absolute; base NULL: no PWD, and files are not read. 0 or a negative errno with *reterr. */
 int app_config_make_env(AppConfig *c, char *const *caller, const char *base, char **reterr);
 
 /* The options that were given, under their canonical names, without the environment. */

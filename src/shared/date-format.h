@@ -9,6 +9,8 @@
 /* Room for every sensible date; what does not fit is cut. */
 #define DATE_MAX ((size_t) 128)
 
+#define TIME_DATE_FORMAT "YYYY-MM-DDTHH:mm:ss" /* what pm2 means by "time" */
+
 /* The time in the local time zone; the length without the NUL. */
 size_t date_format(const char *format, usec_t realtime, char buf[static DATE_MAX]);
 

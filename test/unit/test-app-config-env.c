@@ -139,3 +139,18 @@ TEST(env_file) {
         ASSERT_EQ(app_config_make_env(bad, caller, base, &err), -EINVAL);
         ASSERT_TRUE(strstr(err, "/bad:2: there is no '='"));
 }
+
+TEST(working_directory) {
+        _cleanup_app_config_unref_ AppConfig *given = config("{\"cwd\":\"sub\"}"), *own = config("{\"cwd\":\"sub\",\"env\":{\"PWD\":\"/x\"}}"),
+                                             *none = config("{}"), *unread = config("{\"cwd\":\"/sub\"}");
+        char *here[] = { (char *) "PWD=/caller", NULL };
+
+        ASSERT_OK(app_config_make_env(given, here, "/base", NULL));
+        ASSERT_STREQ(strv_env_get(given->env, "PWD"), "/base/sub");
+        ASSERT_OK(app_config_make_env(own, here, "/base", NULL));
+        ASSERT_STREQ(strv_env_get(own->env, "PWD"), "/x");
+        ASSERT_OK(app_config_make_env(none, here, "/base", NULL));
+        ASSERT_STREQ(strv_env_get(none->env, "PWD"), "/caller");
+        ASSERT_OK(app_config_make_env(unread, here, NULL, NULL));
+        ASSERT_STREQ(strv_env_get(unread->env, "PWD"), "/caller");
+}
