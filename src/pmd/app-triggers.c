@@ -8,9 +8,11 @@
 #include "pmd/runner.h"
 #include "pmd/watch.h"
 #include "shared/log.h"
+#include "shared/path-util.h"
 #include "shared/string-table.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
+#include "shared/watch-options.h"
 
 /* Every process with a limit is looked at this often, a few at a time. */
 #define MEMORY_INTERVAL (500 * USEC_PER_MSEC)
@@ -170,21 +172,31 @@ static int list_own_paths(const App *a, const char *base, char ***ret) {
 }
 
 static int arm_watch(App *a, const AppConfig *c) {
+        _cleanup_watch_options_ WatchOptions options = {};
         _cleanup_strv_free_ char **own = NULL;
+        _cleanup_free_ char *base = NULL;
         const char *bad = NULL;
         int r;
 
-        r = list_own_paths(a, c->cwd, &own);
+        r = watch_options_parse(c->watch_options, &options);
+        if (r < 0)
+                return log_warning_errno(r, "%s is not watched, its watch_options cannot be understood: %m", a->name);
+        base = path_resolve(c->cwd, options.cwd ?: ".");
+        if (!base)
+                return log_oom();
+        r = list_own_paths(a, base, &own);
         if (r < 0)
                 return log_oom();
 
         r = watch_new(a->manager->triggers->watcher,
                       &(WatchSpec) {
-                              .base = c->cwd,
+                              .base = base,
                               .paths = c->watch_paths,
-                              .ignore = c->ignore_watch,
+                              .ignore = options.ignored ?: c->ignore_watch,
                               .own_files = own,
-                              .delay = c->watch_delay,
+                              .delay = MAX(c->watch_delay, options.stable_for),
+                              .levels = options.levels,
+                              .no_links = options.no_links,
                       },
                       on_files_changed, on_watch_faulty, a, &a->watch, &bad);
         if (r == -EINVAL && bad)

@@ -246,24 +246,29 @@ static int find_common_owner(Manager *m, const uint32_t *ids, size_t n, uid_t *r
         return 0;
 }
 
-static int append_shared_environment(sd_bus_message *reply, const Manager *m, const AppConfig *config) {
+static int append_definition_environment(sd_bus_message *reply, const Process *p) {
         _cleanup_strv_free_ char **env = NULL;
         int r;
 
-        r = process_shared_environment(m, config, &env);
+        r = process_definition_environment(p, &env);
         if (r < 0)
                 return r;
         return bus_message_append_text_strv(reply, env);
 }
 
-/* A row for these ids and those behind them that share their definition; advances *i behind them. */
+static bool share_environment(const Process *a, const Process *b) {
+        return a->config == b->config && !a->config->increment_var;
+}
+
+/* A row for these ids and those behind them that share their environment; advances *i behind them. */
 static int append_environment_row(sd_bus_message *reply, Manager *m, const uint32_t *ids, size_t n, size_t *i) {
-        const AppConfig *config = manager_get_process(m, ids[*i])->config;
+        const Process *p = manager_get_process(m, ids[*i]);
         size_t first = *i;
         int r;
 
-        while (*i < n && manager_get_process(m, ids[*i])->config == config)
+        do
                 (*i)++;
+        while (*i < n && share_environment(p, manager_get_process(m, ids[*i])));
 
         r = sd_bus_message_open_container(reply, 'r', "auas");
         if (r < 0)
@@ -271,7 +276,7 @@ static int append_environment_row(sd_bus_message *reply, Manager *m, const uint3
         r = sd_bus_message_append_array(reply, 'u', ids + first, (*i - first) * sizeof(uint32_t));
         if (r < 0)
                 return r;
-        r = append_shared_environment(reply, m, config);
+        r = append_definition_environment(reply, p);
         if (r < 0)
                 return r;
         return sd_bus_message_close_container(reply);

@@ -91,7 +91,7 @@ static int set_pm2(const Process *p, char ***env) {
         return r;
 }
 
-int process_shared_environment(const Manager *m, const AppConfig *config, char ***ret) {
+static int process_shared_environment(const Manager *m, const AppConfig *config, char ***ret) {
         _cleanup_strv_free_ char **env = NULL;
         int r = 0;
 
@@ -137,16 +137,30 @@ static void set_notify(const Process *p, char ***env, int *r) {
         set(env, r, "WATCHDOG_PID", "0000000000"); /* the child puts in its own */
 }
 
-int process_build_environment(const Process *p, char ***ret) {
+int process_definition_environment(const Process *p, char ***ret) {
         _cleanup_strv_free_ char **env = NULL;
         int r;
 
         r = process_shared_environment(p->manager, p->config, &env);
         if (r < 0)
                 return r;
+        increment(&env, &r, p->config->increment_var, p->instance);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(env);
+        return 0;
+}
+
+int process_build_environment(const Process *p, char ***ret) {
+        _cleanup_strv_free_ char **env = NULL;
+        int r;
+
+        r = process_definition_environment(p, &env);
+        if (r < 0)
+                return r;
 
         r = set_pm2(p, &env);
-        increment(&env, &r, p->config->increment_var, p->instance);
         set_user(&env, &r, p->credentials);
         set_notify(p, &env, &r);
         set(&env, &r, "INVOCATION_ID", "00000000000000000000000000000000"); /* the gate brings the real one */

@@ -19,6 +19,7 @@
 #include "pmd/spawn-restrict.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
+#include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -397,12 +398,18 @@ static int add_stream(Process *p, LogStreamKind kind, int *ret_write_fd) {
         return 0;
 }
 
+static bool wants_source_maps(const AppConfig *c) {
+        return c->source_map_support && !c->disable_source_map_support && streq(path_basename(c->interpreter_path), "node");
+}
+
 static int build_argv(const AppConfig *c, char ***ret) {
         _cleanup_strv_free_ char **argv = NULL;
         int r = 0;
 
         if (c->interpreter_path) {
                 r = strv_extend(&argv, c->interpreter);
+                if (r >= 0 && wants_source_maps(c))
+                        r = strv_extend(&argv, "--enable-source-maps");
                 STRV_FOREACH(a, c->interpreter_args)
                         if (r >= 0)
                                 r = strv_extend(&argv, *a);

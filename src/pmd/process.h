@@ -276,8 +276,8 @@ bool process_is_forgettable(const Process *p); /* hidden, and at its end */
 
 /* process-env.c: the environment the next incarnation gets: the definition's, and what pm2 gives a child. New strv. */
 int process_build_environment(const Process *p, char ***ret);
-/* The part of it that all processes of a definition share. New strv. */
-int process_shared_environment(const Manager *m, const AppConfig *config, char ***ret);
+/* The part of it that the definition says. The processes of a definition share it unless that has an increment_var. New strv. */
+int process_definition_environment(const Process *p, char ***ret);
 
 /* process-notify.c: the socket for sd_notify(3), where the definition asks for one */
 int process_open_notify(Process *p);       /* before the fork */

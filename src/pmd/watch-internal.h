@@ -28,6 +28,7 @@ struct WatchDir {
         WatchRoot *root;
         WatchNode *node;
         WatchDir *parent; /* NULL: the root's */
+        unsigned level;   /* 1: the root's */
         LIST_HEAD(WatchDir, children);
         LIST_FIELDS(WatchDir, siblings);
         LIST_FIELDS(WatchDir, same_node);
@@ -55,6 +56,8 @@ struct Watch {
         PathFilter *ignore;
         char **own_files;
         usec_t delay;
+        unsigned levels; /* UINT_MAX: all */
+        bool no_links;
         LIST_HEAD(WatchRoot, roots);
         size_t n_dirs;
         size_t n_queued; /* of them */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
@@ -172,6 +173,7 @@ static int node_of_path(Watch *watch, const char *path, WatchNode **ret) {
 }
 
 int watch_dir_add(WatchRoot *root, WatchDir *parent, const char *name, const char *path, bool is_new, WatchDir **ret) {
+        unsigned level = parent ? parent->level + 1 : 1;
         Watch *watch = root->watch;
         WatchNode *n;
         WatchDir *d;
@@ -179,6 +181,8 @@ int watch_dir_add(WatchRoot *root, WatchDir *parent, const char *name, const cha
 
         if (ret)
                 *ret = NULL;
+        if (level > watch->levels)
+                return 0;
         if (watch->n_dirs >= DIRS_MAX) {
                 watch_set_fault(watch, "there are more than 100000 directories");
                 return 0;
@@ -195,6 +199,7 @@ int watch_dir_add(WatchRoot *root, WatchDir *parent, const char *name, const cha
                 return -ENOMEM;
         d->watch = watch;
         d->root = root;
+        d->level = level;
         d->is_new = is_new;
         strcpy(d->name, name);
 
@@ -240,12 +245,12 @@ void watch_scan_stop(Watcher *w) {
         w->scan_dir = NULL;
 }
 
-static bool entry_is_directory(DIR *stream, const struct dirent *e) {
+static bool entry_is_directory(const Watch *w, DIR *stream, const struct dirent *e) {
         struct stat st;
 
         if (!IN_SET(e->d_type, DT_LNK, DT_UNKNOWN))
                 return e->d_type == DT_DIR;
-        return fstatat(dirfd(stream), e->d_name, &st, 0) >= 0 && S_ISDIR(st.st_mode);
+        return fstatat(dirfd(stream), e->d_name, &st, w->no_links ? AT_SYMLINK_NOFOLLOW : 0) >= 0 && S_ISDIR(st.st_mode);
 }
 
 static int scan_entry(WatchDir *d, const char *dir_path, const struct dirent *e) {
@@ -255,7 +260,7 @@ static int scan_entry(WatchDir *d, const char *dir_path, const struct dirent *e)
 
         if (streq(e->d_name, ".") || streq(e->d_name, ".."))
                 return 0;
-        is_directory = entry_is_directory(w->scan_stream, e);
+        is_directory = entry_is_directory(d->watch, w->scan_stream, e);
         if (!is_directory && !d->is_new)
                 return 0;
 

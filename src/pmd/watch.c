@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -266,7 +267,7 @@ static void on_awaited_event(WatchRoot *root, const struct inotify_event *e, con
 static void follow(WatchDir *d, const struct inotify_event *e, const char *path) {
         bool came = e->mask & (IN_CREATE | IN_MOVED_TO), is_dir = e->mask & IN_ISDIR;
 
-        if (came && (is_dir || is_directory(path))) {
+        if (came && (is_dir || (!d->watch->no_links && is_directory(path)))) {
                 d->has_links = d->has_links || !is_dir;
                 if (watch_dir_add(d->root, d, e->name, path, true, NULL) < 0)
                         watch_set_fault(d->watch, "out of memory");
@@ -486,6 +487,8 @@ int watch_new(Watcher *watcher, const WatchSpec *spec, watch_changed_t changed, 
                 return -ENOMEM;
         w->watcher = watcher;
         w->delay = MAX(spec->delay, DELAY_MIN);
+        w->levels = spec->levels > 0 ? spec->levels : UINT_MAX;
+        w->no_links = spec->no_links;
         w->changed = changed;
         w->userdata = userdata;
         LIST_PREPEND(watches, watcher->watches, w);

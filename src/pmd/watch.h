@@ -24,6 +24,8 @@ typedef struct WatchSpec {
         char *const *ignore;    /* rules of path-filter.h; none: dot files and node_modules */
         char *const *own_files; /* absolute paths of log and pid files, which do not count, nor do rotated logs and what is below */
         usec_t delay;           /* changes this close to each other count once; 100 ms at least */
+        unsigned levels;        /* of directories below each path, itself included; 0: all */
+        bool no_links;          /* symbolic links to directories are not followed */
 } WatchSpec;
 
 /* path: one that has changed, relative to base if it is below. The watch may be freed from within. */

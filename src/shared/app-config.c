@@ -9,6 +9,7 @@
 #include "shared/string-util.h"
 #include "shared/strv.h"
 #include "shared/unit-name.h"
+#include "shared/watch-options.h"
 
 #define MSEC_MAX ((uint64_t) 365 * 24 * 3600 * 1000)
 #define INSTANCES_MAX 4096
@@ -110,7 +111,7 @@ static const AppOption option_table[] = {
           "Files whose changes do not matter" },
         { "watch_delay", NULL, OPTION_MSEC, FIELD(watch_delay), "watch-delay", NULL, 0, "DELAY", 0, MSEC_MAX, NULL,
           "Wait after a change before the restart" },
-        { "watch_options", NULL, OPTION_OBJECT, FIELD(watch_options), NULL, NULL, 0, "OBJECT", 0, 0, NULL, "More about watching" },
+        { "watch_options", NULL, OPTION_WATCH_OPTIONS, FIELD(watch_options), NULL, NULL, 0, "OBJECT", 0, 0, NULL, "More about watching" },
         { "cron_restart", "cron", OPTION_CRON, FIELD(cron_restart), "cron-restart", "cron", 'c', "PATTERN", 0, 0, NULL,
           "Restart it at these times; 0: never" },
         { "max_memory_restart", NULL, OPTION_SIZE, FIELD(max_memory_restart), "max-memory-restart", NULL, 0, "SIZE", 0, INT64_MAX, NULL,
@@ -473,14 +474,36 @@ static int add_line(Lines *l, const char *line) {
         return 0;
 }
 
+/* It is read all the same: 0 or -ENOMEM. */
+static int note_watch_options(Lines *notes, json_object *value) {
+        _cleanup_strv_free_ char **lines = NULL;
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = watch_options_notes(value, &text);
+        if (r < 0 || !text)
+                return r;
+        lines = strv_split(text, "\n");
+        if (!lines)
+                return -ENOMEM;
+        STRV_FOREACH(line, lines) {
+                r = add_line(notes, *line);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 /* Takes note of a key that means nothing. 1 if it is one. */
-static int note_key(Lines *notes, const char *key) {
+static int note_key(Lines *notes, const char *key, json_object *value) {
         const AppOption *o = app_option_find(key);
         _cleanup_free_ char *text = NULL;
         const char *nearest;
         Nearest buffer;
         int r;
 
+        if (o && o->type == OPTION_WATCH_OPTIONS)
+                return note_watch_options(notes, value);
         if (o && o->type != OPTION_IGNORED)
                 return 0;
         if (!o && startswith(key, "env_"))
@@ -505,7 +528,7 @@ static int set_object(AppConfig *c, json_object *object, Lines *notes, Lines *fa
         json_object_object_foreach(object, key, value) {
                 _cleanup_free_ char *text = NULL;
 
-                r = notes ? note_key(notes, key) : 0;
+                r = notes ? note_key(notes, key, value) : 0;
                 if (r < 0)
                         return r;
                 if (r > 0)

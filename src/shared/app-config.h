@@ -135,7 +135,7 @@ typedef struct AppConfig {
         char **watch_paths;      /* NULL: the working directory */
         char **ignore_watch;
         usec_t watch_delay;
-        char *watch_options;     /* JSON, as it was given */
+        char *watch_options;     /* JSON, as it was given; see watch-options.h */
         char *cron_restart;
         uint64_t max_memory_restart; /* bytes; 0: none */
         char **post_update;
@@ -203,7 +203,7 @@ int app_name_from_script(const char *script, const char *cwd, char **ret);
 typedef enum OptionType {
         OPTION_STRING, OPTION_PATH, OPTION_STRV, OPTION_BOOL, OPTION_UINT, OPTION_MSEC, OPTION_SIGNAL, OPTION_INSTANCES,
         OPTION_EXEC_MODE, OPTION_LOG_TARGET, OPTION_EXIT_CODES, OPTION_ENV, OPTION_USER,
-        OPTION_WATCH, OPTION_LOG_FILE, OPTION_CRON, OPTION_FILTER_ENV, OPTION_OBJECT,
+        OPTION_WATCH, OPTION_LOG_FILE, OPTION_CRON, OPTION_FILTER_ENV, OPTION_WATCH_OPTIONS,
         OPTION_SIZE, OPTION_MEMORY, OPTION_COUNT, OPTION_CPU_QUOTA, OPTION_CPUS, OPTION_INT, OPTION_MODE, OPTION_RLIMIT,
         OPTION_CAPABILITIES, OPTION_REQUIRED,
         OPTION_CHOICE, /* a string, one of those in metavar, between '|' */

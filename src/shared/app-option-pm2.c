@@ -4,6 +4,7 @@
 #include "shared/cron-expr.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
+#include "shared/watch-options.h"
 
 /* The types of options whose values are of more than one kind, as JavaScript likes it. */
 
@@ -168,12 +169,14 @@ void option_clear_filter_env(void *field) {
         c->filter_env_mode = FILTER_ENV_NONE;
 }
 
-/* ---- objects ---- */
+/* ---- watch_options ---- */
 
 /* Kept as text: D-Bus and the saved definitions carry it as such. */
-int option_set_object(const AppOption *o, void *field, json_object *value, char **reterr) {
+int option_set_watch_options(const AppOption *o, void *field, json_object *value, char **reterr) {
         _cleanup_(json_object_putp) json_object *parsed = NULL;
+        _cleanup_watch_options_ WatchOptions options = {};
         const char *s;
+        int r;
 
         if (json_object_is_type(value, json_type_string))
                 parsed = json_tokener_parse(json_object_get_string(value));
@@ -181,6 +184,9 @@ int option_set_object(const AppOption *o, void *field, json_object *value, char 
                 parsed = json_object_get(value);
         if (!json_object_is_type(parsed, json_type_object))
                 return option_fault(o, value, reterr, -EINVAL, "is no object");
+        r = watch_options_read(parsed, &options, reterr);
+        if (r < 0)
+                return r;
 
         s = json_object_to_json_string_ext(parsed, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
         if (!s)

@@ -639,7 +639,7 @@ static const struct {
         [OPTION_LOG_FILE] = { option_set_log_file, option_get_log_file, copy_text, clear_text },
         [OPTION_CRON] = { option_set_cron, option_get_cron, copy_text, clear_text },
         [OPTION_FILTER_ENV] = { option_set_filter_env, option_get_filter_env, option_copy_filter_env, option_clear_filter_env },
-        [OPTION_OBJECT] = { option_set_object, get_text, copy_text, clear_text },
+        [OPTION_WATCH_OPTIONS] = { option_set_watch_options, get_text, copy_text, clear_text },
         [OPTION_IGNORED] = { set_ignored, get_ignored, NULL, NULL, 0 },
         [OPTION_CHOICE] = { set_choice, get_text, copy_text, clear_text },
         [OPTION_LOG_TARGET] = { set_log_target, get_log_target, NULL, NULL, sizeof(LogTarget) },

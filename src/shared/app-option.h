@@ -62,7 +62,7 @@ json_object *option_get_filter_env(const void *field);
 int option_copy_filter_env(void *to, const void *from);
 void option_clear_filter_env(void *field);
 
-int option_set_object(const AppOption *o, void *field, json_object *value, char **reterr);
+int option_set_watch_options(const AppOption *o, void *field, json_object *value, char **reterr);
 
 /* ---- app-option-limit.c ---- */
 

@@ -163,6 +163,22 @@ def check_ignore_rules(tap, pmd, apps):
     apps.act("Delete", "ignoring")
 
 
+def check_watch_options(tap, pmd, apps):
+    cwd = tree(pmd, "options")
+    options = '{"cwd":"src","ignored":["*.tmp"],"depth":0,"awaitWriteFinish":{"stabilityThreshold":150}}'
+    ids = start_watched(apps, "options", cwd, ignore_watch=["*.js"], watch_options=options)
+    os.makedirs(os.path.join(cwd, "src/below"))
+    apps.wait_restarts(ids[0], 1)
+    tap.equal(apps.get(ids[0], "RestartReason"), "watch: below changed", "watch_options: cwd")
+    write(cwd, "elsewhere")
+    write(cwd, "src/below/x")
+    write(cwd, "src/x.tmp")
+    write(cwd, "src/x.js")
+    apps.wait_restarts(ids[0], 2)
+    tap.equal(apps.get(ids[0], "RestartReason"), "watch: x.js changed", "depth, and ignored in place of ignore_watch")
+    apps.act("Delete", "options")
+
+
 def check_cron(tap, apps):
     ids = apps.start("tick", "/bin/sleep", ["1000"], cron_restart="*/1 * * * * *")
     tap.check(0 < apps.get(ids[0], "NextRun") - time.time() * 1e6 < 2e6, "NextRun is within the next second", apps.get(ids[0], "NextRun"))
@@ -322,6 +338,7 @@ def main():
         check_errored_is_repaired(tap, pmd, apps)
         check_own_writes(tap, pmd, apps)
         check_ignore_rules(tap, pmd, apps)
+        check_watch_options(tap, pmd, apps)
         check_cron(tap, apps)
         check_memory(tap, apps)
         check_another_definition(tap, pmd, apps)

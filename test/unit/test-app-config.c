@@ -6,6 +6,7 @@
 #include "shared/app-config.h"
 #include "shared/env-util.h"
 #include "shared/strv.h"
+#include "shared/watch-options.h"
 
 DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 #define _cleanup_json_ _cleanup_(json_object_putp)
@@ -219,6 +220,15 @@ static const struct {
         { "watch", "5", -EINVAL, "watch: '5' is neither true nor false nor a list of paths" },
         { "watch_options", "\"x\"", -EINVAL, "watch_options: 'x' is no object" },
         { "watch_options", "[]", -EINVAL, "watch_options: '[ ]' is no object" },
+        { "watch_options", "{\"followSymlinks\":2}", -EINVAL, "watch_options: followSymlinks is neither true nor false" },
+        { "watch_options", "{\"depth\":-1}", -EINVAL, "watch_options: depth is no number from 0 to 999" },
+        { "watch_options", "{\"depth\":\"deep\"}", -EINVAL, "watch_options: depth is no number from 0 to 999" },
+        { "watch_options", "{\"cwd\":[]}", -EINVAL, "watch_options: cwd is no text" },
+        { "watch_options", "{\"ignored\":[\"a\",1]}", -EINVAL, "watch_options: ignored is neither a pattern nor a list of patterns" },
+        { "watch_options", "{\"awaitWriteFinish\":\"a while\"}", -EINVAL, "watch_options: awaitWriteFinish is neither true nor false nor an object" },
+        { "watch_options", "{\"awaitWriteFinish\":{\"stabilityThreshold\":\"12Q\"}}", -EINVAL,
+          "watch_options: awaitWriteFinish has a stabilityThreshold that is no number of milliseconds up to a day" },
+        { "cron_restart", "\"61 * * * *\"", -EINVAL, "cron_restart: minute: 61 is not between 0 and 59" },
         { "max_memory_restart", "\"12Q\"", -EINVAL, "max_memory_restart: '12Q' is no size: give bytes, or a number with K, M, G or T" },
         { "max_memory_restart", "\"99999999T\"", -ERANGE,
           "max_memory_restart: '99999999T' is out of range, 0 to 9223372036854775807 bytes" },
@@ -295,6 +305,77 @@ TEST(refused) {
                 ASSERT_OK(app_config_to_json(c, &object));
                 ASSERT_EQ(json_object_object_length(object), 0);
         }
+}
+
+/* Every attribute that takes a value of one kind refuses the others, and says which attribute it is. */
+TEST(wrong_types) {
+        static const char *const values[] = { "{\"a\":{}}", "[[1]]", "[{}]", "true", "\"\\u0001 %\"", "-9007199254740991" };
+        size_t n;
+        const AppOption *options = app_options(&n);
+
+        for (size_t i = 0; i < n; i++) {
+                const AppOption *o = options + i;
+                unsigned n_refused = 0;
+
+                for (size_t k = 0; k < ELEMENTSOF(values); k++) {
+                        _cleanup_app_config_unref_ AppConfig *c = config_new();
+                        _cleanup_free_ char *err = NULL, *prefix = strjoin(o->key, ": ");
+
+                        if (set_json(c, o->key, values[k], &err) >= 0)
+                                continue;
+                        n_refused++;
+                        if (!startswith(strempty(err), prefix))
+                                TEST_FAIL("%s: '%s' does not name it", o->key, strempty(err));
+                        ASSERT_TRUE(nothing_is_set(c));
+                }
+
+                if (n_refused < (o->type == OPTION_IGNORED || o->type == OPTION_ENV ? 0 : 2))
+                        TEST_FAIL("%s takes nearly everything", o->key);
+        }
+}
+
+static const struct {
+        const char *json, *notes;
+} watch_notes[] = {
+        { "{\"depth\":1,\"ignoreInitial\":true}", NULL },
+        { "{\"usePolling\":true,\"colour\":1,\"interval\":100}",
+          "watch_options: usePolling: files are watched by inotify, which does not see what other machines change on a network file system, ignored\n"
+          "watch_options: colour: unknown attribute, ignored\n"
+          "watch_options: interval: nothing is polled, ignored" },
+};
+
+TEST(watch_options_notes) {
+        for (size_t i = 0; i < ELEMENTSOF(watch_notes); i++) {
+                _cleanup_app_config_unref_ AppConfig *c = config_new();
+                _cleanup_json_ json_object *object = json_object_new_object();
+                _cleanup_free_ char *notes = NULL, *err = NULL;
+
+                ASSERT_OK(json_object_object_add(object, "watch_options", json_tokener_parse(watch_notes[i].json)));
+                ASSERT_OK(app_config_set_all_noted(c, object, &notes, &err));
+                ASSERT_STREQ(notes, watch_notes[i].notes);
+                ASSERT_TRUE(app_config_has(c, "watch_options"));
+        }
+}
+
+TEST(watch_options) {
+        _cleanup_watch_options_ WatchOptions a = {}, b = {}, c = {};
+
+        ASSERT_OK(watch_options_parse(NULL, &a));
+        ASSERT_TRUE(!a.no_links && a.levels == 0 && !a.ignored && !a.cwd && a.stable_for == 0);
+
+        ASSERT_OK(watch_options_parse("{\"followSymlinks\":false,\"depth\":0,\"cwd\":\"src\",\"ignored\":\"*.log\",\"awaitWriteFinish\":true}", &b));
+        ASSERT_TRUE(b.no_links);
+        ASSERT_EQ(b.levels, 1);
+        ASSERT_STREQ(b.cwd, "src");
+        ASSERT_EQ(strv_length(b.ignored), 1);
+        ASSERT_STREQ(b.ignored[0], "*.log");
+        ASSERT_EQ(b.stable_for, 2 * USEC_PER_SEC);
+
+        ASSERT_OK(watch_options_parse("{\"ignored\":[\"a\",\"b\"],\"awaitWriteFinish\":{\"stabilityThreshold\":500},\"depth\":null}", &c));
+        ASSERT_EQ(strv_length(c.ignored), 2);
+        ASSERT_EQ(c.stable_for, 500 * USEC_PER_MSEC);
+        ASSERT_EQ(c.levels, 0);
+        ASSERT_EQ(watch_options_parse("x", &c), -EINVAL);
 }
 
 TEST(refused_leaves_the_old_value) {

@@ -139,6 +139,47 @@ TEST(what_was_there_is_no_change) {
         done(&f);
 }
 
+TEST(levels) {
+        Fixture f;
+
+        setup(&f);
+        make_dir(&f, "a/b/c");
+        ASSERT_OK(start_watch(&f, (WatchSpec) { .levels = 2 }));
+        RUN_UNTIL(&f, !watch_is_scanning(f.watch));
+        ASSERT_EQ(watch_n_directories(f.watch), 2);
+
+        append(&f, "a/b/x");
+        make_dir(&f, "a/new");
+        ASSERT_CHANGE(&f, 1, "a/new");
+        append(&f, "a/new/x");
+        append(&f, "a/x");
+        ASSERT_CHANGE(&f, 2, "a/x");
+        done(&f);
+}
+
+TEST(links_are_not_followed) {
+        _cleanup_free_ char *here = NULL, *late = NULL;
+        Fixture f;
+
+        setup(&f);
+        make_dir(&f, ".elsewhere");
+        make_dir(&f, "src");
+        here = strjoin(f.dir, "/link");
+        late = strjoin(f.dir, "/src/late");
+        ASSERT_OK(symlink(".elsewhere", here));
+        ASSERT_OK(start_watch(&f, (WatchSpec) { .no_links = true }));
+        RUN_UNTIL(&f, !watch_is_scanning(f.watch));
+        ASSERT_EQ(watch_n_directories(f.watch), 2);
+
+        ASSERT_OK(symlink("../.elsewhere", late));
+        ASSERT_CHANGE(&f, 1, "src/late");
+        append(&f, ".elsewhere/x");
+        append(&f, "seen");
+        ASSERT_CHANGE(&f, 2, "seen");
+        ASSERT_EQ(watch_n_directories(f.watch), 2);
+        done(&f);
+}
+
 TEST(dot_files_and_node_modules_are_ignored) {
         Fixture f;
 
