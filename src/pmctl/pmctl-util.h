@@ -83,6 +83,7 @@ int verb_pid(int argc, char *argv[], const Options *o);
 int verb_id(int argc, char *argv[], const Options *o);
 int verb_env(int argc, char *argv[], const Options *o);
 int verb_describe(int argc, char *argv[], const Options *o);
+int verb_why(int argc, char *argv[], const Options *o);
 int verb_logs(int argc, char *argv[], const Options *o);
 int verb_save(int argc, char *argv[], const Options *o);
 int verb_resurrect(int argc, char *argv[], const Options *o);

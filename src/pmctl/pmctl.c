@@ -62,6 +62,7 @@ static const Verb verbs[] = {
         { "prettylist", NULL, NULL, 0, 0, 0, verb_prettylist, "json", "Print the same for people" },
         { "describe", "show info desc", PROCESSES "…", 1, ANY, 0, verb_describe, "json",
           "Show all about processes" },
+        { "why", NULL, PROCESSES "…", 1, ANY, 0, verb_why, "json", "Explain why processes are in the state they are in" },
         { "pid", NULL, "[" PROCESSES "]", 0, 1, 0, verb_pid, "json", "Print the ids of main processes" },
         { "id", NULL, PROCESSES, 1, 1, 0, verb_id, "json", "Print the numbers of processes" },
         { "env", NULL, "ID|NAME", 1, 1, 0, verb_env, "json", "Print the environment of a process" },

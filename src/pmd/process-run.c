@@ -679,7 +679,11 @@ void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains
                 }
         }
 
-        run_changed(p, PROCESS_FIELD_ALL);
+        /* It is new to us, but nothing has happened that an event would have to tell. */
+        process_update_watchdog(p);
+        p->dirty |= PROCESS_FIELD_ALL;
+        manager_enqueue_changed(p->manager, p);
+        app_triggers_process_changed(p);
 }
 
 /* ---- construction ---- */

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <systemd/sd-bus.h>
+#include <unistd.h>
+
+#include "pmctl/why.h"
+#include "shared/fileio.h"
+#include "shared/pidref.h"
+#include "shared/pmd-protocol.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+void why_facts_done(WhyFacts *f) {
+        free(f->name);
+        free(f->status);
+        free(f->user);
+        free(f->cwd);
+        free(f->memory_max);
+        free(f->status_text);
+        strv_free(f->notes);
+        event_history_done(&f->events);
+        strv_free(f->lines);
+}
+
+void why_facts_free_many(WhyFacts *facts, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                why_facts_done(facts + i);
+        free(facts);
+}
+
+/* ---- from pmd ---- */
+
+static void copy_word(char *buf, size_t size, const char *s) {
+        size_t n = strnlen(s, size - 1);
+
+        memcpy(buf, s, n);
+        buf[n] = 0;
+}
+
+static int read_event(sd_bus_message *m, EventHistory *h) {
+        const char *kind, *decision, *reason, *text, *command;
+        HistoryEvent e = {}, *added;
+        uint32_t count;
+        int r;
+
+        r = sd_bus_message_read(m, "(" PMD_EVENT_SIGNATURE ")", &e.first, &e.last, &count, &kind, &decision, &e.code, &e.signal, &reason,
+                                &e.ran, &text, &e.uid, &e.pid, &command);
+        if (r <= 0)
+                return r;
+        e.kind = event_kind_from_string(kind);
+        if (e.kind < 0)
+                return 1; /* of a later pmd */
+        e.decision = MAX(event_decision_from_string(decision), EVENT_DECISION_NONE);
+        e.text = (char *) text;
+        copy_word(e.reason, sizeof e.reason, reason);
+        copy_word(e.command, sizeof e.command, command);
+
+        r = event_history_add(h, &e, e.last, &added);
+        if (r < 0)
+                return r;
+        added->first = e.first;
+        added->count = count;
+        added->decision = e.decision;
+        return 1;
+}
+
+static int read_history(sd_bus *bus, const char *path, EventHistory *ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_call_method(bus, PMD_BUS_NAME, path, PMD_INTERFACE_PROCESS, "GetHistory", NULL, &reply, NULL);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_enter_container(reply, 'a', "(" PMD_EVENT_SIGNATURE ")");
+        if (r < 0)
+                return r;
+        do
+                r = read_event(reply, ret);
+        while (r > 0);
+        return r;
+}
+
+static InstanceScope instance_scope_of(pmd_connection *c) {
+        switch (pmd_get_scope(c)) {
+        case PMD_SCOPE_SYSTEM:
+                return INSTANCE_SYSTEM;
+        case PMD_SCOPE_USER:
+                return INSTANCE_USER;
+        default:
+                return INSTANCE_PRIVATE;
+        }
+}
+
+static int fill_from_pmd(pmd_connection *c, const pmd_process *p, WhyFacts *f) {
+        const pmd_attribute *memory_max = process_attribute(p, "memory_max");
+        char path[sizeof(PMD_PATH_PROCESS "/4294967295")];
+        sd_bus *bus = pmd_get_bus(c);
+        int r = 0;
+
+        *f = (WhyFacts) {
+                .id = p->id,
+                .pid = p->pid,
+                .now = now(CLOCK_REALTIME),
+                .started = p->start_usec,
+                .n_restarts = p->n_restarts,
+        };
+        RET_GATHER(r, free_and_strdup(&f->name, strempty(p->name)));
+        RET_GATHER(r, free_and_strdup(&f->status, strempty(p->status)));
+        RET_GATHER(r, free_and_strdup(&f->user, p->user));
+        RET_GATHER(r, free_and_strdup(&f->cwd, p->cwd));
+        RET_GATHER(r, free_and_strdup(&f->status_text, isempty(p->status_text) ? NULL : p->status_text));
+        if (memory_max && memory_max->type == PMD_ATTRIBUTE_STRING)
+                RET_GATHER(r, free_and_strdup(&f->memory_max, memory_max->string));
+        STRV_FOREACH(note, p->notes)
+                RET_GATHER(r, strv_extend(&f->notes, *note));
+        if (r < 0)
+                return r;
+
+        (void) snprintf(path, sizeof path, PMD_PATH_PROCESS "/%" PRIu32, p->id);
+        r = read_history(bus, path, &f->events);
+        if (r == -ENOMEM)
+                return r;
+        (void) sd_bus_get_property_trivial(bus, PMD_BUS_NAME, path, PMD_INTERFACE_PROCESS, "NextRestart", NULL, 't', &f->next_restart);
+        return why_read_lines(f, instance_scope_of(c), p->out_log_path, p->error_log_path);
+}
+
+int why_facts_from_pmd(const Options *o, pmd_connection *c, const char *target, WhyFacts **ret, size_t *ret_n) {
+        _cleanup_process_list_ ProcessList l = {};
+        WhyFacts *facts;
+        int r;
+
+        r = fetch_processes(o, c, TARGET(target), 0, &l);
+        if (r == EXIT_CODE_NO_SUCH_APP)
+                return report_no_such_target(o, target);
+        if (r != EXIT_CODE_OK)
+                return r;
+
+        facts = new0(WhyFacts, l.n);
+        if (!facts)
+                return report_error(o, -ENOMEM, NULL);
+        for (size_t i = 0; i < l.n; i++) {
+                r = fill_from_pmd(c, l.items + i, facts + i);
+                if (r < 0) {
+                        why_facts_free_many(facts, i + 1);
+                        return report_error(o, r, NULL);
+                }
+        }
+        *ret = facts;
+        *ret_n = l.n;
+        return EXIT_CODE_OK;
+}
+
+/* ---- from the files of a pmd that does not run ---- */
+
+static const char *get_string(json_object *o, const char *key) {
+        return json_object_get_string(json_object_object_get(o, key));
+}
+
+static uint64_t get_uint(json_object *o, const char *key) {
+        return json_object_get_uint64(json_object_object_get(o, key));
+}
+
+static json_object *read_json(const char *path) {
+        _cleanup_free_ char *text = NULL;
+        json_object *o;
+
+        if (read_full_file_at(AT_FDCWD, path, 1 << 20, &text, NULL) < 0)
+                return NULL;
+        o = json_tokener_parse(text);
+        if (json_object_is_type(o, json_type_object))
+                return o;
+        json_object_put(o);
+        return NULL;
+}
+
+/* pmd's words for states, as it shows them. */
+static const char *shown_state(const char *state) {
+        static const char *const words[][2] = {
+                { "stopped", "stopped" }, { "spawning", "launching" }, { "starting", "launching" }, { "online", "online" },
+                { "stopping", "stopping" }, { "killing", "stopping" }, { "draining", "stopping" }, { "backoff", "waiting restart" },
+                { "errored", "errored" },
+        };
+
+        for (size_t i = 0; state && i < ELEMENTSOF(words); i++)
+                if (streq(words[i][0], state))
+                        return words[i][1];
+        return NULL;
+}
+
+static bool is_still_alive(json_object *o) {
+        _cleanup_(pidref_done) PidRef p = PIDREF_NULL;
+
+        return pidref_reopen(&p, (pid_t) get_uint(o, "pid"), get_uint(o, "pid_start_time"), get_uint(o, "pid_id")) >= 0 && pidref_is_alive(&p);
+}
+
+/* Where pmd puts the lines of an app that does not say anything else: its processes share a file, or have one each. */
+static char *default_log(const Instance *i, const WhyFacts *f, const char *stream) {
+        char *shared = strprintf("%s/%s-%s.log", i->log_dir, f->name, stream);
+
+        if (!shared || access(shared, F_OK) >= 0)
+                return shared;
+        free(shared);
+        return strprintf("%s/%s-%s-%" PRIu32 ".log", i->log_dir, f->name, stream, f->id);
+}
+
+/* 1: filled, 0: not meant, or not to be read. */
+static int fill_from_file(const Instance *i, const char *number, const char *target, WhyFacts *f) {
+        _cleanup_free_ char *path = strjoin(i->runtime_dir, "/processes/", number), *out = NULL, *err = NULL;
+        json_object *o = path ? read_json(path) : NULL;
+        const char *name = o ? get_string(o, "app") : NULL, *status = o ? shown_state(get_string(o, "state")) : NULL;
+        int r = 0;
+
+        if (!name || !status || (!streq(target, "all") && !streq(target, name) && !streq(target, number))) {
+                json_object_put(o);
+                return 0;
+        }
+
+        *f = (WhyFacts) {
+                .id = (uint32_t) get_uint(o, "id"),
+                .pid = (uint32_t) get_uint(o, "pid"),
+                .no_pmd = true,
+                .alive = is_still_alive(o),
+                .now = now(CLOCK_REALTIME),
+                .started = get_uint(o, "started_realtime"),
+                .n_restarts = (unsigned) get_uint(o, "n_restarts"),
+        };
+        RET_GATHER(r, free_and_strdup(&f->name, name));
+        RET_GATHER(r, free_and_strdup(&f->status, status));
+        RET_GATHER(r, event_history_restore(&f->events, json_object_object_get(o, "events")));
+        json_object_put(o);
+        if (r >= 0) {
+                out = default_log(i, f, "out");
+                err = default_log(i, f, "error");
+                r = !out || !err ? -ENOMEM : why_read_lines(f, i->scope, out, err);
+        }
+        return r < 0 ? r : 1;
+}
+
+static int read_files(const Instance *i, const char *target, WhyFacts **ret, size_t *ret_n) {
+        _cleanup_free_ char *directory = strjoin(i->runtime_dir, "/processes");
+        size_t n = 0, allocated = 0;
+        WhyFacts *facts = NULL;
+        int r = 0;
+        DIR *d;
+
+        if (!directory)
+                return -ENOMEM;
+        d = opendir(directory);
+        for (struct dirent *e; d && r >= 0 && (e = readdir(d));) {
+                if (!target_is_id(e->d_name))
+                        continue;
+                if (!GREEDY_REALLOC(facts, allocated, n + 1)) {
+                        r = -ENOMEM;
+                        break;
+                }
+                facts[n] = (WhyFacts) {};
+                r = fill_from_file(i, e->d_name, target, facts + n);
+                n += r != 0;
+        }
+        if (d)
+                (void) closedir(d);
+        if (r < 0) {
+                why_facts_free_many(facts, n);
+                return r;
+        }
+        *ret = facts;
+        *ret_n = n;
+        return 0;
+}
+
+static InstanceScope scope_of_options(const Options *o) {
+        switch (o->scope) {
+        case PMD_SCOPE_SYSTEM:
+                return INSTANCE_SYSTEM;
+        case PMD_SCOPE_USER:
+                return INSTANCE_USER;
+        case PMD_SCOPE_PRIVATE:
+                return INSTANCE_PRIVATE;
+        default:
+                return o->home ? INSTANCE_PRIVATE : instance_scope_default();
+        }
+}
+
+int why_facts_from_files(const Options *o, const char *target, WhyFacts **ret, size_t *ret_n) {
+        _cleanup_(instance_freep) Instance *instance = NULL;
+        WhyFacts *facts;
+        size_t n;
+        int r;
+
+        r = instance_new(scope_of_options(o), o->home, &instance);
+        if (r >= 0)
+                r = read_files(instance, target, &facts, &n);
+        if (r < 0)
+                return report_error(o, r, NULL);
+        if (n == 0) {
+                free(facts);
+                return report_no_such_target(o, target);
+        }
+        *ret = facts;
+        *ret_n = n;
+        return EXIT_CODE_OK;
+}

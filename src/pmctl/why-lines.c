@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+#include "pmctl/why.h"
+#include "shared/fd-util.h"
+#include "shared/string-util.h"
+#include "shared/strv.h"
+
+/* So much of the end of a file is looked at, and so much of a line is shown. */
+#define TAIL_SIZE 16384
+#define LINE_SHOWN_MAX 400U
+
+static int add_line(char ***lines, const char *data, size_t n) {
+        _cleanup_free_ char *line = strndup(data, MIN(n, (size_t) LINE_SHOWN_MAX));
+
+        return line ? strv_consume(lines, string_escape_cc(line)) : -ENOMEM;
+}
+
+static int add_tail(char ***lines, const char *text) {
+        const char *begin = text + strlen(text);
+        unsigned n = 0;
+
+        while (begin > text && (begin[-1] != '\n' || ++n < WHY_LINES_MAX))
+                begin--;
+
+        while (*begin) {
+                size_t length = strcspn(begin, "\n");
+                int r;
+
+                r = length > 0 ? add_line(lines, begin, length) : 0;
+                if (r < 0)
+                        return r;
+                begin += length + (begin[length] == '\n');
+        }
+        return 0;
+}
+
+static int read_file(const char *path, char ***ret) {
+        _cleanup_strv_free_ char **lines = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        char text[TAIL_SIZE + 1];
+        struct stat st;
+        ssize_t n;
+        int r;
+
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+                return 0;
+        n = pread(fd, text, TAIL_SIZE, MAX(st.st_size - TAIL_SIZE, (off_t) 0));
+        if (n <= 0)
+                return 0;
+        /* The newline at the end ends a line, it does not begin one. */
+        text[n - (text[n - 1] == '\n')] = 0;
+
+        r = add_tail(&lines, text);
+        if (r >= 0)
+                *ret = TAKE_PTR(lines);
+        return r;
+}
+
+static int match(sd_journal *j, const char *field, const char *value) {
+        _cleanup_free_ char *s = strjoin(field, "=", value);
+
+        return s ? sd_journal_add_match(j, s, 0) : -ENOMEM;
+}
+
+static int open_journal(const WhyFacts *f, InstanceScope scope, const char *stream, sd_journal **ret) {
+        _cleanup_free_ char *id = strprintf("%" PRIu32, f->id), *uid = strprintf("%u", scope == INSTANCE_SYSTEM ? 0 : geteuid());
+        sd_journal *j;
+        int r = 0;
+
+        if (!id || !uid)
+                return -ENOMEM;
+        r = sd_journal_open(&j, SD_JOURNAL_LOCAL_ONLY);
+        if (r < 0)
+                return r;
+        RET_GATHER(r, match(j, "_UID", uid));
+        RET_GATHER(r, match(j, "PM_APP", f->name));
+        RET_GATHER(r, match(j, "PM_ID", id));
+        RET_GATHER(r, match(j, "PM_STREAM", stream));
+        RET_GATHER(r, sd_journal_seek_tail(j));
+        if (r < 0) {
+                sd_journal_close(j);
+                return r;
+        }
+        *ret = j;
+        return 0;
+}
+
+static int read_journal(const WhyFacts *f, InstanceScope scope, const char *stream, char ***ret) {
+        _cleanup_strv_free_ char **lines = NULL;
+        sd_journal *j;
+        int r;
+
+        r = open_journal(f, scope, stream, &j);
+        if (r < 0)
+                return r == -ENOMEM ? r : 0;
+
+        r = sd_journal_previous_skip(j, WHY_LINES_MAX) > 0 ? 1 : 0;
+        while (r > 0) {
+                const void *data;
+                size_t n;
+
+                if (sd_journal_get_data(j, "MESSAGE", &data, &n) >= 0 && n > STRLEN("MESSAGE="))
+                        r = add_line(&lines, (const char *) data + STRLEN("MESSAGE="), n - STRLEN("MESSAGE="));
+                if (r >= 0)
+                        r = sd_journal_next(j);
+        }
+        sd_journal_close(j);
+        if (r == -ENOMEM)
+                return r;
+        *ret = TAKE_PTR(lines);
+        return 0;
+}
+
+static bool is_file(const char *path) {
+        return !isempty(path) && !streq(path, "/dev/null");
+}
+
+int why_read_lines(WhyFacts *f, InstanceScope scope, const char *out_path, const char *error_path) {
+        const char *const paths[] = { error_path, out_path }, *const streams[] = { "err", "out" };
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(paths) && strv_isempty(f->lines); i++) {
+                if (is_file(paths[i]))
+                        r = read_file(paths[i], &f->lines);
+                else
+                        r = scope == INSTANCE_PRIVATE ? 0 : read_journal(f, scope, streams[i], &f->lines);
+                if (r < 0)
+                        return r;
+                f->lines_are_errors = i == 0;
+        }
+        return 0;
+}

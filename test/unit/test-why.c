@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+#include <signal.h>
+
+#include "pmctl/why.h"
+#include "shared/strv.h"
+#include "test.h"
+
+#define MINUTE (60 * USEC_PER_SEC)
+#define NOW (1000 * MINUTE)
+
+static WhyFacts make(const char *status) {
+        return (WhyFacts) { .id = 3, .name = (char *) "api", .status = (char *) status, .now = NOW, .started = NOW - 5 * MINUTE };
+}
+
+static void done(WhyFacts *f) {
+        event_history_done(&f->events);
+}
+
+static void add(WhyFacts *f, HistoryEvent e, usec_t ago, EventDecision decision, const char *why, unsigned count) {
+        HistoryEvent *added;
+
+        ASSERT_OK(event_history_add(&f->events, &e, NOW - ago, &added));
+        added->count = count;
+        ASSERT_OK(event_history_decide(&f->events, decision, why));
+}
+
+#define EXIT(c) (HistoryEvent) { .kind = EVENT_EXITED, .code = (c), .reason = "exited", .ran = 40000 }
+#define SIGNALED(s, why) (HistoryEvent) { .kind = EVENT_EXITED, .code = -1, .signal = (s), .reason = why, .ran = 3 * MINUTE }
+#define REQUEST(what) (HistoryEvent) { .kind = EVENT_REQUESTED, .code = -1, .text = (char *) what, .uid = 4000000, .pid = 77, .command = "pmctl" }
+
+static bool says(char *const *l, const char *text) {
+        STRV_FOREACH(s, l)
+                if (strstr(*s, text))
+                        return true;
+        return false;
+}
+
+#define ASSERT_SAYS(l, text)                                                            \
+        do {                                                                            \
+                _cleanup_free_ char *_all = strv_join((l), " | ");                      \
+                if (!says((l), (text)))                                                 \
+                        TEST_FAIL("\"%s\" is not said in: %s", text, strna(_all));      \
+        } while (false)
+
+TEST(errored_after_too_many_exits) {
+        _cleanup_(done) WhyFacts f = make("errored");
+        _cleanup_strv_free_ char **l = NULL, **advice = NULL;
+        char *lines[] = { (char *) "Error: listen EADDRINUSE: address already in use :::3000", NULL };
+
+        f.lines = lines;
+        add(&f, EXIT(1), 2 * MINUTE, EVENT_DECISION_GIVE_UP, "too many unstable restarts", 16);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "api (id 3) is errored: it ended 16 times in a row");
+        ASSERT_SAYS(l, "exited with code 1 2 min ago, after it had run for 40 ms. pmd does not try again.");
+        ASSERT_OK(why_advise(&f, &advice));
+        ASSERT_SAYS(advice, "Port 3000 is in use");
+        ASSERT_SAYS(advice, "pmctl logs api --err");
+}
+
+TEST(could_not_be_started) {
+        _cleanup_(done) WhyFacts f = make("errored");
+        _cleanup_strv_free_ char **l = NULL;
+
+        add(&f, (HistoryEvent) { .kind = EVENT_FAILED, .code = -1, .reason = "exec-failed", .text = (char *) "Cannot execute 'x\033'." }, MINUTE,
+            EVENT_DECISION_GIVE_UP, NULL, 1);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_STREQ(l[0], "api (id 3) cannot be started: Cannot execute 'x\\x1b'. That was 60 s ago.");
+}
+
+TEST(waits) {
+        _cleanup_(done) WhyFacts f = make("waiting restart");
+        _cleanup_strv_free_ char **l = NULL;
+
+        f.next_restart = NOW + 17 * USEC_PER_SEC;
+        add(&f, EXIT(137), 3 * USEC_PER_SEC, EVENT_DECISION_RESTART_LATER, "it exited", 4);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "exited with code 137 (a shell's word for SIGKILL) 3.0 s ago");
+        ASSERT_SAYS(l, "(4 times in a row by now). The next try comes in 17 s.");
+}
+
+TEST(stopped_by_somebody) {
+        _cleanup_(done) WhyFacts f = make("stopped");
+        _cleanup_strv_free_ char **l = NULL, **advice = NULL;
+
+        add(&f, REQUEST("stop"), 3 * MINUTE, EVENT_DECISION_NONE, NULL, 1);
+        add(&f, SIGNALED(SIGINT, "signal"), 2 * MINUTE, EVENT_DECISION_STAY_DOWN, "it was to stop", 1);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "is stopped: uid 4000000 (process 77, pmctl) asked for that 3 min ago. It then was killed by SIGINT 2 min ago");
+        ASSERT_OK(why_advise(&f, &advice));
+        ASSERT_STREQ(advice[0], "pmctl start api");
+}
+
+/* An old stop is not the reason for a new end. */
+TEST(stopped_by_itself) {
+        _cleanup_(done) WhyFacts f = make("stopped");
+        _cleanup_strv_free_ char **l = NULL;
+
+        add(&f, REQUEST("stop"), 30 * MINUTE, EVENT_DECISION_NONE, NULL, 1);
+        add(&f, REQUEST("start"), 20 * MINUTE, EVENT_DECISION_NONE, NULL, 1);
+        add(&f, EXIT(0), 2 * MINUTE, EVENT_DECISION_STAY_DOWN, "autorestart is off", 1);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "is stopped: it exited with code 0");
+        ASSERT_SAYS(l, "is not started again: autorestart is off.");
+        ASSERT_TRUE(!says(l, "asked"));
+}
+
+TEST(never_started) {
+        _cleanup_(done) WhyFacts f = make("stopped");
+        _cleanup_strv_free_ char **l = NULL;
+
+        f.started = 0;
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "it has not been started yet");
+}
+
+TEST(online_again) {
+        _cleanup_(done) WhyFacts f = make("online");
+        _cleanup_strv_free_ char **l = NULL;
+
+        f.pid = 4711;
+        f.n_restarts = 12;
+        add(&f, REQUEST("the signal SIGKILL"), 6 * MINUTE, EVENT_DECISION_NONE, NULL, 1);
+        add(&f, SIGNALED(SIGKILL, "signal"), 5 * MINUTE, EVENT_DECISION_RESTART, "it exited", 1);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "is online: its process 4711 runs since 5 min.");
+        ASSERT_SAYS(l, "It was restarted 12 times. Before, it was killed by SIGKILL, which uid 4000000 (process 77, pmctl) had pmd send");
+}
+
+TEST(online_after_a_trigger) {
+        _cleanup_(done) WhyFacts f = make("online");
+        _cleanup_strv_free_ char **l = NULL;
+
+        add(&f, (HistoryEvent) { .kind = EVENT_TRIGGERED, .text = (char *) "watch: x.js changed" }, 2 * MINUTE, EVENT_DECISION_NONE, NULL, 1);
+        add(&f, SIGNALED(SIGINT, "signal"), 2 * MINUTE, EVENT_DECISION_RESTART, "it was to be restarted", 1);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "The last restart was 2 min ago, because of watch: x.js changed.");
+}
+
+TEST(out_of_memory) {
+        _cleanup_(done) WhyFacts f = make("waiting restart");
+        _cleanup_strv_free_ char **l = NULL, **advice = NULL;
+
+        f.memory_max = (char *) "300M";
+        add(&f, SIGNALED(SIGKILL, "oom-kill"), MINUTE, EVENT_DECISION_RESTART_LATER, NULL, 1);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "was killed by the kernel because it, or what it is part of, was out of memory");
+        ASSERT_OK(why_advise(&f, &advice));
+        ASSERT_SAYS(advice, "Its memory_max is 300M");
+}
+
+TEST(a_kill_that_nobody_asked_for) {
+        _cleanup_(done) WhyFacts f = make("waiting restart");
+        _cleanup_strv_free_ char **advice = NULL;
+
+        add(&f, SIGNALED(SIGKILL, "signal"), MINUTE, EVENT_DECISION_RESTART_LATER, NULL, 1);
+        ASSERT_OK(why_advise(&f, &advice));
+        ASSERT_SAYS(advice, "Nobody asked pmd for that SIGKILL");
+}
+
+TEST(no_pmd) {
+        _cleanup_(done) WhyFacts f = make("online");
+        _cleanup_strv_free_ char **l = NULL;
+
+        f.no_pmd = f.alive = true;
+        f.pid = 12;
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_STREQ(l[0], "api (id 3) was online when pmd ended, and its process 12 still runs.");
+}
+
+TEST(addresses_in_use) {
+        static const struct {
+                const char *line, *advice;
+        } cases[] = {
+                { "Error: listen EADDRINUSE: address already in use 0.0.0.0:8080", "Port 8080 is" },
+                { "listen tcp :9090: bind: address already in use", "Port 9090 is" },
+                { "OSError: [Errno 98] Address already in use", "The port it wants is in use" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(done) WhyFacts f = make("errored");
+                char *lines[] = { (char *) cases[i].line, NULL };
+                _cleanup_strv_free_ char **advice = NULL;
+
+                f.lines = lines;
+                add(&f, EXIT(1), MINUTE, EVENT_DECISION_GIVE_UP, NULL, 1);
+                ASSERT_OK(why_advise(&f, &advice));
+                ASSERT_SAYS(advice, cases[i].advice);
+        }
+}
