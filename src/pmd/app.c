@@ -3,6 +3,7 @@
 
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
+#include "pmd/cluster.h"
 #include "pmd/job.h"
 #include "pmd/manager.h"
 #include "pmd/process.h"
@@ -41,6 +42,7 @@ App *app_free(App *a) {
         LIST_FOREACH_SAFE(jobs, j, a->waiting_jobs)
                 job_free(j);
         job_free(a->job);
+        cluster_free(a->cluster);
         app_config_unref(a->config);
         free(a->object_path);
         free(a->name);

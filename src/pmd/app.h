@@ -16,6 +16,8 @@ struct App {
         Job *job;                 /* the one that runs */
         LIST_HEAD(Job, waiting_jobs);
         bool announced;           /* on the bus */
+        Cluster *cluster;         /* the sockets that its workers share; NULL: none yet */
+        unsigned n_workers;       /* how many were made: they are numbered from 1 */
 
         /* For app-triggers.c. */
         Watch *watch;             /* while one of the processes is watching */

@@ -37,6 +37,7 @@ struct Manager {
         unsigned next_definition_serial;
         unsigned next_process_id; /* as pm2: grows, begins again at 0 when there is no process */
         uint32_t next_job_id;
+        unsigned last_cluster;    /* number of the last one that was made */
         RestartBudget restart_budget; /* for restarts that nobody asked for */
         Triggers *triggers;       /* what else restarts an app */
 

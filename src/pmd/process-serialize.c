@@ -220,6 +220,8 @@ static void add_process(json_object *o, const Process *p) {
         add_bool(o, "reached_online", p->reached_online);
         add_bool(o, "gate_opened", p->gate_opened);
         add_uint(o, "incarnation", p->incarnation);
+        add_uint(o, "worker_id", p->worker_id);
+        add_bool(o, "listening", p->listening);
         add_uint(o, "last_incarnation", p->last_incarnation);
         add_uint(o, "n_restarts", p->n_restarts);
         add_uint(o, "unstable_restarts", p->history.unstable_restarts);
@@ -349,6 +351,8 @@ static void read_process(Process *p, json_object *o) {
         p->reached_online = get_bool(o, "reached_online");
         p->gate_opened = get_bool(o, "gate_opened");
         p->incarnation = (unsigned) get_uint(o, "incarnation");
+        p->worker_id = (unsigned) get_uint(o, "worker_id");
+        p->listening = get_bool(o, "listening");
         p->last_incarnation = MAX(p->incarnation, (unsigned) get_uint(o, "last_incarnation"));
         p->n_restarts = (unsigned) get_uint(o, "n_restarts");
         p->history = (RestartHistory) {

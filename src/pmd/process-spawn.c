@@ -55,6 +55,7 @@ typedef struct Child {
         char **watchdog_pid_slot;  /* as above */
         char watchdog_pid[sizeof(WATCHDOG_PID_PLACE)];
         int stdio[3];
+        int *extra; /* as in the parameters; may be moved */
         int gate_fd, error_fd;
         int gate_peer_fd;
 } Child;
@@ -82,12 +83,20 @@ static int child_reset_signals(void) {
         return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
 }
 
-/* Makes room at 0, 1 and 2: a descriptor that is there by chance goes elsewhere. */
-static int child_move_up(int *fd) {
-        if (*fd > STDERR_FILENO)
+/* Makes room below first: a descriptor that is there by chance goes elsewhere. */
+static int child_move_up(int *fd, int first) {
+        if (*fd >= first)
                 return 0;
-        *fd = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        *fd = fcntl(*fd, F_DUPFD_CLOEXEC, first);
         return *fd < 0 ? -errno : 0;
+}
+
+static int child_move_all_up(int *fds, size_t n, int first) {
+        int r = 0;
+
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = child_move_up(fds + i, first);
+        return r;
 }
 
 static int close_between(int first, int last) {
@@ -99,27 +108,32 @@ static int close_between(int first, int last) {
 /* What pmd has open is closed at once, not by execve(): a child may wait at its gate for long, and must hold neither a
  * socket of pmd's nor the other end of a gate. */
 static int child_arrange_fds(Child *c) {
-        int low, high, r;
+        size_t n_extra = c->parameters->n_extra_fds;
+        int first = STDERR_FILENO + 1 + (int) n_extra, low, high, r;
 
-        for (int i = 0; i < 3; i++) {
-                r = child_move_up(&c->stdio[i]);
-                if (r < 0)
-                        return r;
-        }
-        r = child_move_up(&c->error_fd);
+        r = child_move_all_up(c->stdio, ELEMENTSOF(c->stdio), first);
         if (r < 0)
                 return r;
-        r = child_move_up(&c->gate_fd);
+        r = child_move_all_up(c->extra, n_extra, first);
+        if (r < 0)
+                return r;
+        r = child_move_up(&c->error_fd, first);
+        if (r < 0)
+                return r;
+        r = child_move_up(&c->gate_fd, first);
         if (r < 0)
                 return r;
 
         for (int i = 0; i < 3; i++)
                 if (dup2(c->stdio[i], i) < 0)
                         return -errno;
+        for (size_t i = 0; i < n_extra; i++)
+                if (dup2(c->extra[i], STDERR_FILENO + 1 + (int) i) < 0)
+                        return -errno;
 
         low = MIN(c->gate_fd, c->error_fd);
         high = MAX(c->gate_fd, c->error_fd);
-        r = close_between(STDERR_FILENO + 1, low - 1);
+        r = close_between(first, low - 1);
         if (r < 0)
                 return r;
         r = close_between(low + 1, high - 1);
@@ -307,6 +321,17 @@ static int choose_stdio(Child *c, const SpawnParameters *p, int *ret_null_fd) {
         return 0;
 }
 
+static int copy_extra_fds(const SpawnParameters *p, int **ret) {
+        int *fds = new(int, p->n_extra_fds);
+
+        if (!fds)
+                return -ENOMEM;
+        if (p->n_extra_fds > 0)
+                memcpy(fds, p->extra_fds, p->n_extra_fds * sizeof(int));
+        *ret = fds;
+        return 0;
+}
+
 static int take_child(pid_t pid, int pidfd, PidRef *ret) {
         int r;
 
@@ -322,6 +347,7 @@ static int take_child(pid_t pid, int pidfd, PidRef *ret) {
 int spawn_process(const SpawnParameters *p, SpawnResult *ret) {
         _cleanup_close_pair_ int gate[2] = EBADF_PAIR, error[2] = EBADF_PAIR;
         _cleanup_free_ char **envp = NULL;
+        _cleanup_free_ int *extra = NULL;
         _cleanup_close_ int null_fd = -EBADF;
         PidRef pidref = PIDREF_NULL;
         int pidfd = -EBADF, r;
@@ -336,6 +362,10 @@ int spawn_process(const SpawnParameters *p, SpawnResult *ret) {
         if (r < 0)
                 return r;
         envp = c.envp;
+        r = copy_extra_fds(p, &extra);
+        if (r < 0)
+                return r;
+        c.extra = extra;
 
         r = choose_stdio(&c, p, &null_fd);
         if (r < 0)

@@ -14,6 +14,8 @@ typedef struct SpawnParameters {
         char *const *envp;
         const char *cwd;
         int stdin_fd, stdout_fd, stderr_fd; /* -EBADF: /dev/null */
+        const int *extra_fds;  /* become 3, 4, … */
+        size_t n_extra_fds;
         int cgroup_fd;         /* born in this cgroup by CLONE_INTO_CGROUP; -EBADF: where pmd is */
         bool set_user;         /* drop to uid, gid and groups */
         uid_t uid;

@@ -201,6 +201,7 @@ struct Process {
         NotifySocket *notify;         /* NULL: none */
         NodeChannel *channel;         /* NULL: none */
         unsigned worker_id;           /* NODE_UNIQUE_ID; 0: no worker of a cluster */
+        uint64_t n_internal_sent;     /* messages of Node's own protocol */
         sd_event_source *watchdog_source;
         uint64_t streams[_LOG_STREAM_KIND_MAX]; /* 0: none, or closed */
         LogCounter *log_dropped;      /* NULL: it had no log yet */

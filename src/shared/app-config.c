@@ -42,6 +42,8 @@ static const AppOption option_table[] = {
           "Run in fork mode" },
         { "instances", NULL, OPTION_INSTANCES, FIELD(instances_given), "instances", NULL, 'i', "N", 0, INSTANCES_MAX, "1",
           "Number of processes; \"max\": one per CPU, -N: N less than that" },
+        { "cluster_policy", NULL, OPTION_CHOICE, FIELD(cluster_policy), "cluster-policy", NULL, 0, "auto|shared|reuseport", 0, 0, "auto",
+          "How the processes of a cluster share a TCP port: one socket for all, or one for each" },
         { "user", "uid", OPTION_USER, FIELD(user), "user", "uid", 'u', "USER", 0, 0, NULL, "Run as this user" },
         { "group", "gid", OPTION_USER, FIELD(group), "gid", "group", 0, "GROUP", 0, 0, NULL, "Run as this group" },
         { "autostart", NULL, OPTION_BOOL, FIELD(autostart), "no-autostart", NULL, 0, NULL, 0, 0, "true", "Do not start it yet" },

@@ -89,6 +89,7 @@ typedef struct AppConfig {
         char **env;              /* the caller's environment with the definition's own on top */
         char **own_env;          /* names of the definition's own variables, by app_config_make_env() */
         ExecMode exec_mode;
+        char *cluster_policy;    /* "auto", "shared", "reuseport" */
         int instances_given;     /* 0 and below count from the number of CPUs */
         int instances;           /* by app_config_finish(): >= 1 */
         bool instances_set;
