@@ -18,6 +18,10 @@
 #define LAUNCH_WAIT_MIN_USEC (10 * USEC_PER_MSEC)
 #define LAUNCH_WAIT_MAX_USEC (500 * USEC_PER_MSEC)
 
+#define REVIVE_TIMEOUT_USEC (10 * USEC_PER_SEC)
+#define REVIVE_WAIT_MIN_USEC (2 * USEC_PER_MSEC)
+#define REVIVE_WAIT_MAX_USEC (100 * USEC_PER_MSEC)
+
 #define ERROR_NO_SERVER "org.freedesktop.DBus.Error.NoServer"
 
 /* Whether an attempt to connect failed because no pmd is there, not because one refuses us or hangs. A pmd that ends while
@@ -258,6 +262,29 @@ static int launch_and_connect(pmd_connection *c, usec_t deadline, pmd_error *ret
         return launch_locked(c, deadline, reterr);
 }
 
+/* Whether the keeper runs, which starts a pmd again that has died. Its lock tells. */
+static bool keeper_lives(const pmd_connection *c) {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = open(c->instance->keeper_lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+        return fd >= 0 && fcntl(fd, F_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
+}
+
+/* Connects to the socket of the pmd that comes after one that has died. 0, or what the last attempt gave: nobody_serves() if none came. */
+static int connect_next(pmd_connection *c, usec_t deadline) {
+        int r;
+
+        for (usec_t wait = REVIVE_WAIT_MIN_USEC;; wait = MIN(wait * 2, REVIVE_WAIT_MAX_USEC)) {
+                bool may_come = c->scope != PMD_SCOPE_PRIVATE || keeper_lives(c);
+
+                r = connect_socket(c, deadline);
+                if (r >= 0 || !nobody_serves(r) || !may_come || now(CLOCK_MONOTONIC) >= deadline)
+                        return r;
+                (void) usleep((useconds_t) wait);
+        }
+}
+
 static int open_private(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
         int r;
 
@@ -266,9 +293,18 @@ static int open_private(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
                 return 0;
         if (!nobody_serves(r))
                 return explain_socket_error(c, r, reterr);
-        if (c->no_start)
+        if (c->no_start) {
+                r = connect_next(c, deadline);
+                if (r >= 0)
+                        return 0;
+                if (!nobody_serves(r))
+                        return explain_socket_error(c, r, reterr);
+                if (keeper_lives(c))
+                        return error_set(reterr, ECONNREFUSED, ERROR_NO_SERVER,
+                                         "pmd in %s dies as often as it is started. Apps run on. See %s.", c->instance->home, c->log_hint);
                 return error_set(reterr, ECONNREFUSED, ERROR_NO_SERVER,
                                  "No pmd runs in %s. 'pmctl start APP' or 'pmctl ping' starts it.", c->instance->home);
+        }
 
         return launch_and_connect(c, deadline, reterr);
 }
@@ -355,6 +391,67 @@ static int open_system_or_user(pmd_connection *c, usec_t deadline, pmd_error *re
         if (may_use_socket)
                 (void) connect_socket(c, deadline);
         return 0;
+}
+
+/* Asks by the bus until one answers. Nobody is started: it may have been ended on purpose. */
+static int wait_on_bus(pmd_connection *c, usec_t deadline) {
+        for (usec_t wait = REVIVE_WAIT_MIN_USEC;; wait = MIN(wait * 2, REVIVE_WAIT_MAX_USEC)) {
+                _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+                int r;
+
+                r = connection_new_call(c, PMD_INTERFACE_MANAGER, "Ping", &m);
+                if (r >= 0)
+                        r = sd_bus_message_set_auto_start(m, false);
+                if (r >= 0)
+                        r = sd_bus_call(c->bus, m, MAX(usec_sub(deadline, now(CLOCK_MONOTONIC)), USEC_PER_MSEC), NULL, NULL);
+                if (r >= 0 || sd_bus_is_ready(c->bus) <= 0 || now(CLOCK_MONOTONIC) >= deadline)
+                        return r;
+                (void) usleep((useconds_t) wait);
+        }
+}
+
+static int reconnect_broker(pmd_connection *c, usec_t deadline) {
+        sd_bus *bus;
+        int r;
+
+        r = c->scope == PMD_SCOPE_USER ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
+        if (r < 0)
+                return r;
+        r = bus_wait_ready(bus, deadline);
+        if (r < 0) {
+                sd_bus_close_unref(bus);
+                return r;
+        }
+        sd_bus_close_unref(c->bus);
+        c->bus = bus;
+        return 0;
+}
+
+/* By the bus, which may be restarted itself. */
+static int find_next_on_bus(pmd_connection *c, usec_t deadline) {
+        int r = sd_bus_is_ready(c->bus) > 0 ? 0 : -ENOTCONN;
+
+        for (usec_t wait = REVIVE_WAIT_MIN_USEC;; wait = MIN(wait * 2, REVIVE_WAIT_MAX_USEC)) {
+                if (r < 0)
+                        r = reconnect_broker(c, deadline);
+                if (r >= 0)
+                        r = wait_on_bus(c, deadline);
+                if (r >= 0 || now(CLOCK_MONOTONIC) >= deadline)
+                        return r;
+                (void) usleep((useconds_t) wait);
+        }
+}
+
+int connection_find_next_pmd(pmd_connection *c) {
+        usec_t patience = c->timeout_usec > 0 ? MIN(c->timeout_usec, REVIVE_TIMEOUT_USEC) : REVIVE_TIMEOUT_USEC;
+        usec_t deadline = usec_add(now(CLOCK_MONOTONIC), patience);
+        int r;
+
+        r = c->on_broker ? find_next_on_bus(c, deadline) : connect_next(c, deadline);
+        if (r < 0)
+                return r;
+        c->n_revivals++;
+        return c->interactive ? sd_bus_set_allow_interactive_authorization(c->bus, true) : 0;
 }
 
 static pmd_scope scope_from_instance(InstanceScope s) {

@@ -20,6 +20,8 @@ struct pmd_connection {
         bool no_start, interactive, was_started;
         pid_t peer_pid;       /* who listens on the private socket; 0: unknown */
         uint64_t timeout_usec;
+        unsigned n_revivals;  /* how often pmd has died and another one was found; what was subscribed to then is to be asked for again */
+        bool lost;            /* pmd has died, and nobody has looked for the next one yet */
 
         /* Requests whose call or jobs are under way, and those that have ended and wait for pmd_dispatch() to tell. */
         LIST_HEAD(Request, requests);
@@ -51,6 +53,10 @@ int error_from_errno(const pmd_connection *c, int error, pmd_error *reterr);
 int connection_new_call(pmd_connection *c, const char *interface, const char *member, sd_bus_message **ret);
 /* Sends it and waits; timeout as for sd_bus_call(). reply may be NULL. */
 int connection_call(pmd_connection *c, sd_bus_message *m, uint64_t timeout, sd_bus_message **ret, pmd_error *reterr);
+/* The same call for the present connection, with a copy of what m holds, which has been sent before. */
+int connection_copy_call(pmd_connection *c, sd_bus_message *m, sd_bus_message **ret);
+/* Whether an error says that pmd has ended: the connection broke, or the broker (not we, who lost patience) found it gone. */
+bool bus_error_is_loss(const pmd_connection *c, int error, const sd_bus_error *e);
 /* Handles what comes in and waits for more until the deadline at most; 0, -ETIMEDOUT, or the error of the connection. */
 int bus_process_or_wait(sd_bus *bus, usec_t deadline);
 /* Reads an "au" into new memory. */
@@ -67,6 +73,15 @@ int message_append_definition(sd_bus_message *m, const pmd_definition *d, pmd_er
 bool connection_dispatch_completed(pmd_connection *c);
 /* Forgets all requests, without a word. */
 void connection_drop_requests(pmd_connection *c);
+
+/* After pmd has died: finds the next one and sends again what is open. 0, or a negative errno, which is then the outcome of all requests. */
+int connection_revive(pmd_connection *c);
+
+/* ---- connecting (pmd-connect.c) ---- */
+
+/* Waits for the pmd that comes after one that has died, and connects to it. Where none will come, or none has come in time: a negative
+ * errno. The slots of the connection before are to be gone. */
+int connection_find_next_pmd(pmd_connection *c);
 
 /* ---- launching (pmd-launch.c) ---- */
 

@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: MIT */
+#include <systemd/sd-id128.h>
+
 #include "libpmd/pmd-internal.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 
-/* A request is a call that answers with jobs, and then the JobRemoved signal of each. As a job may end before the answer
+/* If pmd dies meanwhile, the call is sent to the next one, with the same token: that one goes on with the jobs, or tells again how they
+ * ended, and does nothing twice.
+ *
+ * A request is a call that answers with jobs, and then the JobRemoved signal of each. As a job may end before the answer
  * is there, signals are kept as long as an answer is expected. The waiting functions are the others with a loop around. */
 
 #define EARLY_MAX 4096U
+/* How often pmd may die during one request. */
+#define REPEATS_MAX 10U
 #define RESURRECT_SIGNATURE "sauauasas"
 
 struct Request {
         pmd_connection *connection;
         sd_bus_slot *call_slot, *resolve_slot;
+        sd_bus_message *call, *resolve; /* as they were sent; resolve is NULL once it is answered */
+        unsigned n_repeats;
         bool calling;      /* no answer yet */
         bool waited_for;   /* by a function that waits: it takes the outcome itself */
         bool ended;
@@ -43,6 +52,16 @@ _public_ void pmd_result_free(pmd_result *r) {
         *r = (pmd_result) {};
 }
 
+/* How they ended; not what the request is about. */
+static void result_forget_jobs(pmd_result *r) {
+        _cleanup_free_ uint32_t *ids = TAKE_PTR(r->process_ids);
+        size_t n = r->n_processes;
+
+        pmd_result_free(r);
+        r->process_ids = TAKE_PTR(ids);
+        r->n_processes = n;
+}
+
 static Request *request_free(Request *q) {
         if (!q)
                 return NULL;
@@ -56,6 +75,8 @@ static Request *request_free(Request *q) {
 
         sd_bus_slot_unref(q->call_slot);
         sd_bus_slot_unref(q->resolve_slot);
+        sd_bus_message_unref(q->call);
+        sd_bus_message_unref(q->resolve);
         pmd_result_free(&q->result);
         pmd_error_free(&q->error);
         pmd_restored_free(&q->restored);
@@ -236,12 +257,11 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *reter
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
         pmd_connection *c = ASSERT_PTR(userdata);
 
-        LIST_FOREACH_SAFE(requests, q, c->requests)
-                request_fail(q, -ECONNRESET);
+        c->lost = true;
         return 0;
 }
 
-/* A pmd that comes after another does not know its jobs. Calls that it left open are answered by the broker. */
+/* Calls that a pmd left open are answered by the broker. */
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
         pmd_connection *c = ASSERT_PTR(userdata);
         const char *name, *before, *after;
@@ -251,7 +271,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret
 
         LIST_FOREACH_SAFE(requests, q, c->requests)
                 if (!q->calling && streq_ptr(q->pmd, before))
-                        request_fail(q, -ECONNRESET);
+                        c->lost = true;
         return 0;
 }
 
@@ -286,6 +306,7 @@ static int read_start_app_reply(Request *q, sd_bus_message *m) {
         const char *app;
         uint32_t job;
         int r;
+
 
         r = sd_bus_message_read(m, "uo", &job, &app);
         if (r < 0)
@@ -322,6 +343,10 @@ static int read_resurrect_reply(Request *q, sd_bus_message *m) {
 static int request_read_reply(Request *q, sd_bus_message *m) {
         if (sd_bus_message_has_signature(m, "au") > 0)
                 return message_read_ids(m, &q->jobs, &q->n_jobs);
+
+        /* Perhaps of an answer before. */
+        q->result.process_ids = mfree(q->result.process_ids);
+        pmd_restored_free(&q->restored);
         if (sd_bus_message_has_signature(m, RESURRECT_SIGNATURE) > 0)
                 return read_resurrect_reply(q, m);
         return read_start_app_reply(q, m);
@@ -358,6 +383,10 @@ static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unus
         const sd_bus_error *e = sd_bus_message_get_error(m);
         int r;
 
+        if (e && bus_error_is_loss(q->connection, 0, sd_bus_message_get_sender(m) ? e : NULL)) {
+                q->connection->lost = true;
+                return 1;
+        }
         if (e) {
                 request_end(q, error_from_bus(q->connection, e, &q->error));
                 return 1;
@@ -383,6 +412,9 @@ static int on_resolved(sd_bus_message *m, void *userdata, sd_bus_error *reterr_u
         size_t n_allocated = 0;
         uint32_t id;
 
+        if (bus_error_is_loss(q->connection, 0, NULL))
+                return 0;
+        q->resolve = sd_bus_message_unref(q->resolve);
         if (sd_bus_message_get_error(m) || sd_bus_message_enter_container(m, 'a', "(uso)") < 0)
                 return 0;
 
@@ -394,17 +426,60 @@ static int on_resolved(sd_bus_message *m, void *userdata, sd_bus_error *reterr_u
         return 0;
 }
 
+/* What can be sent again: a connection that is broken is no error yet. */
+static int send_call(Request *q, sd_bus_message *m, sd_bus_message_handler_t handler, sd_bus_slot **ret_slot, sd_bus_message **ret_kept) {
+        pmd_connection *c = q->connection;
+        int r;
+
+        r = sd_bus_call_async(c->bus, ret_slot, m, handler, q, c->timeout_usec);
+        if (r < 0 && !bus_error_is_loss(c, r, NULL))
+                return r;
+        if (r < 0) {
+                c->lost = true;
+                r = sd_bus_message_seal(m, 1, 0);
+                if (r < 0 && r != -EPERM)
+                        return r;
+        }
+
+        sd_bus_message_ref(m);
+        sd_bus_message_unref(*ret_kept);
+        *ret_kept = m;
+        return 0;
+}
+
 static int request_send(Request *q, sd_bus_message *m) {
         int r;
 
         r = watch_jobs(q->connection);
-        if (r < 0)
+        if (r < 0 && !bus_error_is_loss(q->connection, r, NULL))
                 return r;
-        r = sd_bus_call_async(q->connection->bus, &q->call_slot, m, on_reply, q, q->connection->timeout_usec);
+        r = send_call(q, m, on_reply, &q->call_slot, &q->call);
         if (r < 0)
                 return r;
         q->calling = true;
         return 0;
+}
+
+/* So that it is not done twice if it has to be sent again. */
+static int append_token(sd_bus_message *m) {
+        char text[SD_ID128_STRING_MAX];
+        sd_id128_t id;
+        int r;
+
+        r = sd_id128_randomize(&id);
+        return r < 0 ? r : sd_bus_message_append(m, "{sv}", "token", "s", sd_id128_to_string(id, text));
+}
+
+/* The options: a boolean, unless name is NULL, and the token. */
+static int append_option(sd_bus_message *m, const char *name) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0 && name)
+                r = sd_bus_message_append(m, "{sv}", name, "b", 1);
+        if (r >= 0)
+                r = append_token(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
 static int send_start_app(Request *q, const pmd_definition *d, bool force, pmd_error *reterr) {
@@ -419,7 +494,7 @@ static int send_start_app(Request *q, const pmd_definition *d, bool force, pmd_e
         if (r < 0)
                 return r;
 
-        r = force ? sd_bus_message_append(m, "a{sv}", 1, "force", "b", 1) : sd_bus_message_append(m, "a{sv}", 0);
+        r = append_option(m, force ? "force" : NULL);
         if (r >= 0)
                 r = request_send(q, m);
         return r < 0 ? error_from_errno(c, r, reterr) : 0;
@@ -437,7 +512,7 @@ static int send_resolve(Request *q, char *const *targets) {
         r = sd_bus_message_append_strv(m, (char **) targets);
         if (r < 0)
                 return r;
-        return sd_bus_call_async(c->bus, &q->resolve_slot, m, on_resolved, q, c->timeout_usec);
+        return send_call(q, m, on_resolved, &q->resolve_slot, &q->resolve);
 }
 
 static const char *verb_to_member(pmd_verb verb) {
@@ -482,7 +557,8 @@ static int append_change(sd_bus_message *m, const pmd_definition *d, unsigned fl
                 if (r < 0)
                         return r;
         }
-        return sd_bus_message_close_container(m);
+        r = append_token(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
 /* What is asked of the processes that the targets mean. */
@@ -565,7 +641,11 @@ static int request_wait(Request *q, pmd_result *ret, pmd_error *reterr) {
         int r;
 
         while (!q->ended) {
-                r = bus_process_or_wait(q->connection->bus, USEC_INFINITY);
+                r = q->connection->lost ? -ECONNRESET : bus_process_or_wait(q->connection->bus, USEC_INFINITY);
+                if (q->ended)
+                        break;
+                if (q->connection->lost || (r < 0 && bus_error_is_loss(q->connection, r, NULL)))
+                        r = connection_revive(q->connection); /* ends the request if it cannot */
                 if (r < 0 && !q->ended)
                         request_fail(q, r);
         }
@@ -623,7 +703,7 @@ static int send_scale(Request *q, const char *app, int instances, bool relative,
         if (r >= 0)
                 r = sd_bus_message_append(m, "si", app, instances);
         if (r >= 0)
-                r = relative ? sd_bus_message_append(m, "a{sv}", 1, "relative", "b", 1) : sd_bus_message_append(m, "a{sv}", 0);
+                r = append_option(m, relative ? "relative" : NULL);
         if (r >= 0)
                 r = request_send(q, m);
         return r < 0 ? error_from_errno(c, r, reterr) : 0;
@@ -661,6 +741,55 @@ _public_ int pmd_resurrect(pmd_connection *c, pmd_restored *ret_restored, pmd_re
         r = request_wait(q, ret, reterr);
         if (!q->refused && ret_restored)
                 *ret_restored = TAKE_GENERIC(q->restored, (pmd_restored) {});
+        return r;
+}
+
+static int request_repeat(Request *q) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *resolve = NULL, *call = NULL;
+        int r;
+
+        if (q->n_repeats++ >= REPEATS_MAX)
+                return -ECONNRESET;
+
+        /* The next pmd tells of all the jobs. */
+        q->jobs = mfree(q->jobs);
+        q->n_jobs = 0;
+        q->failed = false;
+        result_forget_jobs(&q->result);
+
+        if (q->resolve) {
+                r = connection_copy_call(q->connection, q->resolve, &resolve);
+                if (r >= 0)
+                        r = send_call(q, resolve, on_resolved, &q->resolve_slot, &q->resolve);
+                if (r < 0)
+                        return r;
+        }
+        r = connection_copy_call(q->connection, q->call, &call);
+        return r < 0 ? r : request_send(q, call);
+}
+
+int connection_revive(pmd_connection *c) {
+        int r;
+
+        c->job_removed_slot = sd_bus_slot_unref(c->job_removed_slot);
+        c->owner_slot = sd_bus_slot_unref(c->owner_slot);
+        c->disconnected_slot = sd_bus_slot_unref(c->disconnected_slot);
+        LIST_FOREACH(requests, q, c->requests) {
+                q->call_slot = sd_bus_slot_unref(q->call_slot);
+                q->resolve_slot = sd_bus_slot_unref(q->resolve_slot);
+        }
+        drop_early(c);
+
+        c->lost = false;
+        r = connection_find_next_pmd(c);
+        if (r < 0 && sd_bus_is_ready(c->bus) <= 0)
+                sd_bus_close(c->bus); /* which may have signals to deliver yet */
+        LIST_FOREACH_SAFE(requests, q, c->requests) {
+                int k = r < 0 ? -ECONNRESET : request_repeat(q);
+
+                if (k < 0)
+                        request_fail(q, k);
+        }
         return r;
 }
 

@@ -154,14 +154,29 @@ _public_ int pmd_get_timeout(pmd_connection *c, uint64_t *ret_usec) {
         return sd_bus_get_timeout(c->bus, ret_usec);
 }
 
+/* How often pmd may die while one call is made, so that a call that kills it does not do so for ever. */
+#define REPEATS_MAX 10U
+
+static bool error_is_loss(int r) {
+        return IN_SET(r, -ECONNRESET, -ENOTCONN, -EPIPE, -ESHUTDOWN);
+}
+
 _public_ int pmd_dispatch(pmd_connection *c) {
+        int r;
+
         if (connection_dispatch_completed(c))
                 return 1;
-        return sd_bus_process(c->bus, NULL);
+
+        r = c->lost ? -ECONNRESET : sd_bus_process(c->bus, NULL);
+        if (!error_is_loss(r))
+                return r;
+
+        r = connection_revive(c);
+        return r < 0 && !c->completed ? r : 1;
 }
 
 _public_ int pmd_wait(pmd_connection *c, uint64_t usec) {
-        if (c->completed)
+        if (c->completed || c->lost || sd_bus_is_open(c->bus) <= 0)
                 return 1;
         return sd_bus_wait(c->bus, usec);
 }
@@ -201,14 +216,95 @@ int connection_new_call(pmd_connection *c, const char *interface, const char *me
         return 0;
 }
 
-int connection_call(pmd_connection *c, sd_bus_message *m, uint64_t timeout, sd_bus_message **ret, pmd_error *reterr) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+int connection_copy_call(pmd_connection *c, sd_bus_message *m, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *copy = NULL;
         int r;
 
-        r = sd_bus_call(c->bus, m, timeout, &error, ret);
-        if (r >= 0)
-                return 0;
-        return sd_bus_error_is_set(&error) ? error_from_bus(c, &error, reterr) : error_from_errno(c, r, reterr);
+        r = connection_new_call(c, sd_bus_message_get_interface(m), sd_bus_message_get_member(m), &copy);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_rewind(m, true);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_copy(copy, m, true);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(copy);
+        return 0;
+}
+
+bool bus_error_is_loss(const pmd_connection *c, int error, const sd_bus_error *e) {
+        if (error_is_loss(error) || sd_bus_is_ready(c->bus) <= 0)
+                return true;
+        return c->on_broker && e && sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY);
+}
+
+/* Whether a call that may have been carried out before pmd died can be sent again without doing it twice. Requests have a token for that. */
+static bool may_repeat(sd_bus_message *m) {
+        static const char *const members[] = { "SendSignal", "ToggleWatch", "SendMessage", "SendLine", "Trigger", "Exit" };
+
+        for (size_t i = 0; i < ELEMENTSOF(members); i++)
+                if (streq_ptr(sd_bus_message_get_member(m), members[i]))
+                        return false;
+        return true;
+}
+
+/* What was closed at the other end while nothing was going on. */
+static bool connection_is_dead(const pmd_connection *c) {
+        struct pollfd p = { .fd = sd_bus_get_fd(c->bus) };
+
+        return p.fd < 0 || (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR | POLLNVAL)));
+}
+
+static int say_unknown_outcome(pmd_error *reterr) {
+        return error_set(reterr, ECONNRESET, SD_BUS_ERROR_DISCONNECTED,
+                         "pmd died before it answered, so nobody knows whether this has been done. It has not been tried again.");
+}
+
+/* Puts a copy of m, for the pmd that comes after the one that died, in the place of *call. */
+static int renew_call(pmd_connection *c, sd_bus_message *m, sd_bus_message **call) {
+        sd_bus_message *copy;
+        int r;
+
+        r = sd_bus_message_seal(m, 1, 0);
+        if (r < 0 && r != -EPERM) /* it has been sent */
+                return r;
+        r = connection_revive(c);
+        if (r < 0)
+                return -ECONNRESET;
+        r = connection_copy_call(c, m, &copy);
+        if (r < 0)
+                return r;
+        sd_bus_message_unref(*call);
+        *call = copy;
+        return 0;
+}
+
+int connection_call(pmd_connection *c, sd_bus_message *m, uint64_t timeout, sd_bus_message **ret, pmd_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = sd_bus_message_ref(m);
+        int r;
+
+        if (connection_is_dead(c)) {
+                r = renew_call(c, m, &call);
+                if (r < 0)
+                        return error_from_errno(c, r, reterr);
+        }
+
+        for (unsigned i = 0;; i++) {
+                _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+                r = sd_bus_call(c->bus, call, timeout, &error, ret);
+                if (r >= 0)
+                        return 0;
+                if (i >= REPEATS_MAX || !bus_error_is_loss(c, r, &error))
+                        return sd_bus_error_is_set(&error) ? error_from_bus(c, &error, reterr) : error_from_errno(c, r, reterr);
+                if (!may_repeat(m))
+                        return say_unknown_outcome(reterr);
+
+                r = renew_call(c, m, &call);
+                if (r < 0)
+                        return error_from_errno(c, r, reterr);
+        }
 }
 
 int message_read_ids(sd_bus_message *m, uint32_t **ret, size_t *ret_n) {

@@ -88,8 +88,9 @@ static int on_resolve(sd_bus_message *m, const char *target) {
 
 /* Compares the definition with the one that the test sends. */
 static int on_start_app(sd_bus *bus, sd_bus_message *m) {
-        const char *script = "", *k1, *k2, *k3, *k4, *k5, *option;
+        const char *script = "", *k1, *k2, *k3, *k4, *k5, *option, *token;
         _cleanup_strv_free_ char **args = NULL;
+        const char *token_value;
         int autorestart, force;
         int64_t instances;
         size_t n;
@@ -117,11 +118,11 @@ static int on_start_app(sd_bus *bus, sd_bus_message *m) {
         if (r >= 0)
                 r = sd_bus_message_exit_container(m);
         if (r >= 0)
-                r = sd_bus_message_read(m, "a{sv}", 1, &option, "b", &force);
+                r = sd_bus_message_read(m, "a{sv}", 2, &option, "b", &force, &token, "s", &token_value);
         n = strv_length(args);
         if (r < 0 || !streq(k1, "script") || !streq(k2, "args") || n != 2 || !streq(args[0], "a") || !streq(args[1], "b c") ||
             !streq(k3, "autorestart") || !autorestart || !streq(k4, "instances") || instances != INT64_MIN || !streq(k5, "env") ||
-            !streq(option, "force") || !force)
+            !streq(option, "force") || !force || !streq(token, "token") || strlen(token_value) != 32)
                 return sd_bus_reply_method_errorf(m, PMD_ERROR_INVALID_DEFINITION, "The definition was not sent as it was set.");
 
         must(emit_job_removed(bus, 3, "done", 0));
