@@ -321,6 +321,8 @@ int process_send_disconnect(Process *p) {
 bool process_ask_by_message(Process *p) {
         int r;
 
+        if (p->worker_id > 0 && p->app->cluster)
+                cluster_worker_retires(p->app->cluster, worker_of(p));
         if (!p->config->shutdown_with_message)
                 return false;
         r = process_send_message(p, "\"shutdown\"");

@@ -216,7 +216,7 @@ int process_signal(Process *p, int signo, bool whole_unit) {
 }
 
 static bool run_ask_to_finish(Process *p) {
-        return false;
+        return process_ask_by_message(p) || process_send_disconnect(p) >= 0;
 }
 
 static void run_ask_to_end(Process *p) {

@@ -295,7 +295,7 @@ void process_adopt_channel(Process *p);
 int process_send_message(Process *p, const char *json);
 /* Tells a worker of a cluster to finish: it closes its servers, answers what it has begun, and ends. -ENOTCONN as above, and for no worker. */
 int process_send_disconnect(Process *p);
-/* The "shutdown" message in place of the signal, where that is wanted and possible. */
+/* It is about to end: its share of new connections goes to other workers. True: the "shutdown" message is sent in place of the signal. */
 bool process_ask_by_message(Process *p);
 /* Closes the sockets that pmd holds for the app if none of its processes runs, or is about to. */
 void app_release_listeners(App *a);
