@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -257,7 +258,9 @@ char *ecosystem_app_faults(const EcosystemApp *app, const char *faults) {
         if (!lines)
                 return NULL;
         STRV_FOREACH(l, lines) {
-                char *placed = strjoin(app->path, isempty(app->path) ? "" : ".", *l);
+                /* A sentence of its own has no attribute in front. */
+                const char *separator = isempty(app->path) ? "" : isupper((unsigned char) **l) ? ": " : ".";
+                char *placed = strjoin(app->path, separator, *l);
 
                 if (!placed)
                         return NULL;

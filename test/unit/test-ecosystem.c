@@ -481,10 +481,10 @@ TEST(deploy) {
 }
 
 TEST(app_faults) {
-        _cleanup_free_ char *a = ecosystem_app_faults(&(EcosystemApp) { .path = (char *) "apps[2]" }, "script: no\nwatch: bad\n");
+        _cleanup_free_ char *a = ecosystem_app_faults(&(EcosystemApp) { .path = (char *) "apps[2]" }, "script: no\nwatch: bad\nNo such thing\n");
         _cleanup_free_ char *b = ecosystem_app_faults(&(EcosystemApp) { .path = (char *) "" }, "script: no");
 
-        ASSERT_STREQ(a, "apps[2].script: no\napps[2].watch: bad");
+        ASSERT_STREQ(a, "apps[2].script: no\napps[2].watch: bad\napps[2]: No such thing");
         ASSERT_STREQ(b, "script: no");
 }
 
