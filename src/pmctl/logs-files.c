@@ -8,6 +8,7 @@
 #include "pmctl/logs.h"
 #include "shared/fd-util.h"
 #include "shared/log-line.h"
+#include "shared/path-util.h"
 #include "shared/string-util.h"
 
 #define BLOCK_SIZE ((size_t) 64 * 1024)
@@ -15,6 +16,9 @@
 
 /* How often a file is looked at whose directory cannot be watched, or is not there yet. */
 #define RETRY_MSEC 1000
+
+#define WATCH_NONE (-1)
+#define WATCH_NEVER (-2)
 
 typedef struct LogFile {
         LogFollower *follower;
@@ -26,9 +30,18 @@ typedef struct LogFile {
         LogSplitter splitter;
 } LogFile;
 
+typedef struct Directory {
+        char *path;
+        int watch;            /* WATCH_NONE: none yet, WATCH_NEVER: it may not be watched */
+} Directory;
+
 struct LogFollower {
         LogFile *files;
         size_t n_files, n_allocated;
+        Directory directories[2];
+        size_t n_directories;
+        bool tailed, created;
+        usec_t watched_since; /* CLOCK_REALTIME, USEC_INFINITY: not yet */
         int inotify_fd;
         char *buffer;
         const LogView *view;  /* while lines are printed */
@@ -41,7 +54,7 @@ int log_follower_new(LogFollower **ret) {
         if (!f)
                 return -ENOMEM;
 
-        *f = (LogFollower) { .inotify_fd = -EBADF, .buffer = new(char, BLOCK_SIZE) };
+        *f = (LogFollower) { .inotify_fd = -EBADF, .buffer = new(char, BLOCK_SIZE), .watched_since = USEC_INFINITY };
         if (!f->buffer)
                 return -ENOMEM;
 
@@ -63,6 +76,8 @@ LogFollower *log_follower_free(LogFollower *f) {
 
         for (size_t i = 0; i < f->n_files; i++)
                 file_done(f->files + i);
+        for (size_t i = 0; i < f->n_directories; i++)
+                free(f->directories[i].path);
         free(f->files);
         free(f->buffer);
         safe_close(f->inotify_fd);
@@ -73,12 +88,31 @@ bool log_follower_is_empty(const LogFollower *f) {
         return f->n_files == 0;
 }
 
-int log_follower_add(LogFollower *f, const char *path, const char *app, const char *id, bool err) {
-        LogFile x = { .follower = f, .err = err, .fd = -EBADF, .watch = -1 };
+static void file_join(LogFile *x);
+
+static LogFile *find_file(LogFollower *f, const char *path) {
+        struct stat here, there;
 
         for (size_t i = 0; i < f->n_files; i++)
                 if (streq(f->files[i].path, path))
-                        return 0;
+                        return f->files + i;
+
+        if (stat(path, &there) < 0)
+                return NULL;
+        for (size_t i = 0; i < f->n_files; i++) /* by another name */
+                if (f->files[i].fd >= 0 && fstat(f->files[i].fd, &here) >= 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino)
+                        return f->files + i;
+        return NULL;
+}
+
+int log_follower_add(LogFollower *f, const char *path, const char *app, const char *id, bool err) {
+        LogFile x = { .follower = f, .err = err, .fd = -EBADF, .watch = WATCH_NONE }, *known = find_file(f, path);
+
+        if (known) {
+                if (!known->id && id)
+                        known->id = strdup(id);
+                return 0;
+        }
 
         x.path = strdup(path);
         x.app = strdup(app);
@@ -90,6 +124,8 @@ int log_follower_add(LogFollower *f, const char *path, const char *app, const ch
                 return -ENOMEM;
         }
         f->files[f->n_files++] = x;
+        if (f->tailed)
+                file_join(f->files + f->n_files - 1);
         return 0;
 }
 
@@ -255,6 +291,7 @@ static void warn_unreadable(const LogView *v, const char *path, int error) {
 void log_follower_tail(LogFollower *f, const LogView *v, bool to_end) {
         f->view = v;
         f->live = false;
+        f->tailed = true;
 
         for (size_t i = 0; i < f->n_files; i++) {
                 LogFile *x = f->files + i;
@@ -280,20 +317,46 @@ void log_follower_tail(LogFollower *f, const LogView *v, bool to_end) {
 
 /* ---- what comes ---- */
 
-static void file_watch(LogFile *x) {
+static int watch_directory(LogFollower *f, const char *path) {
         const uint32_t events = IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR;
+        int watch = inotify_add_watch(f->inotify_fd, path, events);
+
+        return watch >= 0 ? watch : errno == ENOENT ? WATCH_NONE : WATCH_NEVER;
+}
+
+static void file_watch(LogFile *x) {
         _cleanup_free_ char *dir = strdup(x->path);
         char *slash = dir ? strrchr(dir, '/') : NULL;
 
         if (!slash)
                 return;
         slash[slash == dir] = '\0';
-        x->watch = inotify_add_watch(x->follower->inotify_fd, dir, events);
+        x->watch = watch_directory(x->follower, dir);
+}
+
+static bool file_is_new(const LogFile *x) {
+        struct statx st;
+
+        return statx(x->fd, "", AT_EMPTY_PATH, STATX_BTIME, &st) >= 0 && (st.stx_mask & STATX_BTIME) &&
+                (usec_t) st.stx_btime.tv_sec * USEC_PER_SEC + st.stx_btime.tv_nsec / NSEC_PER_USEC >= x->follower->watched_since;
+}
+
+/* One that was found while others are followed. */
+static void file_join(LogFile *x) {
+        struct stat st;
+
+        if (file_open(x) >= 0 && !file_is_new(x) && fstat(x->fd, &st) >= 0)
+                x->offset = st.st_size;
+        if (x->follower->inotify_fd < 0)
+                return;
+        file_watch(x);
+        file_update(x);
 }
 
 int log_follower_watch(LogFollower *f, const LogView *v) {
         f->view = v;
         f->live = true;
+        f->watched_since = now(CLOCK_REALTIME);
         f->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
         if (f->inotify_fd < 0)
                 return -errno;
@@ -305,6 +368,22 @@ int log_follower_watch(LogFollower *f, const LogView *v) {
         return 0;
 }
 
+int log_follower_watch_directory(LogFollower *f, const char *path) {
+        Directory *d = f->directories + f->n_directories;
+
+        assert(f->n_directories < ELEMENTSOF(f->directories));
+        d->path = strdup(path);
+        if (!d->path)
+                return -ENOMEM;
+        d->watch = watch_directory(f, path);
+        f->n_directories++;
+        return 0;
+}
+
+bool log_follower_take_created(LogFollower *f) {
+        return TAKE_GENERIC(f->created, false);
+}
+
 int log_follower_get_fd(LogFollower *f) {
         return f->inotify_fd;
 }
@@ -313,33 +392,55 @@ int log_follower_get_timeout(LogFollower *f) {
         for (size_t i = 0; i < f->n_files; i++)
                 if (f->files[i].watch < 0)
                         return RETRY_MSEC;
+        for (size_t i = 0; i < f->n_directories; i++)
+                if (f->directories[i].watch == WATCH_NONE)
+                        return RETRY_MSEC;
         return -1;
 }
 
-/* The files of a directory in which something happened are looked at; which of them it was about does not matter. */
-static void update_watched(LogFollower *f, int watch, bool lost) { /* -1: events were lost, of any directory */
+/* Events without a name are about all files, and about those of any directory if they were lost (wd is -1). True if there was a file. */
+static bool update_watched(LogFollower *f, const struct inotify_event *e) {
+        bool found = false;
+
         for (size_t i = 0; i < f->n_files; i++) {
                 LogFile *x = f->files + i;
 
-                if (watch >= 0 && x->watch != watch)
+                if (e->wd >= 0 && (x->watch != e->wd || (e->len > 0 && !streq(path_basename(x->path), e->name))))
                         continue;
                 file_update(x);
-                if (lost)
-                        x->watch = -1;
+                if (e->mask & IN_IGNORED)
+                        x->watch = WATCH_NONE;
+                found = true;
         }
+        return found;
+}
+
+/* A rotated file has been given another name, which makes it no new one. */
+static bool is_created(const struct inotify_event *e) {
+        if (e->len == 0)
+                return e->mask & IN_Q_OVERFLOW;
+        return (endswith(e->name, ".log") && (e->mask & IN_CREATE)) || (endswith(e->name, ".pid") && (e->mask & (IN_CREATE | IN_MOVED_TO)));
+}
+
+static void process_event(LogFollower *f, const struct inotify_event *e) {
+        if (!update_watched(f, e) && is_created(e))
+                f->created = true;
+        if (e->mask & IN_IGNORED)
+                for (size_t i = 0; i < f->n_directories; i++)
+                        if (f->directories[i].watch == e->wd)
+                                f->directories[i].watch = WATCH_NONE;
 }
 
 static void process_events(LogFollower *f, const char *events, size_t n) {
-        int last = 0;
+        const struct inotify_event *last = NULL;
 
         for (size_t at = 0; at < n;) {
                 const struct inotify_event *e = (const struct inotify_event *) (events + at);
-                bool lost = e->mask & IN_IGNORED;
 
                 /* All these events were before this reading: once is enough. */
-                if (e->wd != last || lost)
-                        update_watched(f, e->wd, lost);
-                last = e->wd;
+                if (!last || e->wd != last->wd || e->mask != last->mask || e->len != last->len || memcmp(e->name, last->name, e->len) != 0)
+                        process_event(f, e);
+                last = e;
                 at += sizeof *e + e->len;
         }
 }
@@ -357,5 +458,10 @@ void log_follower_process(LogFollower *f, const LogView *v) {
                 if (f->files[i].watch < 0) {
                         file_watch(f->files + i);
                         file_update(f->files + i);
+                }
+        for (size_t i = 0; i < f->n_directories; i++)
+                if (f->directories[i].watch == WATCH_NONE) {
+                        f->directories[i].watch = watch_directory(f, f->directories[i].path);
+                        f->created = f->created || f->directories[i].watch >= 0;
                 }
 }

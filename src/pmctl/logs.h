@@ -101,7 +101,7 @@ int log_follower_new(LogFollower **ret);
 LogFollower *log_follower_free(LogFollower *f);
 DEFINE_CLEANUP_FUNC(LogFollower *, log_follower_free);
 
-/* Each path once; id may be NULL. */
+/* Each file once; id may be NULL. After log_follower_tail() a file is read from its end, unless it was made after log_follower_watch(). */
 int log_follower_add(LogFollower *f, const char *path, const char *app, const char *id, bool err);
 bool log_follower_is_empty(const LogFollower *f);
 
@@ -110,6 +110,11 @@ void log_follower_tail(LogFollower *f, const LogView *v, bool to_end);
 
 /* Watches the directories, so that files may be truncated, renamed and made anew. */
 int log_follower_watch(LogFollower *f, const LogView *v);
+
+/* Whether log or pid files of others were made there, or in the directory of a file, since it was asked last. */
+int log_follower_watch_directory(LogFollower *f, const char *path);
+bool log_follower_take_created(LogFollower *f);
+
 int log_follower_get_fd(LogFollower *f);
 int log_follower_get_timeout(LogFollower *f); /* in ms, -1: none; what cannot be watched is looked at then */
 void log_follower_process(LogFollower *f, const LogView *v);

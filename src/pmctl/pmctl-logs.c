@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <regex.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "pmctl/logs.h"
@@ -24,6 +25,8 @@ typedef struct Logs {
         LogReader *reader;          /* NULL: no journal */
         LogFollower *follower;
         unsigned n_groups;
+        bool following;
+        usec_t search_at;           /* CLOCK_MONOTONIC: when to look for newcomers, 0: not at all */
 } Logs;
 
 static void logs_done(Logs *l) {
@@ -111,7 +114,7 @@ static int add_process(Logs *l, const pmd_process *p) {
         log_view_note_app(&l->view, p->name);
 
         if (!is_file(p->out_log_path) && !is_file(p->error_log_path))
-                return l->reader ? log_selections_add(&l->selections, p->name, NULL, id, ++l->n_groups) : 0;
+                return l->reader && !l->following ? log_selections_add(&l->selections, p->name, NULL, id, ++l->n_groups) : 0;
 
         r = log_selections_hide(&l->selections, p->name, id);
         if (r >= 0 && is_file(p->out_log_path) && wants(l, false))
@@ -141,7 +144,8 @@ static OperandKind operand_kind(const char *operand) {
         return n >= 3 && operand[n - 1] == '/' ? OPERAND_REGEX : OPERAND_PATH;
 }
 
-/* Processes that are made while we follow: their last lines were not to be printed, but what they write is. */
+/* Processes that are made while we follow: their last lines were not to be printed, but what they write is. Their files are looked for
+ * below. */
 static int follow_newcomers(Logs *l, const char *operand) {
         int r;
 
@@ -328,6 +332,92 @@ static int add_by_name(Logs *l, const char *operand) {
         return add_journal(l, &w);
 }
 
+/* ---- newcomers with files ---- */
+
+#define SEARCH_DELAY_USEC (USEC_PER_SEC / 10)
+
+/* What the pmd that is there now knows. */
+static void list_again(Logs *l, const char *operand, ProcessList *processes) {
+        char *const *targets = streq(operand, "all") ? NULL : TARGET(operand);
+        int r = -ENOTCONN;
+
+        for (unsigned i = 0; i < 2 && r < 0; i++) {
+                _cleanup_(pmd_error_free) pmd_error e = {};
+
+                if (!l->connection && pmd_open(l->options.scope, l->options.home, PMD_OPEN_NO_START, &l->connection, &e) < 0)
+                        return;
+
+                r = pmd_list(l->connection, targets, 0, &processes->items, &processes->n, &e);
+                if (r >= 0 || exit_code_from_error(r, &e) == EXIT_CODE_NO_SUCH_APP)
+                        return;
+                (void) pmd_close(l->connection); /* it has ended, and there may be another one */
+                l->connection = NULL;
+        }
+}
+
+static int add_listed(Logs *l, const char *operand) {
+        _cleanup_process_list_ ProcessList processes = {};
+        int r = 0;
+
+        list_again(l, operand, &processes);
+        for (size_t i = 0; i < processes.n && r >= 0; i++)
+                r = add_process(l, processes.items + i);
+        return r;
+}
+
+static int search_newcomers(Logs *l, char *const *operands) {
+        int r;
+
+        l->search_at = 0;
+        STRV_FOREACH(operand, operands) {
+                _cleanup_(wanted_done) Wanted w = {};
+
+                r = add_listed(l, *operand);
+                if (r >= 0)
+                        r = wanted_init(&w, *operand);
+                if (r >= 0)
+                        r = add_files(l, &w);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* The delay is so that many make one search. */
+static int search_if_due(Logs *l, char *const *operands, int *ret_timeout) {
+        usec_t t = now(CLOCK_MONOTONIC);
+
+        if (log_follower_take_created(l->follower) && l->search_at == 0)
+                l->search_at = t + SEARCH_DELAY_USEC;
+
+        *ret_timeout = l->search_at == 0 ? -1 : (int) (usec_sub(l->search_at, t) / USEC_PER_MSEC) + 1;
+        if (l->search_at == 0 || t < l->search_at)
+                return 0;
+        *ret_timeout = -1;
+        return search_newcomers(l, operands);
+}
+
+/* Also what has files from earlier, and writes again: it goes on at their ends. */
+static int begin_search(Logs *l, char *const *operands) {
+        struct rlimit limit;
+        int r;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) >= 0) {
+                limit.rlim_cur = limit.rlim_max;
+                (void) setrlimit(RLIMIT_NOFILE, &limit);
+        }
+
+        l->following = true;
+        r = search_newcomers(l, operands);
+        if (r >= 0)
+                r = log_follower_watch(l->follower, &l->view);
+        if (r >= 0)
+                r = log_follower_watch_directory(l->follower, l->instance->log_dir);
+        if (r >= 0)
+                r = log_follower_watch_directory(l->follower, l->instance->pid_dir);
+        return r;
+}
+
 /* ---- the verb ---- */
 
 static int add_operand(Logs *l, const char *operand) {
@@ -386,11 +476,14 @@ static int shorter_timeout(int a, int b) {
 }
 
 /* Prints what has come. *ret_timeout: how long to wait for more, in ms, -1: for ever. */
-static int process(Logs *l, int *ret_timeout) {
-        int timeout, r;
+static int process(Logs *l, char *const *operands, int *ret_timeout) {
+        int timeout, search, r;
 
         log_follower_process(l->follower, &l->view);
-        timeout = log_follower_get_timeout(l->follower);
+        r = search_if_due(l, operands, &search);
+        if (r < 0)
+                return r;
+        timeout = shorter_timeout(search, log_follower_get_timeout(l->follower));
 
         if (l->reader) {
                 r = log_reader_process(l->reader, &l->selections, &l->view);
@@ -403,10 +496,10 @@ static int process(Logs *l, int *ret_timeout) {
         return fflush(stdout) != 0 ? -errno : 0;
 }
 
-static int follow(Logs *l) {
+static int follow(Logs *l, char *const *operands) {
         int timeout, r;
 
-        r = log_follower_watch(l->follower, &l->view);
+        r = begin_search(l, operands);
         if (r >= 0 && l->reader)
                 r = log_reader_follow(l->reader, &l->selections, &l->options);
         if (r < 0)
@@ -419,7 +512,7 @@ static int follow(Logs *l) {
         };
 
         while (!(p[0].revents & (POLLERR | POLLHUP))) {
-                r = process(l, &timeout);
+                r = process(l, operands, &timeout);
                 if (r < 0)
                         return r;
                 if (l->reader)
@@ -430,7 +523,10 @@ static int follow(Logs *l) {
         return 0;
 }
 
-static bool has_source(const Logs *l) {
+static bool has_source(const Logs *l, char *const *operands) {
+        STRV_FOREACH(operand, operands)
+                if (operand_kind(*operand) == OPERAND_ALL)
+                        return true;
         return !log_follower_is_empty(l->follower) || l->reader;
 }
 
@@ -466,7 +562,7 @@ int verb_logs(int argc, char *argv[], const Options *o) {
 
         print_header(&l, operands);
         r = tail(&l);
-        if (r >= 0 && !o->nostream && has_source(&l))
-                r = follow(&l);
+        if (r >= 0 && !o->nostream && has_source(&l, operands))
+                r = follow(&l, operands);
         return r < 0 ? report_error(o, r, NULL) : EXIT_CODE_OK;
 }

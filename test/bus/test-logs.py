@@ -5,61 +5,19 @@
 import glob
 import json
 import os
+import pty
 import re
-import shutil
+import select
 import signal
 import subprocess
 import sys
-import tempfile
+import time
 
+from logtest import Instance
 from pmdtest import PATIENCE, Tap, wait_until
 
 SAYER = "#!/bin/sh\nfor i in 1 2 3; do echo out $i; echo err $i >&2; done\nprintf '<4>careful\\n' >&2\nexec sleep 1000\n"
 COUNTER = "#!/bin/sh\ni=0\nwhile [ $i -lt 20000 ]; do echo \"line $i of many\"; i=$((i + 1)); done\nexec sleep 1000\n"
-
-
-class Instance:
-    def __init__(self, build):
-        self.dir = tempfile.mkdtemp(prefix="pmd-logs-")
-        self.pmctl = os.path.abspath(os.path.join(build, "src", "pmctl"))
-        self.env = {"PATH": os.environ["PATH"], "HOME": self.dir, "PMD_HOME": os.path.join(self.dir, "home"), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-        self.logs = os.path.join(self.dir, "home", "logs")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.run("kill")
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-    def run(self, *args):
-        return subprocess.run([self.pmctl, *args], env=self.env, cwd=self.dir, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=3 * PATIENCE, check=False)
-
-    def lines(self, *args):
-        return self.run("logs", *args, "--nostream", "--raw").stdout.splitlines()
-
-    def follow(self, *args):
-        return subprocess.Popen([self.pmctl, "logs", *args], env=self.env, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
-
-    def script(self, name, text):
-        path = os.path.join(self.dir, name)
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        os.chmod(path, 0o755)
-        return path
-
-    def read(self, path):
-        try:
-            with open(path, encoding="utf-8") as f:
-                return f.read()
-        except FileNotFoundError:
-            return ""
-
-    def start(self, script, name, *options, until="out 3\n", file=None):
-        r = self.run("start", script, "--name", name, *options)
-        wait_until(lambda: until in self.read(file or os.path.join(self.logs, name + "-out.log")), f"{name} to write: {r.stderr}")
 
 
 def check_views(tap, pm):
@@ -160,6 +118,109 @@ def check_flush(tap, pm):
     tap.check(True, "flush without operand is for all")
 
 
+NOTER = "#!/bin/sh\nsleep ${2:-0}\nfor i in 1 2 3; do echo $1 $i; done\nexec sleep 1000\n"
+
+
+class Follower:
+    """pmctl logs and what it has printed."""
+
+    def __init__(self, pm, *args):
+        self.process = pm.follow(*args)
+        self.text = ""
+        wait_until(lambda: self.read() and "[TAILING]" in self.text, "logs to follow")
+
+    def read(self):
+        while select.select([self.process.stdout], [], [], 0)[0]:
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                return False
+            self.text += data.decode()
+        return True
+
+    def lines(self):
+        self.read()
+        return [line.split(" | ", 1)[1] for line in self.text.splitlines() if " | " in line]
+
+    def has(self, line):
+        return line in self.lines()
+
+    def expect(self, tap, line, name):
+        try:
+            wait_until(lambda: self.has(line), name)
+            tap.check(True, name)
+        except TimeoutError:
+            tap.check(False, name, self.text[-2000:])
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate()
+
+
+def check_newcomers(tap, pm):
+    script = pm.script("note", NOTER)
+    pm.start(script, "once", "--", "before", until="before 3")
+    pm.run("delete", "once")
+    f, by_name = Follower(pm, "all", "--lines", "0"), Follower(pm, "later", "all", "--lines", "0")
+    pm.start(script, "witness", "--", "witness", until="witness 3")
+    f.expect(tap, "witness 3", "logs all: an app that is started later")
+    by_name.expect(tap, "witness 1", "and with several operands")
+    custom = os.path.join(pm.dir, "elsewhere", "new.log")
+    pm.start(script, "custom", "--output", custom, "--", "custom", until="custom 3", file=custom)
+    f.expect(tap, "custom 1", "its file may be anywhere")
+    pm.start(script, "once", "--", "again", until="again 3")
+    f.expect(tap, "again 1", "an app that was there once: from its end on")
+    tap.check("before 1" not in f.text, "not from its beginning", f.text)
+    pm.run("delete", "witness")
+    pm.start(script, "witness", "--", "back", until="back 3")
+    f.expect(tap, "back 1", "logs survives pmctl delete")
+    pm.run("kill")
+    pm.start(script, "other", "--output", os.path.join(pm.dir, "other.log"), "--", "other", until="other 3", file=os.path.join(pm.dir, "other.log"))
+    f.expect(tap, "other 1", "and another pmd")
+    lines = f.lines()
+    tap.equal(sorted(lines), sorted(set(lines)), "each line comes once")
+    f.end()
+    by_name.end()
+    pm.run("delete", "all")
+
+
+def on_terminal(pm, *args, until, **env):
+    """What pmctl prints on a terminal, up to some text."""
+    ours, theirs = pty.openpty()
+    p = subprocess.Popen([pm.pmctl, *args], env={**pm.env, "TERM": "xterm", **env}, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    got, deadline = b"", time.monotonic() + PATIENCE
+    while until not in got and time.monotonic() < deadline and select.select([ours], [], [], PATIENCE)[0]:
+        try:
+            got += os.read(ours, 65536)
+        except OSError:
+            break
+    p.terminate()
+    p.wait()
+    os.close(ours)
+    return got
+
+
+def check_terminal(tap, pm):
+    pm.start(pm.script("evil", "#!/bin/sh\nprintf 'a\\033]0;title\\007b\\233c\\rd\\te\\302\\205f needle\\nend\\n'\nexec sleep 1000\n"), "evil", until="end")
+    shown = b"a\\x1b]0;title\\x07b\\x9bc\\x0dd\te\\xc2\\x85f "
+    got = on_terminal(pm, "logs", "evil", "--nostream", "--no-pager", until=b"end")
+    tap.check(shown + b"needle" in got, "control sequences of apps are shown, not sent", got)
+    got = on_terminal(pm, "logs", "evil", "--raw", "--nostream", "--no-pager", until=b"end")
+    tap.check(shown + b"needle" in got, "with --raw too", got)
+    got = on_terminal(pm, "logs", "evil", "--lines", "5", "--highlight", "needle", until=b"end")
+    tap.check(shown + b"\033[7mneedle\033[27m" in got, "--highlight", got)
+    tap.check(re.search(rb"\033\[[0-9;]*m0\|evil +\| \033\[[0-9;]*m", got), "lines have colours", got)
+
+    pager = pm.script("pager", "#!/bin/sh\necho paged\nexec cat\n")
+    got = on_terminal(pm, "logs", "evil", "--nostream", until=b"end", PAGER=pager)
+    tap.check(b"paged" in got and shown in got, "--nostream goes through a pager, which gets no control sequences either", got)
+    tap.check(b"paged" not in on_terminal(pm, "logs", "evil", "--nostream", "--no-pager", until=b"end", PAGER=pager), "--no-pager")
+    tap.check(b"paged" not in on_terminal(pm, "logs", "evil", until=b"end", PAGER=pager), "who follows gets none")
+    r = pm.run("logs", "evil", "--nostream", "--timestamp", "YYYY")
+    tap.check("needle" in r.stdout, "--timestamp is taken", r.stderr)
+    pm.run("delete", "evil")
+
+
 def check_dead(tap, pm):
     pm.run("restart", "say")
     wait_until(lambda: pm.read(os.path.join(pm.logs, "say-out.log")).count("out 3") > 0, "say")
@@ -169,6 +230,6 @@ def check_dead(tap, pm):
 
 with Instance(sys.argv[1] if len(sys.argv) > 1 else "build") as instance:
     t = Tap()
-    for check in (check_views, check_forms, check_rotation, check_follow, check_flush, check_dead):
+    for check in (check_newcomers, check_terminal, check_views, check_forms, check_rotation, check_follow, check_flush, check_dead):
         check(t, instance)
 sys.exit(t.done())
