@@ -160,9 +160,15 @@ static int enable_linger(const Startup *s) {
 static int change_unit(const Startup *s) {
         const char *change = s->undo ? "disable" : "enable";
         _cleanup_free_ char *machine = NULL;
+        int r;
 
-        if (!s->user)
-                return RUN(s->options, "systemctl", change, "pmd.service");
+        if (!s->user) {
+                r = RUN(s->options, "systemctl", change, "pmd.service");
+                if (r == EXIT_CODE_OK || geteuid() == 0)
+                        return r;
+                message_warn(s->options, "That needs root: sudo pmctl %s systemd", s->undo ? "unstartup" : "startup");
+                return EXIT_CODE_NO_PERMISSION;
+        }
         if (s->own)
                 return RUN(s->options, "systemctl", "--user", change, "pmd.service");
         machine = strjoin("--machine=", s->user, "@.host");

@@ -118,6 +118,23 @@ check "one that is stopped" run_as_user pmctl --user start $APPS/sleeper.sh --na
 check "of two" run_as_user pmctl --user stop idle
 check "and saves" run_as_user pmctl --user save
 before=$(user_statuses)
+check_output "a user may not enable root's, and is told what to run" '^\[PM2\]\[WARN\] That needs root: sudo pmctl startup systemd$' run_as_user pmctl --system startup
+check_output "nor disable it" '^\[PM2\]\[WARN\] That needs root: sudo pmctl unstartup systemd$' run_as_user pmctl --system unstartup
+check_output "root's is as it was" '^disabled$' enter systemctl is-enabled pmd.service
+check_output "nor that of another user" '^\[PM2\]\[ERROR\] Only root can do that for another user. Run: sudo pmctl startup systemd -u daemon$' \
+        run_as_user pmctl startup -u daemon
+# Who may linger is polkit's to say, so make it say no.
+enter mkdir -p /etc/polkit-1/rules.d
+put_file /etc/polkit-1/rules.d/10-no-linger.rules <<-'RULES'
+	polkit.addRule(function(action, subject) {
+	        if (action.id.indexOf("org.freedesktop.login1.set-") == 0 && action.id.indexOf("linger") > 0)
+	                return polkit.Result.NO;
+	});
+RULES
+# polkitd reads its rules anew when they change, a moment later.
+check "a user who may not linger is told what needs root" \
+        eventually_output "That needs root: sudo loginctl enable-linger $TEST_USER\$" run_as_user pmctl --user startup
+enter rm /etc/polkit-1/rules.d/10-no-linger.rules
 check_output "startup" 'systemctl --user enable pmd.service' run_as_user pmctl --user startup
 check_output "enables the service of the user" '^enabled$' run_as_user systemctl --user is-enabled pmd.service
 check_output "root can see to it that it starts at boot" 'loginctl enable-linger' run pmctl startup systemd -u "$TEST_USER"
