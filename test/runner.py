@@ -20,6 +20,7 @@ def programs():
     """Name, command and environment of each test program; the long ones first, so that the end is not one long wait."""
     yield from ((os.path.basename(p), ["python3", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/kernel/test-*.py")))
     yield from ((os.path.basename(p), ["bash", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/integration/test-*.sh")))
+    yield from (("parity " + os.path.basename(p), ["python3", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/parity/test-*.py")))
     yield from ((os.path.basename(p), ["python3", p, SANITIZED], {}) for p in sorted(glob.glob(f"{ROOT}/test/bus/test-*.py")))
     yield from ((os.path.basename(p), [p, f"-max_total_time={FUZZ_SECONDS}", "-rss_limit_mb=2048", "-verbosity=0", corpus(p)], {"FUZZER": "1"})
                 for p in sorted(glob.glob(f"{FUZZ}/test/fuzz-*")) if os.path.isfile(p) and os.access(p, os.X_OK))

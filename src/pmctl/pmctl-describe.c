@@ -94,7 +94,7 @@ static int add_pm2_rows(Table *t, const pmd_process *p) {
         RET_GATHER(r, add_rowf(t, "restarts", "%" PRIu32, p->n_restarts));
         if (memory)
                 RET_GATHER(r, add_rowf(t, "max memory restart", "%" PRIi64, memory->integer));
-        if (cron)
+        if (cron && !streq(cron->string, "0"))
                 RET_GATHER(r, add_row(t, "cron restart", cron->string));
         RET_GATHER(r, add_row(t, "uptime", uptime));
         if (log)

@@ -3,6 +3,7 @@
 
 #include "pmctl/process-json.h"
 #include "shared/date-format.h"
+#include "shared/parse-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 #include "shared/time-util.h"
@@ -91,14 +92,11 @@ static const char *const given_options[][2] = {
         { "stop_exit_codes", "stop_exit_codes" },
         { "wait_ready", "wait_ready" },
         { "max_memory_restart", "max_memory_restart" },
-        { "cron_restart", "cron_restart" },
         { "ignore_watch", "ignore_watch" },
         { "increment_var", "increment_var" },
         { "port", "port" },
         { "time", "time" },
         { "disable_logs", "disable_logs" },
-        { "user", "uid" },
-        { "group", "gid" },
         { "shutdown_with_message", "shutdown_with_message" },
 };
 
@@ -216,6 +214,19 @@ static void write_empty(JsonWriter *w, const char *key, char open, char close) {
         json_writer_end(w, close);
 }
 
+/* pm2 makes numbers of what looks like one. */
+static void write_number_or_text(JsonWriter *w, const pmd_process *p, const char *attribute, const char *key) {
+        const char *s = string_attribute(p, attribute, NULL);
+        unsigned n;
+
+        if (!s)
+                return;
+        if (safe_atou(s, &n) >= 0)
+                json_writer_uint(w, key, n);
+        else
+                json_writer_string(w, key, s);
+}
+
 /* A list, although one name may be given as such. */
 static void write_filter_env(JsonWriter *w, const pmd_process *p) {
         const pmd_attribute *a = process_attribute(p, "filter_env");
@@ -254,6 +265,9 @@ static void write_definition_part(JsonWriter *w, const pmd_process *p) {
                         write_attribute(w, given_options[i][1], a);
         }
 
+        write_number_or_text(w, p, "user", "uid");
+        write_number_or_text(w, p, "group", "gid");
+        write_number_or_text(w, p, "cron_restart", "cron_restart");
         write_date_format(w, p);
         if (process_attribute(p, "merge_logs") || (!cluster && !process_attribute(p, "instances")))
                 json_writer_bool(w, "merge_logs", boolean_attribute(p, "merge_logs", true));

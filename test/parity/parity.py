@@ -2,11 +2,10 @@
 """Runs scenarios against pm2 and against pmctl, side by side, and compares all that a script can see.
 
 A scenario is a row: a name, files, and steps. Each step may observe something; at the end the list is observed, with every field but
-those that cannot be the same. What differs on purpose is named with both values and the row of doc/PM2-DIFFERENCES.md that says why.
+those that cannot be the same. What differs on purpose stands in differences.py.
 """
 
 import concurrent.futures
-import fnmatch
 import glob
 import json
 import os
@@ -19,17 +18,17 @@ import sys
 import tempfile
 import time
 
+from differences import ABSENT, BY_SCENARIO, EVERYWHERE
+
 SOURCE_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DIFFERENCES_FILE = os.path.join(SOURCE_DIR, "doc", "PM2-DIFFERENCES.md")
 PATIENCE = float(os.environ.get("PARITY_PATIENCE", "40"))
-ABSENT = "(absent)"
-ANYTHING = object()
 
 # Apps.
 SLEEP = "exec sleep 1000\n"
 PROBE_PY = """import json, os, signal, sys
 here = os.path.dirname(os.path.abspath(sys.argv[0]))
-path = os.path.join(here, "probe-%s.json" % os.environ.get("NODE_APP_INSTANCE", "x"))
+path = os.path.join(here, "probe-%s.json" % os.environ.get("NODE_APP_INSTANCE", os.environ.get("NUMBER", "x")))
 with open(path + "~", "w") as f:
     json.dump({"argv": sys.argv, "cwd": os.getcwd(), "env": dict(os.environ), "ids": [os.getuid(), os.getgid()], "umask": os.umask(0)}, f)
 os.rename(path + "~", path)
@@ -49,35 +48,10 @@ exec sleep 1000
 """
 
 
-class Difference:
-    """path: where, as a pattern; pm2, pmctl: what is seen; why: the first words of a row of PM2-DIFFERENCES.md; sometimes: it hangs on
-    how long something takes."""
-
-    def __init__(self, path, pm2, pmctl, why, sometimes=False):
-        self.path, self.pm2, self.pmctl, self.why, self.sometimes = path, pm2, pmctl, why, sometimes
-
-    def explains(self, path, pm2, pmctl):
-        return fnmatch.fnmatchcase(path, self.path) and self.pm2 in (ANYTHING, pm2) and self.pmctl in (ANYTHING, pmctl)
-
-
-SIGNAL = "death by a signal shows `exit_code: 0`"
-# What may differ in any scenario.
-EVERYWHERE = [
-    Difference("* → exit_code", 0, 130, SIGNAL),
-    Difference("* → exit_code", 0, 137, SIGNAL),
-    Difference("* → colors", True, False, "colours go into a pipe"),
-]
-# An app was stopped or restarted, maybe before it was a second old.
-ENDED = [Difference("* → unstable_restarts", 1, 0, "a stop or restart within a second", sometimes=True)]
-
-
 class Scenario:
-    def __init__(self, name, steps, files=None, differs=(), listing=True):
-        self.name, self.files, self.differs = name, files or {}, list(differs)
+    def __init__(self, name, steps, files=None, listing=True):
+        self.name, self.files, self.differs = name, files or {}, BY_SCENARIO.get(name, [])
         self.steps = [command(s) if isinstance(s, str) else s for s in steps] + ([listed()] if listing else [])
-        verbs = [s.label.split(" ")[0] for s in self.steps]
-        if verbs.count("start") > 1 or any(v in verbs for v in ("stop", "restart", "reload", "startOrRestart", "startOrReload")):
-            self.differs += ENDED
 
 
 class Failed(Exception):
@@ -175,11 +149,11 @@ def until(name=None, n=None, **expected):
     @step(f"until {name} {expected}")
     def run(side):
         def reached():
-            found = [p for p in side.jlist() if name in (None, p["name"])]
+            found = [p for p in side.processes() if name in (None, p["name"])]
             return (len(found) > 0 if n is None else len(found) == n) and all(
                 p["pm2_env"].get(k) in (v if isinstance(v, tuple) else (v,)) for p in found for k, v in expected.items())
 
-        side.wait(reached, lambda: f"{name} {expected}: " + summary(side.jlist()))
+        side.wait(reached, lambda: f"{name} {expected}: " + summary(side.processes()))
 
     return run
 
@@ -248,14 +222,16 @@ def remove(path):
 
 
 def crash(name, signo=signal.SIGKILL):
-    """Sends a signal to the main processes of an app, and waits until each has been seen to end."""
+    """Sends a signal to the main processes of an app, once they are old enough to be stable, and waits until each has been seen to end."""
 
     @step(f"crash {name}")
     def run(side):
-        pids = [p["pid"] for p in side.jlist() if p["name"] == name]
+        found = [p for p in side.processes() if p["name"] == name]
+        pids = [p["pid"] for p in found]
+        side.wait(lambda: all(time.time() * 1000 - p["pm2_env"]["pm_uptime"] > 1100 for p in found), lambda: "a second")
         for pid in pids:
             os.kill(pid, signo)
-        side.wait(lambda: not {p.get("pid") for p in side.jlist() if p["pm2_env"]["status"] == "online"} & set(pids), lambda: f"{pids} are there")
+        side.wait(lambda: not {p.get("pid") for p in side.processes() if p["pm2_env"]["status"] == "online"} & set(pids), lambda: f"{pids} are there")
 
     return run
 
@@ -263,7 +239,7 @@ def crash(name, signo=signal.SIGKILL):
 def remember(name, what="pid"):
     @step(f"remember {what} of {name}")
     def run(side):
-        side.memory[name, what] = [value_of(p, what) for p in side.jlist() if p["name"] == name]
+        side.memory[name, what] = [value_of(p, what) for p in side.processes() if p["name"] == name]
 
     return run
 
@@ -271,7 +247,7 @@ def remember(name, what="pid"):
 def is_new(name, what="pid"):
     @step(f"is {what} of {name} new")
     def run(side):
-        now = [value_of(p, what) for p in side.jlist() if p["name"] == name]
+        now = [value_of(p, what) for p in side.processes() if p["name"] == name]
         return {"new": [a != b for a, b in zip(now, side.memory[name, what])]}
 
     return run
@@ -281,10 +257,10 @@ def until_new(name, what="pid"):
     @step(f"until {what} of {name} is new")
     def run(side):
         def reached():
-            now = [value_of(p, what) for p in side.jlist() if p["name"] == name and p["pm2_env"]["status"] == "online"]
+            now = [value_of(p, what) for p in side.processes() if p["name"] == name and p["pm2_env"]["status"] == "online"]
             return now and all(a != b for a, b in zip(now, side.memory[name, what]))
 
-        side.wait(reached, lambda: summary(side.jlist()))
+        side.wait(reached, lambda: summary(side.processes()))
 
     return run
 
@@ -340,6 +316,9 @@ NOT_COMPARED = ("axm_actions", "axm_monitor", "axm_options", "axm_dynamic", "nod
 def tidy_process(p):
     env = dict(p["pm2_env"])
     variables = env.pop("env")
+    for where in (variables, env):
+        if where.get(p["name"]) in ({}, "{}"):
+            del where[p["name"]]  # the configuration of a pm2 module of that name
     twice = {k: v for k, v in variables.items() if env.get(k) == v and k not in ("args", "status", "name")}
     flat = {k: v for k, v in env.items() if k not in twice and k not in NOT_COMPARED}
     for key in TIMES:
@@ -462,6 +441,13 @@ class Side:
         except json.JSONDecodeError as e:
             raise Failed(f"{self.name} jlist: {e}: {text[:500]!r}") from e
 
+    def processes(self):
+        """What jlist says, for who asks again and again."""
+        return self.jlist()
+
+    def delete_all(self):
+        self.run(["delete", "all"])
+
     def wait(self, condition, describe):
         deadline = time.monotonic() + PATIENCE
         while not condition():
@@ -492,11 +478,11 @@ class Side:
     def clean(self):
         """An empty list, so that numbers begin at 0 again, and no files of the scenario before."""
         try:
-            if self.run(["delete", "all"]).returncode != 0:
-                self.wait(lambda: not self.jlist(), lambda: "an empty list")
+            self.delete_all()
+            self.wait(lambda: not self.processes(), lambda: "an empty list")
         except Failed:
             self.kill_left_over()
-        for pattern in ("logs/*", "pids/*", "dump.pm2*", "*saved*"):
+        for pattern in ("logs/*", "pids/*", "dump.pm2*", "state/saved.json*"):
             for path in glob.glob(os.path.join(self.home, pattern)):
                 if os.path.isfile(path):
                     os.unlink(path)
@@ -520,6 +506,42 @@ class Side:
                             os.kill(int(entry), signal.SIGKILL)
             except OSError:
                 continue
+
+
+# pm2's command takes a quarter of a second of CPU to start. This stays and uses pm2's API, for what is not under test.
+PM2_CLIENT = """const pm2 = require(process.argv[1]);
+const answer = (error, list) => console.log(JSON.stringify(list || []));
+pm2.connect(() => require('readline').createInterface({input: process.stdin})
+    .on('line', line => line === 'list' ? pm2.list(answer) : pm2.delete('all', answer)).on('close', () => process.exit()));
+"""
+
+
+class Pm2Side(Side):
+    client = None
+
+    def ask(self, what):
+        if not self.client:
+            package = os.path.join(os.path.dirname(os.path.realpath(self.program)), "..")
+            self.client = subprocess.Popen(["node", "-e", PM2_CLIENT, package], env={**self.env, "PM2_PROGRAMMATIC": "true", "PM2_SILENT": "true"},
+                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
+        self.client.stdin.write(what + "\n")
+        self.client.stdin.flush()
+        for line in self.client.stdout:
+            if line.startswith("["):
+                return json.loads(line)
+        raise Failed("pm2's API does not answer")
+
+    def processes(self):
+        return self.ask("list")
+
+    def delete_all(self):
+        self.ask("delete")
+
+    def stop(self):
+        if self.client:
+            self.client.stdin.close()
+            self.client.wait()
+        super().stop()
 
 
 # ---- the verdict ----
@@ -554,7 +576,7 @@ def main(scenarios):
     programs = {"pm2": os.path.join(build, "pm2", "node_modules", ".bin", "pm2"), "pmd": os.path.join(build, "src", "pmctl")}
     top = tempfile.mkdtemp(prefix="parity-")
     os.chmod(top, 0o755)
-    sides = [Side(name, os.path.abspath(program), top) for name, program in programs.items()]
+    sides = [kind(name, os.path.abspath(program), top) for kind, (name, program) in zip((Pm2Side, Side), programs.items())]
     failed = 0
     try:
         with concurrent.futures.ThreadPoolExecutor(len(sides)) as pool:

@@ -4,7 +4,7 @@
 
 import sys
 
-from parity import (PROBE_JS, PROBE_PY, SLEEP, Difference, Scenario, columns, command, complains, content, counted, crash, exist, json_of, listed,
+from parity import (PROBE_JS, PROBE_PY, SLEEP, Scenario, columns, command, complains, content, counted, crash, exist, json_of, listed,
                     main, prints, remember, remove, rows, says, until, until_file, until_new, write, child, is_new)
 
 ONE, TWO = {"app.sh": SLEEP}, {"a.sh": SLEEP, "b.sh": SLEEP}

@@ -4,7 +4,7 @@
 
 import sys
 
-from parity import (FAKE_INTERPRETER, PROBE_JS, PROBE_PY, SLEEP, Difference, Scenario, child, command, complains, content, counted, exist, listed,
+from parity import (FAKE_INTERPRETER, PROBE_JS, PROBE_PY, SLEEP, Scenario, child, command, complains, content, counted, exist, listed,
                     main, remember, is_new, until, until_file, write)
 
 VARIABLES = ("NODE_APP_INSTANCE", "pm_id", "name", "PM2_HOME", "PM2_USAGE", "HOME", "pm_exec_path", "pm_cwd", "namespace", "instances", "exec_mode")
@@ -75,9 +75,9 @@ SCENARIOS = [
     Scenario("-i 0 of a script", ["start app.sh -i 0"], {"app.sh": SLEEP}),
     Scenario("-i -1 of a script", ["start app.sh -i -1"], {"app.sh": SLEEP}),
     Scenario("-i -100 of a script", ["start app.sh -i -100"], {"app.sh": SLEEP}),
-    Scenario("-i 2 of a Node script", ["start app.js -i 2", until("app", n=2, status="online"), child(variables=("NODE_APP_INSTANCE", "name"))],
+    Scenario("-i 2 of a Node script", ["start app.js -i 2", until("app", n=2, status="online"), child(variables=("NODE_APP_INSTANCE", "name"), n=2)],
              {"app.js": PROBE_JS}),
-    Scenario("-i 2 -x of a Node script", ["start app.js -i 2 -x", child(variables=("NODE_APP_INSTANCE",))], {"app.js": PROBE_JS}),
+    Scenario("-i 2 -x of a Node script", ["start app.js -i 2 -x", child(variables=("NODE_APP_INSTANCE",), n=2)], {"app.js": PROBE_JS}),
     Scenario("instances are numbered per name", ["start app.py -i 2", "start other.sh", "start third.sh -i 2", child(variables=("NODE_APP_INSTANCE", "pm_id"))],
              {"app.py": PROBE_PY, "other.sh": SLEEP, "third.sh": SLEEP}),
     Scenario("restart options are shown", ["start app.sh --max-restarts 5 --restart-delay 250 --kill-timeout 3000 --listen-timeout 4000"], {"app.sh": SLEEP}),
@@ -95,9 +95,7 @@ SCENARIOS = [
     Scenario("--filter-env", [command("start app.py --filter-env SECRET", env={"SECRET": "1", "SECRET_TOO": "2", "OPEN": "3"}),
                               child(variables=("SECRET", "SECRET_TOO", "OPEN"))], {"app.py": PROBE_PY}),
     Scenario("--uid and --gid by number", ["start $HERE/app.py --uid 65534 --gid 65534 -n nobody", until("nobody", status="online"), listed("uid", "gid", "username", "status")],
-             {"app.py": PROBE_PY}, listing=False),
-    Scenario("--wait-ready", ["start app.js --wait-ready --listen-timeout 20000"],
-             {"app.js": "setTimeout(() => process.send('ready'), 100); setInterval(() => {}, 1000);\n"}),
+             {"app.py": "import time\ntime.sleep(1000)\n"}, listing=False),
     Scenario("--wait-ready that never comes", ["start app.js --wait-ready --listen-timeout 300", counted()], {"app.js": "setInterval(() => {}, 1000);\n"}, listing=False),
 ]
 
