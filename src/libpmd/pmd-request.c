@@ -525,13 +525,25 @@ static const char *verb_to_member(pmd_verb verb) {
                 return "Restart";
         case PMD_DELETE:
                 return "Delete";
+        case PMD_RELOAD:
+                return "Reload";
         default:
                 return NULL;
         }
 }
 
-/* The options of Restart(). */
-static int append_change(sd_bus_message *m, const pmd_definition *d, unsigned flags, pmd_error *reterr) {
+/* What is asked of the processes that the targets mean. */
+typedef struct Change {
+        pmd_verb verb;
+        char *const *targets;
+        const pmd_definition *definition; /* NULL: none */
+        unsigned flags;
+        unsigned parallel; /* 0: not said */
+} Change;
+
+/* The options of Restart() and Reload(). */
+static int append_change(sd_bus_message *m, const Change *change, pmd_error *reterr) {
+        const pmd_definition *d = change->definition;
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -552,7 +564,12 @@ static int append_change(sd_bus_message *m, const pmd_definition *d, unsigned fl
                 if (r < 0)
                         return r;
         }
-        if (flags & PMD_CHANGE_REPLACE) {
+        if (change->parallel > 0) {
+                r = sd_bus_message_append(m, "{sv}", "parallel", "u", (uint32_t) change->parallel);
+                if (r < 0)
+                        return r;
+        }
+        if (change->flags & PMD_CHANGE_REPLACE) {
                 r = sd_bus_message_append(m, "{sv}", "replace", "b", 1);
                 if (r < 0)
                         return r;
@@ -561,21 +578,13 @@ static int append_change(sd_bus_message *m, const pmd_definition *d, unsigned fl
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-/* What is asked of the processes that the targets mean. */
-typedef struct Change {
-        pmd_verb verb;
-        char *const *targets;
-        const pmd_definition *definition; /* NULL: none */
-        unsigned flags;
-} Change;
-
 static int send_change(Request *q, const Change *change, pmd_error *reterr) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         const char *member = verb_to_member(change->verb);
         pmd_connection *c = q->connection;
         int r;
 
-        if (!member || (change->definition && change->verb != PMD_RESTART))
+        if (!member || (change->definition && !IN_SET(change->verb, PMD_RESTART, PMD_RELOAD)))
                 return error_set(reterr, EINVAL, SD_BUS_ERROR_INVALID_ARGS, "There is no request %d%s.", (int) change->verb,
                                  change->definition ? " with a definition" : "");
 
@@ -583,7 +592,7 @@ static int send_change(Request *q, const Change *change, pmd_error *reterr) {
         if (r >= 0)
                 r = sd_bus_message_append_strv(m, (char **) change->targets);
         if (r >= 0) {
-                r = append_change(m, change->definition, change->flags, reterr);
+                r = append_change(m, change, reterr);
                 if (r < 0 && reterr && reterr->name)
                         return r;
         }
@@ -634,7 +643,12 @@ _public_ int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *ta
 
 _public_ int pmd_restart_changed_async(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags,
                                        pmd_done_t done, void *userdata) {
-        return send_change_async(c, &(const Change) { PMD_RESTART, targets, d, flags }, done, userdata);
+        return send_change_async(c, &(const Change) { PMD_RESTART, targets, d, flags, 0 }, done, userdata);
+}
+
+_public_ int pmd_reload_async(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags, unsigned parallel,
+                              pmd_done_t done, void *userdata) {
+        return send_change_async(c, &(const Change) { PMD_RELOAD, targets, d, flags, parallel }, done, userdata);
 }
 
 static int request_wait(Request *q, pmd_result *ret, pmd_error *reterr) {
@@ -691,7 +705,12 @@ _public_ int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets,
 
 _public_ int pmd_restart_changed(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags,
                                  pmd_result *ret, pmd_error *reterr) {
-        return send_change_and_wait(c, &(const Change) { PMD_RESTART, targets, d, flags }, ret, reterr);
+        return send_change_and_wait(c, &(const Change) { PMD_RESTART, targets, d, flags, 0 }, ret, reterr);
+}
+
+_public_ int pmd_reload(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags, unsigned parallel,
+                        pmd_result *ret, pmd_error *reterr) {
+        return send_change_and_wait(c, &(const Change) { PMD_RELOAD, targets, d, flags, parallel }, ret, reterr);
 }
 
 static int send_scale(Request *q, const char *app, int instances, bool relative, pmd_error *reterr) {

@@ -132,7 +132,7 @@ typedef struct pmd_result {
 
 void pmd_result_free(pmd_result *r); /* what it holds */
 
-typedef enum pmd_verb { PMD_START, PMD_STOP, PMD_RESTART, PMD_DELETE } pmd_verb;
+typedef enum pmd_verb { PMD_START, PMD_STOP, PMD_RESTART, PMD_DELETE, PMD_RELOAD } pmd_verb;
 
 /* Both wait until the jobs have ended. 0 if all went well; -EREMOTEIO if something failed, with *ret telling what; another negative errno,
  * with *reterr, if nothing was done. */
@@ -145,6 +145,11 @@ int pmd_request(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_resu
 #define PMD_CHANGE_REPLACE (1U << 0) /* d is the whole definition, with the whole environment */
 int pmd_restart_changed(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags, pmd_result *ret, pmd_error *reterr);
 
+/* As a restart, with d or, if it is NULL, without a change; but where that is possible (cluster mode, held sockets) a new process takes the place
+ * of each when it is ready, and the old one finishes what it has begun. parallel: of each app as many at a time, 0: one. A new process that fails
+ * leaves the old one as it was, ends the reload of its app, and is one of the failures. */
+int pmd_reload(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags, unsigned parallel, pmd_result *ret, pmd_error *reterr);
+
 /* Makes processes of an app, or deletes those with the lowest ids, until there are so many; relative: so many more, or fewer. The error
  * "org.pmd1.Error.NothingToDo" if there are as many already. */
 int pmd_scale(pmd_connection *c, const char *app, int instances, bool relative, pmd_result *ret, pmd_error *reterr);
@@ -155,6 +160,8 @@ typedef void (*pmd_done_t)(pmd_connection *c, int r, const pmd_result *result, c
 int pmd_start_app_async(pmd_connection *c, const pmd_definition *d, bool force, pmd_done_t done, void *userdata);
 int pmd_request_async(pmd_connection *c, pmd_verb verb, char *const *targets, pmd_done_t done, void *userdata);
 int pmd_restart_changed_async(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags, pmd_done_t done, void *userdata);
+int pmd_reload_async(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags, unsigned parallel, pmd_done_t done,
+                     void *userdata);
 
 /* Saves all processes. ret_path (may be NULL): the file, to be freed with free(3); ret_n: how many. -ENODATA if there are none and
  * force is not given. If it fails the list saved before is as it was. */
@@ -173,6 +180,48 @@ void pmd_restored_free(pmd_restored *r); /* what it holds */
 /* Makes the processes of the saved list again, starts those that were not stopped, and waits until the jobs have ended. Returns as
  * pmd_request() does, *ret_restored is set with 0 and -EREMOTEIO; -ENOENT if there is no saved list, -EBADMSG if it is damaged. */
 int pmd_resurrect(pmd_connection *c, pmd_restored *ret_restored, pmd_result *ret, pmd_error *reterr);
+
+/* ---- events and messages ---- */
+
+/* What happens, by pm2's names ("process:event", "log:out", "process:msg", …; see pmd.bus(5)); packet: JSON text. Both strings are gone afterwards. It is
+ * called from pmd_dispatch(), and from any call that waits for its answer; it may call anything, pmd_close() too. "pmd:skipped" says that events
+ * are missing, because they were not read. */
+typedef void (*pmd_event_t)(pmd_connection *c, const char *name, const char *packet, void *userdata);
+
+/* filters: names of events, "*" for any text in them; copied; NULL or empty for all. A connection has one subscription: a second call replaces it.
+ * -EACCES if the events of this pmd are not for the caller. It ends with the connection. */
+int pmd_subscribe_events(pmd_connection *c, char *const *filters, pmd_event_t callback, void *userdata, pmd_error *reterr);
+/* No callback any more, whatever it returns. */
+int pmd_unsubscribe_events(pmd_connection *c, pmd_error *reterr);
+
+/* Sends a message, any JSON value, over the channel that Node programs have (process.on('message')). 0: it is on its way. -ESRCH: the process
+ * does not run; -EOPNOTSUPP: it has no channel; -ENOBUFS: it does not read. */
+int pmd_send_message(pmd_connection *c, uint32_t id, const char *json, pmd_error *reterr);
+/* Writes a line, to which a newline is added, to the standard input of a process whose definition has "stdin". Errors as above. */
+int pmd_send_line(pmd_connection *c, uint32_t id, const char *line, pmd_error *reterr);
+
+typedef struct pmd_answer {
+        uint32_t process_id;
+        char *packet;                     /* JSON: {at, data: {return, …}, process}; NULL: there is an error instead */
+        char *error_name, *error_message; /* NULL, or why this process did not answer */
+} pmd_answer;
+
+void pmd_answer_free_many(pmd_answer *a, size_t n);
+
+/* Triggers an action that apps have announced ("axm:action"), and waits for the answers of all of them, timeout_usec at most (0: 10 s). parameters:
+ * JSON text, or NULL. 0 with one answer for each process, in the order of their ids; *ret is to be freed with pmd_answer_free_many(). */
+int pmd_trigger(pmd_connection *c, char *const *targets, const char *action, const char *parameters, uint64_t timeout_usec, pmd_answer **ret,
+                size_t *ret_n, pmd_error *reterr);
+
+/* What a process tells of itself in messages: an object with "axm_actions", "axm_monitor", "axm_options", and perhaps "node_version". */
+typedef struct pmd_report {
+        uint32_t process_id;
+        char *json;
+} pmd_report;
+
+void pmd_report_free_many(pmd_report *r, size_t n);
+/* Of those processes that do. targets: NULL or empty for all. */
+int pmd_list_reports(pmd_connection *c, char *const *targets, pmd_report **ret, size_t *ret_n, pmd_error *reterr);
 
 /* Has pmd read pmd.conf again. */
 int pmd_reload_settings(pmd_connection *c, pmd_error *reterr);

@@ -4,6 +4,7 @@
 
 #include "pmctl/ecosystem.h"
 #include "pmctl/pmctl-definition.h"
+#include "pmctl/why.h"
 #include "shared/parse-util.h"
 #include "shared/signal-util.h"
 #include "shared/string-util.h"
@@ -17,14 +18,18 @@ static const Action actions[] = {
         { "start", PMD_RESTART, "restartProcessId" }, /* of what is there already */
         { "stop", PMD_STOP, "stopProcessId" },
         { "restart", PMD_RESTART, "restartProcessId" },
-        { "reload", PMD_RESTART, "reloadProcessId" },
-        { "gracefulReload", PMD_RESTART, "softReloadProcessId" },
+        { "reload", PMD_RELOAD, "reloadProcessId" },
+        { "gracefulReload", PMD_RELOAD, "softReloadProcessId" },
         { "startOrRestart", PMD_RESTART, "restartProcessId" },
-        { "startOrReload", PMD_RESTART, "reloadProcessId" },
-        { "startOrGracefulReload", PMD_RESTART, "softReloadProcessId" },
+        { "startOrReload", PMD_RELOAD, "reloadProcessId" },
+        { "startOrGracefulReload", PMD_RELOAD, "softReloadProcessId" },
         { "delete", PMD_DELETE, "deleteProcessId" },
         { "del", PMD_DELETE, "deleteProcessId" },
 };
+
+bool action_starts(const Action *a) {
+        return IN_SET(a->verb, PMD_RESTART, PMD_RELOAD);
+}
 
 const Action *action_find(const char *word) {
         for (size_t i = 0; i < ELEMENTSOF(actions); i++)
@@ -74,7 +79,7 @@ static int announce_targets(const Options *o, pmd_connection *c, const char *act
 
 /* "restart --watch" turns watching on or off, as in pm2; with paths it is a change of the definition. */
 static bool wants_toggle_watch(const Options *o, const Action *a) {
-        if (a->verb != PMD_RESTART || streq(a->word, "start"))
+        if (!action_starts(a) || streq(a->word, "start"))
                 return false;
         for (size_t i = 0; i < o->n_app_flags; i++)
                 if (streq(o->app_flags[i].option->key, "watch") && !o->app_flags[i].value)
@@ -92,9 +97,41 @@ static int toggle_watch(const Options *o, pmd_connection *c, char *const *target
         return r < 0 ? report_error(o, r, &e) : EXIT_CODE_OK;
 }
 
-static int send_action(pmd_connection *c, const Action *a, char *const *targets, const pmd_definition *changes,
+static int send_action(const Options *o, pmd_connection *c, const Action *a, char *const *targets, const pmd_definition *changes,
                        pmd_result *ret, pmd_error *reterr) {
+        if (a->verb == PMD_RELOAD)
+                return pmd_reload(c, targets, changes, 0, o->parallel, ret, reterr);
         return changes ? pmd_restart_changed(c, targets, changes, 0, ret, reterr) : pmd_request(c, a->verb, targets, ret, reterr);
+}
+
+static bool is_told_before(const pmd_result *result, size_t i) {
+        for (size_t k = 0; k < i; k++)
+                if (result->failures[k].process_id == result->failures[i].process_id)
+                        return true;
+        return false;
+}
+
+static void show_lines_of(const Options *o, pmd_connection *c, uint32_t id) {
+        _cleanup_free_ char *target = strprintf("%" PRIu32, id);
+        WhyFacts *facts;
+        size_t n;
+
+        if (!target || why_facts_from_pmd(o, c, target, &facts, &n) != EXIT_CODE_OK)
+                return;
+        for (size_t i = 0; i < n; i++) {
+                if (strv_isempty(facts[i].lines))
+                        continue;
+                message_error(o, "The last lines of %s (id %" PRIu32 "):", facts[i].name, id);
+                STRV_FOREACH(line, facts[i].lines)
+                        message_error(o, "  %s", *line);
+        }
+        why_facts_free_many(facts, n);
+}
+
+void show_last_lines(const Options *o, pmd_connection *c, const pmd_result *result) {
+        for (size_t i = 0; i < result->n_failures; i++)
+                if (!is_told_before(result, i))
+                        show_lines_of(o, c, result->failures[i].process_id);
 }
 
 static int run_action(const Options *o, pmd_connection *c, const Action *a, char *const *targets,
@@ -103,16 +140,18 @@ static int run_action(const Options *o, pmd_connection *c, const Action *a, char
         _cleanup_(pmd_error_free) pmd_error e = {};
         int r, code;
 
-        r = send_action(c, a, targets, changes, &result, &e);
+        r = send_action(o, c, a, targets, changes, &result, &e);
         if (r < 0 && r != -EREMOTEIO)
                 return report_error(o, r, &e);
 
         for (size_t i = 0; i < l->n; i++)
                 if (!process_has_failed(&result, l->items[i].id))
                         confirm_process(o, l->items + i);
-        if (a->verb == PMD_RESTART)
+        if (action_starts(a))
                 report_notes(o, c, &result);
         code = report_failures(o, l, &result);
+        if (a->verb == PMD_RELOAD)
+                show_last_lines(o, c, &result);
         if (r < 0 && code == EXIT_CODE_OK)
                 code = report_error(o, r, NULL);
         return code;
@@ -163,7 +202,7 @@ static int act_on_operands(const Options *o, pmd_connection *c, const Caller *ca
 
         end = operands[n];
         operands[n] = NULL;
-        r = apply_changes(o, c, a, operands, a->verb == PMD_RESTART ? caller : NULL);
+        r = apply_changes(o, c, a, operands, action_starts(a) ? caller : NULL);
         operands[n] = end;
         return r;
 }
@@ -181,7 +220,7 @@ int verb_act(int argc, char *argv[], const Options *o) {
 
         STRV_FOREACH(operand, argv + 1)
                 files = files || ecosystem_is_file(*operand);
-        if (o->env_name && !files && a->verb == PMD_RESTART) {
+        if (o->env_name && !files && action_starts(a)) {
                 message_error(o, "Using --env [env] without passing the ecosystem.config.js does not work");
                 return EXIT_CODE_FAILED;
         }
@@ -191,7 +230,7 @@ int verb_act(int argc, char *argv[], const Options *o) {
                 r = acquire_connection(o, 0, &c);
         if (r != EXIT_CODE_OK)
                 return r;
-        if (a->verb == PMD_RESTART && !files && !o->update_env && !o->silent)
+        if (action_starts(a) && !files && !o->update_env && !o->silent)
                 puts("Use --update-env to update environment variables");
 
         for (size_t i = 1, n; r == EXIT_CODE_OK && argv[i]; i += n)

@@ -207,7 +207,10 @@ static int send_app(Run *run, pmd_connection *c, FileApp *a) {
 
         if (is_there(a)) {
                 announce_action(run->options, run->action->name, a->name, &a->processes);
-                r = pmd_restart_changed_async(c, TARGET(a->name), d, PMD_CHANGE_REPLACE, on_done, pending);
+                if (run->action->verb == PMD_RELOAD)
+                        r = pmd_reload_async(c, TARGET(a->name), d, PMD_CHANGE_REPLACE, run->options->parallel, on_done, pending);
+                else
+                        r = pmd_restart_changed_async(c, TARGET(a->name), d, PMD_CHANGE_REPLACE, on_done, pending);
         } else {
                 announce_waiting(run->options, a);
                 r = pmd_start_app_async(c, d, run->options->force, on_done, pending);
@@ -329,7 +332,7 @@ static int stop_or_delete(const Options *o, pmd_connection *c, const Action *act
 
 int act_on_file(const Options *o, pmd_connection *c, const Caller *caller, const char *verb, const char *path) {
         const Action *action = action_find(verb);
-        bool starts = action->verb == PMD_RESTART;
+        bool starts = action_starts(action);
         _cleanup_file_plan_ FilePlan p = {};
         int r;
 

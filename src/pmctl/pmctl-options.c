@@ -22,6 +22,7 @@ static const CliOption table[] = {
         { OPTION_ID_UPDATE_ENV,    "update-env",    'a', NULL,    "give a restarted app your present environment" },
         { OPTION_ID_ENV,           "env",           0,   "NAME",  "lay env_NAME of an ecosystem file over env" },
         { OPTION_ID_ONLY,          "only",          0,   "NAMES", "only these apps of an ecosystem file, separated by commas" },
+        { OPTION_ID_PARALLEL,      "parallel",      0,   "N",     "reload so many processes of an app at a time" },
         { OPTION_ID_DRY_RUN,       "dry-run",       0,   NULL,    "say what would be done, and why, and do nothing" },
         { OPTION_ID_LINES,         "lines",         0,   "N",     "print the last N lines of the logs" },
         { OPTION_ID_RAW,           "raw",           0,   NULL,    "print log lines as they were written" },
@@ -232,6 +233,10 @@ static int apply(Options *o, const CliOption *option, const char *value) {
                 break;
         case OPTION_ID_ONLY:
                 o->only = value;
+                break;
+        case OPTION_ID_PARALLEL:
+                if (safe_atou(value, &o->parallel) < 0 || o->parallel == 0)
+                        return usage(o, "--parallel needs a number above 0, not", value);
                 break;
         case OPTION_ID_DRY_RUN:
                 o->dry_run = true;

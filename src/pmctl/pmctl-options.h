@@ -17,6 +17,7 @@ typedef enum OptionId {
         OPTION_ID_UPDATE_ENV,
         OPTION_ID_ENV,
         OPTION_ID_ONLY,
+        OPTION_ID_PARALLEL,
         OPTION_ID_DRY_RUN,
         OPTION_ID_LINES,
         OPTION_ID_RAW,

@@ -217,6 +217,14 @@ char *format_bytes(uint64_t bytes) {
         return strprintf("%" PRIu64 ".%" PRIu64 "%s", tenths / 10, tenths % 10, units[i]);
 }
 
+/* If all of them say the same it has a code of its own. */
+static int exit_code_of_failures(const pmd_result *result) {
+        for (size_t i = 0; i < result->n_failures; i++)
+                if (!streq_ptr(result->failures[i].error_name, PMD_ERROR_NOT_READY))
+                        return EXIT_CODE_FAILED;
+        return EXIT_CODE_TIMED_OUT;
+}
+
 int report_failures(const Options *o, const ProcessList *l, const pmd_result *result) {
         for (size_t i = 0; i < result->n_failures; i++) {
                 const pmd_failure *f = result->failures + i;
@@ -233,7 +241,9 @@ int report_failures(const Options *o, const ProcessList *l, const pmd_result *re
         }
         if (result->canceled && result->n_failures == 0)
                 message_error(o, "Canceled by a later request");
-        return result->canceled || result->n_failures > 0 ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+        if (result->n_failures > 0)
+                return exit_code_of_failures(result);
+        return result->canceled ? EXIT_CODE_FAILED : EXIT_CODE_OK;
 }
 
 static char **ids_to_targets(const uint32_t *ids, size_t n) {

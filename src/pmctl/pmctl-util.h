@@ -41,6 +41,7 @@ typedef struct Options {
         bool color_stderr;
         bool force;
         bool update_env;
+        unsigned parallel; /* 0: not given */
         bool dry_run;            /* say what would be done, do nothing */
         const char *env_name;    /* the env_NAME of an ecosystem file, NULL: none */
         const char *only;        /* the apps of an ecosystem file that are meant, NULL: all */
@@ -73,6 +74,11 @@ int verb_reset(int argc, char *argv[], const Options *o);
 int verb_flush(int argc, char *argv[], const Options *o);
 int verb_reload_logs(int argc, char *argv[], const Options *o);
 int verb_send_signal(int argc, char *argv[], const Options *o);
+int verb_events(int argc, char *argv[], const Options *o);
+int verb_send(int argc, char *argv[], const Options *o);
+int verb_send_message(int argc, char *argv[], const Options *o);
+int verb_trigger(int argc, char *argv[], const Options *o);
+int verb_attach(int argc, char *argv[], const Options *o);
 int verb_set_property(int argc, char *argv[], const Options *o);
 int verb_kill(int argc, char *argv[], const Options *o);
 int verb_ping(int argc, char *argv[], const Options *o);
@@ -186,6 +192,9 @@ typedef struct Action {
 } Action;
 
 const Action *action_find(const char *word);
+bool action_starts(const Action *a); /* restart, reload, and what is like them */
+/* After a reload that failed: what the apps said last. */
+void show_last_lines(const Options *o, pmd_connection *c, const pmd_result *result);
 
 /* "Applying action …"; "[web](0) ✓"; whether that process is among the failures. */
 void announce_action(const Options *o, const char *action, const char *target, const ProcessList *l);
@@ -195,7 +204,8 @@ bool process_has_failed(const pmd_result *result, uint32_t id);
 /* Asks for a change of all operands at once and tells what became of it, as pm2 does, without the list. An ExitCode. */
 int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const *targets);
 
-/* Prints the failures of a request; returns EXIT_CODE_FAILED if there are any, else EXIT_CODE_OK. */
+/* Prints the failures of a request; returns EXIT_CODE_FAILED if there are any (EXIT_CODE_TIMED_OUT if nothing was ready in
+ * time), else EXIT_CODE_OK. */
 int report_failures(const Options *o, const ProcessList *l, const pmd_result *result);
 
 /* Prints what pmd has to say about the processes of a request that went well. */

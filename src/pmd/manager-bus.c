@@ -12,6 +12,7 @@
 #include "pmd/manager-definition-bus.h"
 #include "pmd/manager-event-bus.h"
 #include "pmd/manager-log-bus.h"
+#include "pmd/manager-message-bus.h"
 #include "pmd/manager-property-bus.h"
 #include "pmd/manager-save-bus.h"
 #include "pmd/manager.h"
@@ -489,6 +490,11 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 SD_BUS_RESULT("au", jobs),
                                 method_restart,
                                 ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Reload",
+                                SD_BUS_ARGS("as", targets, "a{sv}", options),
+                                SD_BUS_RESULT("au", jobs),
+                                method_reload,
+                                ANYONE),
         SD_BUS_METHOD_WITH_ARGS("Scale",
                                 SD_BUS_ARGS("s", name, "i", instances, "a{sv}", options),
                                 SD_BUS_RESULT("u", job, "o", app, "au", processes),
@@ -541,6 +547,13 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 method_get_process,
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ussb)", jobs), method_list_jobs, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("SendMessage", SD_BUS_ARGS("u", id, "s", json), SD_BUS_NO_RESULT, method_send_message, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("SendLine", SD_BUS_ARGS("u", id, "s", line), SD_BUS_NO_RESULT, method_send_line, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Trigger",
+                                SD_BUS_ARGS("as", targets, "s", action, "s", parameters, "t", timeout_usec),
+                                SD_BUS_RESULT("a(uss)", answers),
+                                method_trigger,
+                                ANYONE),
         SD_BUS_METHOD_WITH_ARGS("SubscribeEvents", SD_BUS_ARGS("as", filters), SD_BUS_NO_RESULT, method_subscribe_events, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("UnsubscribeEvents", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_unsubscribe_events, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ListReports", SD_BUS_ARGS("as", targets), SD_BUS_RESULT("a(us)", reports), method_list_reports, ANYONE),

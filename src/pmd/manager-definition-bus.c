@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
+
 #include <inttypes.h>
 
 #include "pmd/manager-definition-bus.h"
@@ -158,14 +160,37 @@ static int get_overlay(json_object *options, json_object **ret, bool *ret_replac
         return 0;
 }
 
+typedef struct Restart {
+        JobVerb verb; /* JOB_RESTART or JOB_RELOAD */
+        unsigned parallel;
+} Restart;
+
+static int get_parallel(json_object *options, unsigned *ret, sd_bus_error *reterr) {
+        json_object *value = NULL;
+        int64_t n;
+
+        if (!json_object_object_get_ex(options, "parallel", &value)) {
+                *ret = 0;
+                return 0;
+        }
+        n = json_object_get_int64(value);
+        if (!json_object_is_type(value, json_type_int) || n < 1 || n > UINT_MAX)
+                return sd_bus_error_set(reterr, SD_BUS_ERROR_INVALID_ARGS, "The option 'parallel' must be a number above 0.");
+        *ret = (unsigned) n;
+        return 0;
+}
+
 static int enqueue_restart(Manager *m, sd_bus_message *message, uid_t uid, Process *const *processes, size_t n,
-                           sd_bus_error *reterr) {
+                           const Restart *restart, sd_bus_error *reterr) {
         _cleanup_free_ uint32_t *ids = NULL;
         size_t n_ids;
         int r;
 
-        bus_request_log(m, message, uid, JOB_RESTART, processes, n);
-        r = manager_enqueue_jobs(m, JOB_RESTART, processes, n, &ids, &n_ids);
+        bus_request_log(m, message, uid, restart->verb, processes, n);
+        if (restart->verb == JOB_RELOAD)
+                r = manager_enqueue_reload(m, processes, n, restart->parallel, &ids, &n_ids);
+        else
+                r = manager_enqueue_jobs(m, JOB_RESTART, processes, n, &ids, &n_ids);
         if (r < 0)
                 return bus_request_set_error(reterr, r);
         return bus_request_reply_u32_array(message, ids, n_ids);
@@ -185,8 +210,10 @@ static int change_definitions(Process *const *processes, size_t n, json_object *
         return 0;
 }
 
-int method_restart(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
-        static const char *const known[] = { "definition", "replace", NULL };
+static int restart_or_reload(sd_bus_message *message, void *userdata, Restart *restart, sd_bus_error *reterr) {
+        static const char *const known_of_restart[] = { "definition", "replace", NULL };
+        static const char *const known_of_reload[] = { "definition", "replace", "parallel", NULL };
+        const char *const *known = restart->verb == JOB_RELOAD ? known_of_reload : known_of_restart;
         _cleanup_(json_putp) json_object *options = NULL;
         _cleanup_free_ Process **processes = NULL;
         Manager *m = ASSERT_PTR(userdata);
@@ -205,6 +232,9 @@ int method_restart(sd_bus_message *message, void *userdata, sd_bus_error *reterr
         r = get_overlay(options, &overlay, &replace, reterr);
         if (r < 0)
                 return r;
+        r = get_parallel(options, &restart->parallel, reterr);
+        if (r < 0)
+                return r;
         r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, &uid, reterr);
         if (r <= 0)
                 return r < 0 ? r : 1;
@@ -216,7 +246,15 @@ int method_restart(sd_bus_message *message, void *userdata, sd_bus_error *reterr
                 if (r < 0)
                         return r;
         }
-        return enqueue_restart(m, message, uid, processes, n, reterr);
+        return enqueue_restart(m, message, uid, processes, n, restart, reterr);
+}
+
+int method_restart(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        return restart_or_reload(message, userdata, &(Restart) { .verb = JOB_RESTART }, reterr);
+}
+
+int method_reload(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        return restart_or_reload(message, userdata, &(Restart) { .verb = JOB_RELOAD }, reterr);
 }
 
 /* ---- Scale ---- */

@@ -4,6 +4,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "pmd/app-action.h"
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
@@ -397,7 +398,7 @@ static bool first_of_its_app(Process *const *processes, size_t i) {
         return true;
 }
 
-int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, uint32_t **ret_ids, size_t *ret_n) {
+static int enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, unsigned parallel, uint32_t **ret_ids, size_t *ret_n) {
         _cleanup_free_ Process **siblings = NULL;
         _cleanup_free_ uint32_t *ids = NULL;
         size_t n_ids = 0;
@@ -419,12 +420,21 @@ int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, si
                 r = job_new(processes[i]->app, verb, siblings, pick_siblings(processes, n, processes[i]->app, siblings), &j);
                 if (r < 0)
                         return r;
+                j->parallel = parallel;
                 ids[n_ids++] = j->id;
         }
 
         *ret_ids = TAKE_PTR(ids);
         *ret_n = n_ids;
         return 0;
+}
+
+int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, uint32_t **ret_ids, size_t *ret_n) {
+        return enqueue_jobs(m, verb, processes, n, 0, ret_ids, ret_n);
+}
+
+int manager_enqueue_reload(Manager *m, Process *const *processes, size_t n, unsigned parallel, uint32_t **ret_ids, size_t *ret_n) {
+        return enqueue_jobs(m, JOB_RELOAD, processes, n, parallel, ret_ids, ret_n);
 }
 
 static bool restart_waits(const App *a) {
@@ -675,6 +685,8 @@ Manager *manager_free(Manager *m) {
         conf_done(&m->settings);
         runner_free(m->runner);
         systemd_client_free(m->systemd);
+        while (m->actions)
+                app_action_free(m->actions);
         bus_face_free(m->bus_face);
         log_relay_free(m->log_relay);
         fd_store_free(m->fd_store);

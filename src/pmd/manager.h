@@ -22,6 +22,8 @@ struct Manager {
         FdStore *fd_store;        /* what outlives pmd: pidfds and output pipes of the processes */
         LogRelay *log_relay;
         BusFace *bus_face;        /* connections and objects; NULL in some tests */
+        LIST_HEAD(AppAction, actions); /* that were triggered and are not answered by all */
+        unsigned n_actions;
         const EventSink *event_sink; /* NULL: nobody listens to events */
         bool log_to_journal;      /* default log target */
         int lock_fd;
@@ -89,6 +91,8 @@ int manager_start_app(Manager *m, AppConfig *config, uid_t owner, bool force, Ap
 int manager_scale_app(Manager *m, App *a, unsigned n, Job **ret_job, uint32_t **ret_ids, size_t *ret_n);
 /* One job per app that is touched; *ret_ids is new memory. */
 int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, uint32_t **ret_ids, size_t *ret_n);
+/* parallel: of each app as many at a time; 0: one. */
+int manager_enqueue_reload(Manager *m, Process *const *processes, size_t n, unsigned parallel, uint32_t **ret_ids, size_t *ret_n);
 /* The same for processes of one app, because of what reason says, not of a request. -EALREADY if such a job of the app waits already. */
 int manager_enqueue_restart(Manager *m, Process *const *processes, size_t n, const char *reason);
 int manager_exit(Manager *m);  /* stop everything, then leave the loop */
