@@ -9,6 +9,7 @@
 #include "shared/macro.h"
 #include "shared/time-util.h"
 
+typedef struct EventSubscription EventSubscription;
 typedef struct Request Request;
 
 struct pmd_connection {
@@ -31,6 +32,8 @@ struct pmd_connection {
         sd_bus_message **early;
         size_t n_early, n_early_allocated;
         sd_bus_slot *job_removed_slot, *owner_slot, *disconnected_slot;
+
+        EventSubscription *events; /* NULL: none */
 };
 
 static inline void pmd_closep(pmd_connection **c) {
@@ -82,6 +85,12 @@ int connection_revive(pmd_connection *c);
 /* Waits for the pmd that comes after one that has died, and connects to it. Where none will come, or none has come in time: a negative
  * errno. The slots of the connection before are to be gone. */
 int connection_find_next_pmd(pmd_connection *c);
+
+/* ---- events (pmd-event.c) ---- */
+
+/* Subscribes again, on a new sd_bus below the same connection; 0 also if there is no subscription. */
+int connection_resubscribe_events(pmd_connection *c, pmd_error *reterr);
+void connection_drop_events(pmd_connection *c);
 
 /* ---- launching (pmd-launch.c) ---- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmd/event-bus.h"
 
+#include "pmd/app-action.h"
 #include "pmd/app.h"
 #include "pmd/manager.h"
 #include "pmd/process-report.h"
@@ -53,6 +54,7 @@ static void publish_process_event(Process *p, const char *event, bool manually) 
 void event_bus_process_changed(Process *p, ProcessField changed) {
         if (changed & PROCESS_FIELD_EXIT) {
                 publish_process_event(p, "exit", false);
+                app_action_process_ended(p);
                 p->report = process_report_free(p->report);
         }
         if (!(changed & PROCESS_FIELD_STATUS))
@@ -204,6 +206,8 @@ static void publish_message(Process *p, json_object *message) {
                 log_oom();
                 return;
         }
+        if (streq(name, "axm:reply"))
+                app_action_reply(p, packet);
         if (is_wanted(p->manager, name))
                 publish(p->manager, name, packet);
         else

@@ -11,6 +11,7 @@ typedef struct Credentials Credentials;
 typedef struct CronJob CronJob;
 typedef struct EventSink EventSink;
 typedef struct FdStore FdStore;
+typedef struct InputPipe InputPipe;
 typedef struct Job Job;
 typedef struct LogRelay LogRelay;
 typedef struct Manager Manager;

@@ -9,6 +9,7 @@
 #include "pmd/event-bus.h"
 #include "pmd/event-log.h"
 #include "pmd/fd-store.h"
+#include "pmd/input-pipe.h"
 #include "pmd/manager.h"
 #include "pmd/node-channel.h"
 #include "pmd/process-history.h"
@@ -140,6 +141,7 @@ static int on_drained(sd_event_source *s, void *userdata) {
 
         process_unstore_fd(p, "pidfd");
         process_close_notify(p);
+        process_close_input(p);
         process_close_channel(p);
         release_incarnation(p);
         process_event(p, PROCESS_EVENT_DRAINED);
@@ -440,7 +442,7 @@ static int make_unit(Process *p) {
         return p->unit->mark ? 0 : -ENOMEM;
 }
 
-static int fork_child(Process *p, int out_fd, int err_fd, int channel_fd) {
+static int fork_child(Process *p, int in_fd, int out_fd, int err_fd, int channel_fd) {
         _cleanup_strv_free_ char **argv = NULL, **envp = NULL;
         const AppConfig *c = p->config;
         const Credentials *cred = p->credentials;
@@ -470,7 +472,7 @@ static int fork_child(Process *p, int out_fd, int err_fd, int channel_fd) {
                         .path = c->interpreter_path ?: c->exec_path,
                         .envp = envp,
                         .cwd = c->cwd,
-                        .stdin_fd = -EBADF,
+                        .stdin_fd = in_fd,
                         .stdout_fd = out_fd,
                         .stderr_fd = err_fd,
                         .extra_fds = &channel_fd,
@@ -502,13 +504,16 @@ static int look_up_user(Process *p) {
 }
 
 static int spawn_and_attach(Process *p) {
-        _cleanup_close_ int out_fd = -EBADF, err_fd = -EBADF, channel_fd = -EBADF;
+        _cleanup_close_ int in_fd = -EBADF, out_fd = -EBADF, err_fd = -EBADF, channel_fd = -EBADF;
         int r;
 
         r = look_up_user(p);
         if (r < 0)
                 return r;
         r = process_open_notify(p);
+        if (r < 0)
+                return r;
+        r = process_open_input(p, &in_fd);
         if (r < 0)
                 return r;
         r = add_stream(p, LOG_STREAM_OUT, &out_fd);
@@ -526,7 +531,7 @@ static int spawn_and_attach(Process *p) {
         r = runner_unit_prepare(p->unit);
         if (r < 0)
                 return r;
-        r = fork_child(p, out_fd, err_fd, channel_fd);
+        r = fork_child(p, in_fd, out_fd, err_fd, channel_fd);
         if (r < 0)
                 return r;
 
@@ -551,6 +556,7 @@ static int run_spawn(Process *p) {
         r = spawn_and_attach(p);
         if (r < 0) {
                 process_close_notify(p);
+                process_close_input(p);
                 process_close_channel(p);
                 release_incarnation(p);
                 return log_warning_errno(r, "Failed to spawn process %u (%s): %m", p->id, p->config->name);
@@ -616,6 +622,7 @@ static int adopt_incarnation(Process *p, const ProcessRemains *remains) {
         k = adopt_main(p, remains);
         adopt_stream(p, LOG_STREAM_OUT);
         adopt_stream(p, LOG_STREAM_ERR);
+        process_adopt_input(p);
         process_adopt_channel(p);
         if (k < 0)
                 return k;
@@ -761,6 +768,7 @@ Process *process_free(Process *p) {
         event_history_done(&p->events);
         free(p->status_text);
         process_report_free(p->report);
+        input_pipe_free(p->input);
         sd_event_source_disable_unref(p->watchdog_source);
         notify_socket_free(p->notify);
         node_channel_free(p->channel);

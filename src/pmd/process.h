@@ -199,6 +199,7 @@ struct Process {
         int gate_fd, error_fd;
         sd_event_source *exit_source, *error_source, *timer_source, *drained_source;
         NotifySocket *notify;         /* NULL: none */
+        InputPipe *input;             /* NULL: it has no standard input */
         NodeChannel *channel;         /* NULL: none */
         unsigned worker_id;           /* NODE_UNIQUE_ID; 0: no worker of a cluster */
         uint64_t n_internal_sent;     /* messages of Node's own protocol */
@@ -274,6 +275,12 @@ void process_adopt_hidden(Process *p, ProcessRole role);
 void process_end_hidden(Process *p);    /* those beside p end now */
 bool process_has_hidden(const Process *p);
 bool process_is_forgettable(const Process *p); /* hidden, and at its end */
+
+/* process-input.c: its standard input, where the definition asks for one */
+int process_open_input(Process *p, int *ret_read_fd); /* untouched if there is to be none */
+void process_close_input(Process *p);
+void process_adopt_input(Process *p);
+int process_write_input(Process *p, const char *text, size_t n); /* as input_pipe_write(); -ENOTCONN: it has none */
 
 /* process-env.c: the environment the next incarnation gets: the definition's, and what pm2 gives a child. New strv. */
 int process_build_environment(const Process *p, char ***ret);

@@ -72,6 +72,7 @@ static const AppOption option_table[] = {
         { "wait_ready", NULL, OPTION_BOOL, FIELD(wait_ready), "wait-ready", NULL, 0, NULL, 0, 0, NULL, "Wait until it says that it is ready" },
         { "shutdown_with_message", NULL, OPTION_BOOL, FIELD(shutdown_with_message), "shutdown-with-message", NULL, 0, NULL, 0, 0, NULL,
           "Ask it to finish by a message instead of a signal" },
+        { "stdin", NULL, OPTION_BOOL, FIELD(stdin_pipe), "stdin", NULL, 0, NULL, 0, 0, NULL, "Give it a standard input, for pmctl send and attach" },
         { "out_file", "out output out_log", OPTION_PATH, FIELD(out_file), "output", NULL, 'o', "FILE", 0, 0, NULL, "Log of standard output" },
         { "error_file", "error err err_file err_log", OPTION_PATH, FIELD(error_file), "error", NULL, 'e', "FILE", 0, 0, NULL,
           "Log of standard error" },

@@ -106,6 +106,7 @@ typedef struct AppConfig {
         usec_t drain_timeout;    /* 10 s */
         char **listen;           /* "tcp://0.0.0.0:80", …; NULL: it opens its sockets itself */
         bool treekill, wait_ready, shutdown_with_message;
+        bool stdin_pipe;         /* "stdin": it has one that can be written to */
 
         char *out_file, *error_file, *log_file; /* NULL: the default name where files are written; "/dev/null": none */
         char *pid_file;

@@ -29,6 +29,11 @@
 #define PMD_ERROR_NOTHING_TO_DO "org.pmd1.Error.NothingToDo"
 #define PMD_ERROR_NOTHING_TO_SAVE "org.pmd1.Error.NothingToSave"
 #define PMD_ERROR_NO_SAVED_LIST "org.pmd1.Error.NoSavedList"
+#define PMD_ERROR_NO_CHANNEL "org.pmd1.Error.NoChannel"
+#define PMD_ERROR_CHANNEL_FULL "org.pmd1.Error.ChannelFull"
+#define PMD_ERROR_NO_STDIN "org.pmd1.Error.NoStandardInput"
+#define PMD_ERROR_NO_SUCH_ACTION "org.pmd1.Error.NoSuchAction"
+#define PMD_ERROR_NO_ANSWER "org.pmd1.Error.NoAnswer"
 #define PMD_ERROR_SAVED_LIST_DAMAGED "org.pmd1.Error.SavedListDamaged"
 
 /* One event of GetHistory(). */

@@ -5,17 +5,17 @@ import re
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MECHANISMS = {
-    "cluster", "cluster-balance", "cluster-internal", "cluster-serialize", "cluster-socket", "credentials", "cron", "fd-store", "keeper", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
+    "cluster", "cluster-balance", "cluster-internal", "cluster-serialize", "cluster-socket", "credentials", "cron", "fd-store", "input-pipe", "keeper", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
     "log-format", "log-path", "log-relay", "log-ring", "log-rotate", "log-sink-file", "log-sink-journal", "log-stream", "log-tap", "log-thread",
     "node-channel", "notify-socket", "process-spawn", "spawn-restrict", "store", "systemd-client", "systemd-client-internal", "systemd-limits",
     "systemd-scope", "watch", "watch-internal", "watch-scan",
 }
 OBJECTS = {
-    "app", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-channel", "process-env", "process-files", "process-history", "process-limits", "process-notify", "process-reload", "process-log", "process-report", "process-run",
+    "app", "app-action", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-channel", "process-env", "process-files", "process-history", "process-limits", "process-notify", "process-reload", "process-input", "process-log", "process-report", "process-run",
     "process-serialize", "runner", "runner-cgroup", "runner-plain", "runner-scope",
 }
 FACE = {
-    "app-bus", "bus-face", "bus-peer", "bus-polkit", "bus-queue", "bus-request", "manager-bus", "manager-definition-bus", "manager-event-bus", "manager-log-bus",
+    "app-bus", "bus-face", "bus-peer", "bus-polkit", "bus-queue", "bus-request", "manager-bus", "manager-definition-bus", "manager-event-bus", "manager-log-bus", "manager-message-bus",
     "manager-property-bus", "manager-save-bus", "process-bus",
 }
 COMPOSERS = {"pmd", "manager", "manager-boot"}
