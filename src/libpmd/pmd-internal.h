@@ -77,6 +77,12 @@ bool connection_dispatch_completed(pmd_connection *c);
 /* Forgets all requests, without a word. */
 void connection_drop_requests(pmd_connection *c);
 
+/* ---- events (pmd-event.c) ---- */
+
+/* Subscribes again, on a new sd_bus below the same connection; 0 also if there is no subscription. */
+int connection_resubscribe_events(pmd_connection *c, pmd_error *reterr);
+void connection_drop_events(pmd_connection *c);
+
 /* After pmd has died: finds the next one and sends again what is open. 0, or a negative errno, which is then the outcome of all requests. */
 int connection_revive(pmd_connection *c);
 
@@ -85,12 +91,6 @@ int connection_revive(pmd_connection *c);
 /* Waits for the pmd that comes after one that has died, and connects to it. Where none will come, or none has come in time: a negative
  * errno. The slots of the connection before are to be gone. */
 int connection_find_next_pmd(pmd_connection *c);
-
-/* ---- events (pmd-event.c) ---- */
-
-/* Subscribes again, on a new sd_bus below the same connection; 0 also if there is no subscription. */
-int connection_resubscribe_events(pmd_connection *c, pmd_error *reterr);
-void connection_drop_events(pmd_connection *c);
 
 /* ---- launching (pmd-launch.c) ---- */
 

@@ -223,48 +223,6 @@ void pmd_report_free_many(pmd_report *r, size_t n);
 /* Of those processes that do. targets: NULL or empty for all. */
 int pmd_list_reports(pmd_connection *c, char *const *targets, pmd_report **ret, size_t *ret_n, pmd_error *reterr);
 
-/* ---- events and messages ---- */
-
-/* What happens, by pm2's names ("process:event", "log:out", "process:msg", …; see pmd.bus(5)); packet: JSON text. Both strings are gone afterwards. It is
- * called from pmd_dispatch(), and from any call that waits for its answer; it may call anything, pmd_close() too. "pmd:skipped" says that events
- * are missing, because they were not read. */
-typedef void (*pmd_event_t)(pmd_connection *c, const char *name, const char *packet, void *userdata);
-
-/* filters: names of events, "*" for any text in them; copied; NULL or empty for all. A connection has one subscription: a second call replaces it.
- * -EACCES if the events of this pmd are not for the caller. It ends with the connection. */
-int pmd_subscribe_events(pmd_connection *c, char *const *filters, pmd_event_t callback, void *userdata, pmd_error *reterr);
-/* No callback any more, whatever it returns. */
-int pmd_unsubscribe_events(pmd_connection *c, pmd_error *reterr);
-
-/* Sends a message, any JSON value, over the channel that Node programs have (process.on('message')). 0: it is on its way. -ENOTCONN: the process
- * does not run, or has no channel; -ENOBUFS: it does not read. */
-int pmd_send_message(pmd_connection *c, uint32_t id, const char *json, pmd_error *reterr);
-/* Writes a line, to which a newline is added, to the standard input of a process whose definition has "stdin". Errors as above. */
-int pmd_send_line(pmd_connection *c, uint32_t id, const char *line, pmd_error *reterr);
-
-typedef struct pmd_answer {
-        uint32_t process_id;
-        char *packet;                     /* JSON: {at, data: {return, …}, process}; NULL: there is an error instead */
-        char *error_name, *error_message; /* NULL, or why this process did not answer */
-} pmd_answer;
-
-void pmd_answer_free_many(pmd_answer *a, size_t n);
-
-/* Triggers an action that apps have announced ("axm:action"), and waits for the answers of all of them, timeout_usec at most (0: 10 s). parameters:
- * JSON text, or NULL. 0 with one answer for each process, in the order of their ids; *ret is to be freed with pmd_answer_free_many(). */
-int pmd_trigger(pmd_connection *c, char *const *targets, const char *action, const char *parameters, uint64_t timeout_usec, pmd_answer **ret,
-                size_t *ret_n, pmd_error *reterr);
-
-/* What a process tells of itself in messages: an object with "axm_actions", "axm_monitor", "axm_options", and perhaps "node_version". */
-typedef struct pmd_report {
-        uint32_t process_id;
-        char *json;
-} pmd_report;
-
-void pmd_report_free_many(pmd_report *r, size_t n);
-/* Of those processes that do. targets: NULL or empty for all. */
-int pmd_list_reports(pmd_connection *c, char *const *targets, pmd_report **ret, size_t *ret_n, pmd_error *reterr);
-
 /* Has pmd read pmd.conf again. */
 int pmd_reload_settings(pmd_connection *c, pmd_error *reterr);
 
