@@ -22,16 +22,18 @@ def programs():
     yield from ((os.path.basename(p), ["bash", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/integration/test-*.sh")))
     yield from (("parity " + os.path.basename(p), ["python3", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/parity/test-*.py")))
     yield from ((os.path.basename(p), ["python3", p, SANITIZED], {}) for p in sorted(glob.glob(f"{ROOT}/test/bus/test-*.py")))
-    yield from ((os.path.basename(p), [p, f"-max_total_time={FUZZ_SECONDS}", "-rss_limit_mb=2048", "-verbosity=0", corpus(p)], {"FUZZER": "1"})
+    yield from ((os.path.basename(p), [p, f"-max_total_time={FUZZ_SECONDS}", "-rss_limit_mb=2048", "-verbosity=0", *corpora(p)], {"FUZZER": "1"})
                 for p in sorted(glob.glob(f"{FUZZ}/test/fuzz-*")) if os.path.isfile(p) and os.access(p, os.X_OK))
     yield from ((os.path.basename(p), [p], {}) for p in sorted(glob.glob(f"{SANITIZED}/test/test-*")) if os.path.isfile(p) and os.access(p, os.X_OK))
     yield from ((os.path.basename(p), ["python3", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/source/test-*.py")))
 
 
-def corpus(program):
-    path = os.path.join(FUZZ, "corpus", os.path.basename(program))
+def corpora(program):
+    """What earlier runs have found, then what is kept for good: the fuzzer begins with all of it."""
+    name = os.path.basename(program)
+    path, kept = os.path.join(FUZZ, "corpus", name), os.path.join(ROOT, "test/fuzz/corpus", name)
     os.makedirs(path, exist_ok=True)
-    return path
+    return [path, kept] if os.path.isdir(kept) else [path]
 
 
 def count(name, output, status):
