@@ -101,8 +101,9 @@ static bool wants(const Logs *l, bool err) {
 
 /* ---- what pmd knows ---- */
 
+/* What a pmd in the foreground prints cannot be read again. */
 static bool is_file(const char *path) {
-        return !isempty(path) && !streq(path, "/dev/null");
+        return !isempty(path) && !streq(path, "/dev/null") && !streq(path, "/dev/stdout") && !streq(path, "/dev/stderr");
 }
 
 static int add_process(Logs *l, const pmd_process *p) {

@@ -24,6 +24,7 @@ static const CliOption table[] = {
         { OPTION_ID_ONLY,          "only",          0,   "NAMES", "only these apps of an ecosystem file, separated by commas" },
         { OPTION_ID_PARALLEL,      "parallel",      0,   "N",     "reload so many processes of an app at a time" },
         { OPTION_ID_DRY_RUN,       "dry-run",       0,   NULL,    "say what would be done, and why, and do nothing" },
+        { OPTION_ID_NO_DAEMON,     "no-daemon",     0,   NULL,    "start in the foreground: show what the apps print, end with them" },
         { OPTION_ID_LINES,         "lines",         0,   "N",     "print the last N lines of the logs" },
         { OPTION_ID_RAW,           "raw",           0,   NULL,    "print log lines as they were written" },
         { OPTION_ID_NOSTREAM,      "nostream",      0,   NULL,    "print the logs there are and end" },
@@ -246,6 +247,9 @@ static int apply(Options *o, const CliOption *option, const char *value) {
                         return usage(o, "--lines needs a number, not", value);
                 o->lines_given = true;
                 break;
+        case OPTION_ID_NO_DAEMON:
+                o->no_daemon = true;
+                break;
         case OPTION_ID_RAW:
                 o->raw = true;
                 break;
@@ -447,6 +451,7 @@ int parse_command_line(int argc, char *argv[], Options *o, char ***ret_words) {
                 .color = colors_wanted(STDOUT_FILENO),
                 .color_stderr = colors_wanted(STDERR_FILENO),
                 .lines = 15,
+                .words = argv + 1,
         };
 
         while (r == EXIT_CODE_OK && p.next < argc) {

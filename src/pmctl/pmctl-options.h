@@ -19,6 +19,7 @@ typedef enum OptionId {
         OPTION_ID_ONLY,
         OPTION_ID_PARALLEL,
         OPTION_ID_DRY_RUN,
+        OPTION_ID_NO_DAEMON,
         OPTION_ID_LINES,
         OPTION_ID_RAW,
         OPTION_ID_NOSTREAM,

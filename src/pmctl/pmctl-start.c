@@ -109,7 +109,7 @@ static int start_operand(const Options *o, pmd_connection *c, const Caller *call
         return r;
 }
 
-int verb_start(int argc, char *argv[], const Options *o) {
+static int start_all(int argc, char *argv[], const Options *o) {
         char *const bare[] = { argv[0], (char *) "ecosystem.config.js", NULL };
         char *const *operands = argc < 2 ? bare : argv;
         _cleanup_connection_ pmd_connection *c = NULL;
@@ -122,4 +122,19 @@ int verb_start(int argc, char *argv[], const Options *o) {
         for (char *const *operand = operands + 1; r == EXIT_CODE_OK && *operand; operand++)
                 r = start_operand(o, c, &caller, *operand);
         return r == EXIT_CODE_OK && !o->dry_run ? print_process_table(o, c) : r;
+}
+
+int verb_start(int argc, char *argv[], const Options *o) {
+        char *logs[] = { (char *) "logs", NULL };
+        int r;
+
+        if (o->no_daemon && !o->dry_run) {
+                r = start_in_foreground(argv, o);
+                if (r >= 0)
+                        return r;
+        }
+
+        r = start_all(argc, argv, o);
+        /* As pm2 where a daemon runs already: its apps stay when the one who looks on has gone. */
+        return r == EXIT_CODE_OK && o->no_daemon && !o->dry_run ? verb_logs(1, logs, o) : r;
 }

@@ -56,6 +56,9 @@ typedef struct Options {
         const char *timestamp_format;
         const char *highlight, *grep, *cursor, *priority, *since, *until; /* logs; NULL: not said */
 
+        bool no_daemon;          /* start in the foreground */
+        char **words;            /* all that was typed behind "pmctl" */
+
         AppFlag *app_flags;
         size_t n_app_flags;
         char **script_args;      /* what follows "--"; NULL: no "--" */
@@ -89,6 +92,7 @@ int verb_pid(int argc, char *argv[], const Options *o);
 int verb_id(int argc, char *argv[], const Options *o);
 int verb_env(int argc, char *argv[], const Options *o);
 int verb_describe(int argc, char *argv[], const Options *o);
+int verb_runtime(int argc, char *argv[], const Options *o);
 int verb_why(int argc, char *argv[], const Options *o);
 int verb_logs(int argc, char *argv[], const Options *o);
 int verb_save(int argc, char *argv[], const Options *o);
@@ -100,6 +104,10 @@ int verb_get(int argc, char *argv[], const Options *o);     /* and conf */
 int verb_unset(int argc, char *argv[], const Options *o);
 int verb_multiset(int argc, char *argv[], const Options *o);
 int verb_import(int argc, char *argv[], const Options *o);
+
+/* start --no-daemon, pmctl-runtime.c: becomes "pmd --foreground" if no pmd serves and pmd may be private, and returns an ExitCode if that fails;
+ * negative if a pmd serves. */
+int start_in_foreground(char *argv[], const Options *o);
 
 /* Candidates for shell completion: the names, namespaces and numbers there are. */
 void complete_targets(const Options *o);

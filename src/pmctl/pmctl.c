@@ -35,8 +35,10 @@ static int verb_version(int argc, char *argv[], const Options *o);
 static int verb_complete(int argc, char *argv[], const Options *o);
 
 static const Verb verbs[] = {
-        { "start", NULL, "SCRIPT|FILE|NAME|NAMESPACE|ID|all…", 0, ANY, VERB_DEFINES, verb_start, "force env only dry-run",
+        { "start", NULL, "SCRIPT|FILE|NAME|NAMESPACE|ID|all…", 0, ANY, VERB_DEFINES, verb_start, "force env only dry-run no-daemon",
           "Start a script, a binary, a command, the apps of an ecosystem file, or what is known already" },
+        { "runtime", NULL, "[SCRIPT|FILE]", 0, ANY, VERB_DEFINES, verb_runtime, "raw json env only",
+          "Be the main process of a container: start, show what the apps print, end with them" },
         { "stop", NULL, PROCESSES_OR_FILES, 1, ANY, 0, verb_act, "only dry-run", "Stop processes" },
         { "restart", NULL, PROCESSES_OR_FILES, 1, ANY, VERB_DEFINES, verb_act, "update-env env only dry-run",
           "Stop and start processes, with what the options change" },

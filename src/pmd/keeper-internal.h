@@ -35,6 +35,13 @@ typedef struct Keeper {
         int end_signal;           /* with which we were told to end; 0: we were not */
         unsigned n_quick_deaths;  /* in a row */
 
+        char **starter;           /* a program that is run once, when pmd is ready; NULL: none, or it was */
+        PidRef starting;          /* while it runs */
+        bool stay;                /* its end is no reason to tell pmd */
+        bool exit_when_done;      /* pmd was told, and the next one is */
+        int starter_status;       /* 0: it went well */
+        int told_status;          /* ours, as pmd says; negative: it does not say */
+
         bool ended;
         int exit_status;
 

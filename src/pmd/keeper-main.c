@@ -20,6 +20,7 @@
 #include "shared/proc-util.h"
 #include "shared/signal-util.h"
 #include "shared/string-util.h"
+#include "shared/strv.h"
 
 /* A pmd that did not live for QUICK after it was ready died quickly. After a few such deaths in a row the keeper waits before it
  * tries again, longer each time: a pmd that cannot live must not eat the machine. It never gives up, as apps may be running. */
@@ -38,6 +39,9 @@
 /* pmd's exit statuses for wrong usage, and for another pmd that serves. */
 #define EXIT_USAGE 2
 #define EXIT_ANOTHER_SERVES 75
+
+/* Tells pmd to end when its apps have ended. */
+#define SIGNAL_DONE (SIGRTMIN + 1)
 
 /* ---- how children of ours ended ---- */
 
@@ -86,10 +90,15 @@ static int set_environment(Keeper *k, size_t n_fds) {
         return setenv("WATCHDOG_USEC", number, true) < 0 ? -errno : 0;
 }
 
-/* The signals that pmd wants blocked are so already: those that we pass on wait until it is ready for them. */
+/* The signals that pmd wants blocked are so already: those that we pass on wait until it is ready for them. SIGQUIT it gets as another one. */
 _noreturn_ static void become_pmd(Keeper *k) {
+        sigset_t quit;
         size_t n_fds;
         int r;
+
+        (void) sigemptyset(&quit);
+        (void) sigaddset(&quit, SIGQUIT);
+        (void) sigprocmask(SIG_UNBLOCK, &quit, NULL);
 
         r = keeper_store_hand_over(k, &n_fds);
         if (r >= 0)
@@ -146,6 +155,66 @@ static void start_pmd(Keeper *k) {
         }
         if (k->end_signal)
                 (void) pidref_kill(&k->pmd, k->end_signal);
+        if (k->exit_when_done)
+                (void) pidref_kill(&k->pmd, SIGNAL_DONE);
+}
+
+/* ---- what starts the apps ---- */
+
+/* What is meant for us, or for pmd, is not for those that it starts. */
+static void clean_environment(void) {
+        static const char *const names[] = { "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES" };
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                (void) unsetenv(names[i]);
+}
+
+/* Our standard output is for the apps. */
+_noreturn_ static void become_starter(Keeper *k) {
+        sigset_t none;
+        int fd;
+
+        (void) sigemptyset(&none);
+        (void) sigprocmask(SIG_SETMASK, &none, NULL);
+        clean_environment();
+        fd = open("/dev/null", O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd >= 0)
+                (void) dup2(fd, STDOUT_FILENO);
+
+        (void) execv(k->starter[0], k->starter);
+        log_error_errno(errno, "Failed to execute %s: %m", k->starter[0]);
+        _exit(EXIT_FAILURE);
+}
+
+static void end_when_done(Keeper *k) {
+        k->exit_when_done = true;
+        if (pidref_is_set(&k->pmd))
+                (void) pidref_kill(&k->pmd, SIGNAL_DONE);
+}
+
+static void run_starter(Keeper *k) {
+        pid_t pid;
+        int r;
+
+        pid = fork();
+        if (pid == 0)
+                become_starter(k);
+        k->starter = NULL;
+        r = pid < 0 ? -errno : pidref_open(&k->starting, pid);
+        if (r < 0) {
+                log_error_errno(r, "Failed to run what starts the apps: %m");
+                k->starter_status = EXIT_FAILURE;
+                end_when_done(k);
+        }
+}
+
+/* If it failed, some apps may run nevertheless; if none does that is our end. */
+static void on_starter_ended(Keeper *k, const siginfo_t *si) {
+        pidref_done(&k->starting);
+        k->starting = PIDREF_NULL;
+        k->starter_status = si->si_code == CLD_EXITED ? si->si_status : 128 + si->si_status;
+        if (!k->stay || k->starter_status != EXIT_SUCCESS)
+                end_when_done(k);
 }
 
 /* ---- the end of pmd ---- */
@@ -173,6 +242,11 @@ static void on_pmd_ended(Keeper *k, const siginfo_t *si) {
         k->watchdog_at = USEC_INFINITY;
         k->n_quick_deaths = quick ? k->n_quick_deaths + 1 : 0;
 
+        if (k->told_status >= 0) {
+                k->exit_status = k->told_status ?: k->starter_status;
+                k->ended = true;
+                return;
+        }
         if (si->si_code != CLD_EXITED || si->si_status != EXIT_SUCCESS)
                 log_end(si);
         if (is_final(k, si)) {
@@ -190,19 +264,19 @@ static void on_pmd_ended(Keeper *k, const siginfo_t *si) {
 }
 
 static void reap_children(Keeper *k) {
-        /* What pmd said before it died still counts. */
-        keeper_read_notices(k);
-
         for (;;) {
                 siginfo_t si = {};
 
                 if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || si.si_pid == 0)
                         return;
-                if (si.si_pid != k->pmd.pid)
+                if (si.si_pid != k->pmd.pid && si.si_pid != k->starting.pid)
                         tell_exit(k, &si);
                 (void) waitid(P_PID, (id_t) si.si_pid, &(siginfo_t) {}, WEXITED | WNOHANG);
-                if (si.si_pid == k->pmd.pid)
+                if (si.si_pid == k->pmd.pid) {
+                        keeper_read_notices(k); /* what it said before it died still counts */
                         on_pmd_ended(k, &si);
+                } else if (si.si_pid == k->starting.pid)
+                        on_starter_ended(k, &si);
         }
 }
 
@@ -214,8 +288,16 @@ static void on_signal(Keeper *k, int signo) {
                 return;
         }
 
-        if (IN_SET(signo, SIGTERM, SIGINT))
+        if (signo == SIGQUIT)
+                signo = SIGTERM; /* pm2 ends with it; pmd would dump core */
+        if (signo == SIGNAL_DONE)
+                k->exit_when_done = true;
+        if (IN_SET(signo, SIGTERM, SIGINT)) {
                 k->end_signal = signo;
+                k->starter = NULL;
+                if (pidref_is_set(&k->starting))
+                        (void) pidref_kill(&k->starting, SIGTERM);
+        }
         if (pidref_is_set(&k->pmd))
                 (void) pidref_kill(&k->pmd, signo);
         else if (k->end_signal)
@@ -276,12 +358,14 @@ static void run_once(Keeper *k) {
         }
         if (!k->ended)
                 run_timers(k);
+        if (!k->ended && k->starter && k->was_ready)
+                run_starter(k);
 }
 
 /* ---- set up ---- */
 
 static int open_signals(Keeper *k) {
-        static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
+        const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2, SIGNAL_DONE };
         sigset_t set;
 
         (void) signal(SIGCHLD, SIG_DFL); /* ignored, it would take the exit statuses from us */
@@ -369,12 +453,34 @@ static int setup(Keeper *k) {
 static void keeper_done(Keeper *k) {
         keeper_store_done(k);
         pidref_done(&k->pmd);
+        pidref_done(&k->starting);
         safe_close(k->epoll_fd);
         safe_close(k->signal_fd);
         safe_close(k->notify_fd);
         safe_close(k->upstream_fd);
         safe_close_pair(k->exits_fds);
         free(k->notify_address);
+}
+
+/* "--starter=2 PMCTL start /usr/bin/pmd …": the words of pmd remain. */
+static int take_starter(Keeper *k) {
+        const char *stay = k->argv[0] ? startswith(k->argv[0], KEEPER_STARTER_STAY) : NULL;
+        const char *number = stay ?: (k->argv[0] ? startswith(k->argv[0], KEEPER_STARTER) : NULL);
+        size_t n_words = strv_length(k->argv);
+        unsigned n;
+
+        if (!number)
+                return 0;
+        if (safe_atou(number, &n) < 0 || n == 0 || n + 2 > n_words)
+                return -EINVAL;
+
+        k->starter = new0(char *, n + 1);
+        if (!k->starter)
+                return -ENOMEM;
+        memcpy(k->starter, k->argv + 1, n * sizeof(char *));
+        k->argv += 1 + n;
+        k->stay = stay;
+        return 0;
 }
 
 int main(int argc, char *argv[]) {
@@ -386,6 +492,8 @@ int main(int argc, char *argv[]) {
                 .upstream_fd = -EBADF,
                 .exits_fds = EBADF_PAIR,
                 .pmd = PIDREF_NULL,
+                .starting = PIDREF_NULL,
+                .told_status = -1,
                 .start_at = USEC_INFINITY,
                 .ready_at = USEC_INFINITY,
                 .watchdog_at = USEC_INFINITY,
@@ -397,7 +505,7 @@ int main(int argc, char *argv[]) {
         (void) close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
         log_setup();
 
-        if (argc < 2 || argv[1][0] != '/') {
+        if (take_starter(&k) < 0 || !k.argv[0] || k.argv[0][0] != '/') {
                 log_error("This program is called by \"pmd --keeper\".");
                 return EXIT_USAGE;
         }

@@ -230,6 +230,7 @@ static void on_sign_of_life(Keeper *k) {
 static bool is_for_upstream(const char *line) {
         static const char *const names[] = {
                 "READY=", "RELOADING=", "MONOTONIC_USEC=", "STOPPING=", "STATUS=", "WATCHDOG=", "EXTEND_TIMEOUT_USEC=",
+                "EXIT_STATUS=",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
@@ -263,6 +264,8 @@ static void handle(Keeper *k, Notice *notice) {
                         watch = false;
                 else if (startswith(line, "FDNAME="))
                         name = line + STRLEN("FDNAME=");
+                else if (startswith(line, "EXIT_STATUS="))
+                        k->told_status = (int) (strtoul(line + STRLEN("EXIT_STATUS="), NULL, 10) & 0xff);
                 else if (streq(line, "READY=1"))
                         on_ready(k);
 

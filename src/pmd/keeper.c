@@ -30,8 +30,7 @@ int keeper_read_exit(int fd, KeeperExit *ret) {
         return 1;
 }
 
-/* The directory of our own program. */
-static int own_directory(char **ret) {
+int keeper_own_directory(char **ret) {
         char path[PATH_MAX], *slash;
         ssize_t n;
 
@@ -58,11 +57,23 @@ static bool is_keeper_option(const char *argument) {
         return strlen(argument) > STRLEN("--") && startswith("--keeper", argument);
 }
 
-static int make_arguments(char *const argv[], const char *directory, char ***ret) {
+static int add_starter(const KeeperStarter *starter, char ***l) {
+        int r;
+
+        r = strv_consume(l, strprintf("%s%zu", starter->stay ? KEEPER_STARTER_STAY : KEEPER_STARTER, strv_length(starter->argv)));
+        STRV_FOREACH(a, starter->argv)
+                if (r >= 0)
+                        r = strv_extend(l, *a);
+        return r;
+}
+
+static int make_arguments(const KeeperStarter *starter, char *const argv[], const char *directory, char ***ret) {
         _cleanup_strv_free_ char **l = NULL;
         int r;
 
         r = strv_extend(&l, "pmd-keeper");
+        if (r >= 0 && starter)
+                r = add_starter(starter, &l);
         if (r >= 0)
                 r = strv_consume(&l, path_of_pmd(argv[0], directory));
         if (r < 0)
@@ -98,15 +109,15 @@ static int take_lock(const Instance *i) {
         return TAKE_FD(fd);
 }
 
-static int exec_keeper(char *const argv[]) {
+static int exec_keeper(const KeeperStarter *starter, char *const argv[]) {
         _cleanup_free_ char *directory = NULL, *beside_us = NULL;
         _cleanup_strv_free_ char **arguments = NULL;
         int r;
 
-        r = own_directory(&directory);
+        r = keeper_own_directory(&directory);
         if (r < 0)
                 return r;
-        r = make_arguments(argv, directory, &arguments);
+        r = make_arguments(starter, argv, directory, &arguments);
         if (r < 0)
                 return r;
         beside_us = strjoin(directory, "/pmd-keeper");
@@ -119,7 +130,7 @@ static int exec_keeper(char *const argv[]) {
         return -errno;
 }
 
-int keeper_exec(const Instance *i, char *const argv[]) {
+int keeper_exec(const Instance *i, const KeeperStarter *starter, char *const argv[]) {
         _cleanup_close_ int lock_fd = -EBADF;
         int r;
 
@@ -130,6 +141,6 @@ int keeper_exec(const Instance *i, char *const argv[]) {
         if (lock_fd < 0)
                 return lock_fd;
 
-        r = exec_keeper(argv);
+        r = exec_keeper(starter, argv);
         return log_error_errno(r, "Failed to execute the keeper: %m");
 }

@@ -24,6 +24,19 @@ typedef struct KeeperExit {
  * 1: had one, 0: none now, -EPIPE: the keeper is gone and will tell no more, or another negative errno. */
 int keeper_read_exit(int fd, KeeperExit *ret);
 
-/* Turns this process into the keeper of a pmd with these arguments, less --keeper. A negative errno if that fails, -EBUSY if
+/* A program that is run once, when pmd is ready. When it has ended, pmd is told to end with its apps. */
+typedef struct KeeperStarter {
+        char *const *argv;
+        bool stay; /* pmd is not told */
+} KeeperStarter;
+
+/* How the keeper gets it, before the words of pmd: how many words, which follow, are those of the program. */
+#define KEEPER_STARTER "--starter="
+#define KEEPER_STARTER_STAY "--starter-stay="
+
+/* Turns this process into the keeper of a pmd with these arguments, less --keeper; starter may be NULL. A negative errno if that fails, -EBUSY if
  * there is one; it has been logged. */
-int keeper_exec(const Instance *i, char *const argv[]);
+int keeper_exec(const Instance *i, const KeeperStarter *starter, char *const argv[]);
+
+/* The directory of our own program. */
+int keeper_own_directory(char **ret);

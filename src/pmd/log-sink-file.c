@@ -83,9 +83,13 @@ static void note_success(LogFile *f) {
 
 /* ---- opening ---- */
 
+static int standard_stream(const LogFile *f) {
+        return streq(f->path, "/dev/stdout") ? STDOUT_FILENO : streq(f->path, "/dev/stderr") ? STDERR_FILENO : -EBADF;
+}
+
 /* In a container these are where the output of apps is to go; there they are symlinks, which would be refused. */
 static int open_standard_stream(const LogFile *f) {
-        int fd = streq(f->path, "/dev/stdout") ? STDOUT_FILENO : streq(f->path, "/dev/stderr") ? STDERR_FILENO : -EBADF;
+        int fd = standard_stream(f);
 
         if (fd < 0 || f->uid != geteuid())
                 return -ENOENT;
@@ -136,7 +140,8 @@ static void use_fd(LogFile *f, int fd) {
         if (!f->ring.first)
                 f->line_open = false;
 
-        f->regular = fstat(fd, &st) >= 0 && S_ISREG(st.st_mode);
+        /* A file that our output was redirected to is not ours to rotate, rename or empty. */
+        f->regular = standard_stream(f) < 0 && fstat(fd, &st) >= 0 && S_ISREG(st.st_mode);
         f->size = f->regular ? (uint64_t) st.st_size : 0;
         f->check_at = usec_add(now(CLOCK_MONOTONIC), CHECK_USEC);
 }

@@ -20,6 +20,7 @@
 #include "pmd/systemd-client.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
+#include "shared/proc-util.h"
 #include "shared/string-util.h"
 
 /* ---- the deferred queues ---- */
@@ -103,6 +104,7 @@ static int on_dispatch(sd_event_source *s, void *userdata) {
                         bus_face_process_changed(m->bus_face, p, fields);
         }
 
+        manager_check_done(m);
         if (m->exiting)
                 check_exit(m);
         return 0;
@@ -494,6 +496,14 @@ static int on_signal_exit(sd_event_source *s, const struct signalfd_siginfo *si,
         return manager_exit(m);
 }
 
+static int on_signal_done(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        m->exit_when_done = true;
+        manager_wake(m);
+        return 0;
+}
+
 static int on_signal_reopen(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
 
@@ -522,6 +532,7 @@ static int add_signals(Manager *m) {
                 { SIGINT, on_signal_exit, &m->sigint_source },
                 { SIGHUP, on_signal_reload, &m->sighup_source },
                 { SIGUSR2, on_signal_reopen, &m->sigusr2_source },
+                { SIGRTMIN + 1, on_signal_done, &m->sigdone_source },
         };
         int r;
 
@@ -535,6 +546,7 @@ static int add_signals(Manager *m) {
 
 int manager_new(Instance *instance, Manager **ret) {
         _cleanup_(manager_freep) Manager *m = NULL;
+        ProcStat init = {};
         int r;
 
         m = new0(Manager, 1);
@@ -545,6 +557,8 @@ int manager_new(Instance *instance, Manager **ret) {
         m->instance = instance;
         m->lock_fd = -EBADF;
         m->uid = geteuid();
+        if (proc_read_stat(1, &init) >= 0)
+                m->init_start_time = init.start_time;
         m->log_to_journal = instance->scope != INSTANCE_PRIVATE;
 
         m->apps = lh_kchar_table_new(16, NULL);
@@ -696,6 +710,7 @@ Manager *manager_free(Manager *m) {
         sd_event_source_unref(m->sigint_source);
         sd_event_source_unref(m->sighup_source);
         sd_event_source_unref(m->sigusr2_source);
+        sd_event_source_unref(m->sigdone_source);
         sd_event_unref(m->event);
 
         safe_close(m->lock_fd);

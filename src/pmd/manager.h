@@ -26,8 +26,10 @@ struct Manager {
         unsigned n_actions;
         const EventSink *event_sink; /* NULL: nobody listens to events */
         bool log_to_journal;      /* default log target */
+        bool console;             /* where a definition names no file, lines go to our own standard output and error */
         int lock_fd;
         uid_t uid;                /* ours */
+        uint64_t init_start_time; /* of process 1, 0: hidden from us */
         Conf settings;            /* pmd.conf */
         bool log_level_given;     /* by whoever started pmd: pmd.conf does not change it */
         sd_bus_slot *boot_slot;   /* manager-boot.c asks whether pmd is enabled */
@@ -49,7 +51,9 @@ struct Manager {
         LIST_HEAD(Process, dirty_processes);
 
         bool exiting;             /* every app is being stopped, then the loop ends */
-        sd_event_source *sigterm_source, *sigint_source, *sighup_source, *sigusr2_source;
+        bool exit_when_done;      /* that begins by itself when no app runs or waits any more */
+        int exit_status;          /* ours, then: how the apps ended */
+        sd_event_source *sigterm_source, *sigint_source, *sighup_source, *sigusr2_source, *sigdone_source;
         sd_bus_message *exit_message; /* who asked, to be answered when all are gone */
 };
 
@@ -96,3 +100,6 @@ int manager_enqueue_reload(Manager *m, Process *const *processes, size_t n, unsi
 /* The same for processes of one app, because of what reason says, not of a request. -EALREADY if such a job of the app waits already. */
 int manager_enqueue_restart(Manager *m, Process *const *processes, size_t n, const char *reason);
 int manager_exit(Manager *m);  /* stop everything, then leave the loop */
+
+/* manager-done.c: the end of all apps is ours, too. Looks whether it has come. */
+void manager_check_done(Manager *m);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "pmd/foreground.h"
 #include "pmd/keeper.h"
 #include "pmd/manager-boot.h"
 #include "pmd/manager.h"
@@ -21,7 +22,10 @@ static const char *arg_home = NULL;
 static const char *arg_runner = NULL;
 static bool arg_resurrect = false;
 static bool arg_keeper = false;
-static bool arg_log_level = false;
+static bool arg_console = false;
+static bool arg_auto_exit = true;
+static char **arg_foreground = NULL; /* what "pmctl start" is to be given, NULL: nothing */
+static const char *arg_log_level = NULL;
 
 static int help(void) {
         printf("%s [OPTIONS…]\n\n"
@@ -33,9 +37,13 @@ static int help(void) {
                "     --log-level=LEVEL    emerg … debug\n"
                "     --resurrect          Restore the saved list, at the first start since the machine booted\n"
                "     --keeper             Run pmd as a child that is started again when it dies, and loses nothing by it\n"
+               "     --console            Lines of apps go to standard output and error, unless a definition says otherwise\n"
+               "     --foreground FILE…   Start these apps, as pmctl start with all that follows; end when they have ended\n"
+               "     --no-auto-exit       With --foreground: serve on when all apps have ended\n"
                "  -h --help               Show this help\n"
                "     --version            Show the version\n\n"
-               "Exit codes: 0 ended on request, 1 failure, 2 wrong usage, 75 another pmd serves already.\n",
+               "Exit codes: 0 ended on request, 1 failure, 2 wrong usage, 75 another pmd serves already;\n"
+               "with --foreground that of the app, or of the first that did not end well.\n",
                program_invocation_short_name);
         return 0;
 }
@@ -58,7 +66,8 @@ static int set_scope(InstanceScope scope) {
 
 /* 1: go on, 0: done, < 0: wrong usage. */
 static int parse_argv(int argc, char *argv[]) {
-        enum { ARG_SYSTEM = 0x100, ARG_USER, ARG_PRIVATE, ARG_RUNNER, ARG_LOG_LEVEL, ARG_RESURRECT, ARG_KEEPER, ARG_VERSION };
+        enum { ARG_SYSTEM = 0x100, ARG_USER, ARG_PRIVATE, ARG_RUNNER, ARG_LOG_LEVEL, ARG_RESURRECT, ARG_KEEPER, ARG_CONSOLE,
+               ARG_FOREGROUND, ARG_NO_AUTO_EXIT, ARG_VERSION };
         static const struct option options[] = {
                 { "system", no_argument, NULL, ARG_SYSTEM },
                 { "user", no_argument, NULL, ARG_USER },
@@ -67,6 +76,9 @@ static int parse_argv(int argc, char *argv[]) {
                 { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
                 { "resurrect", no_argument, NULL, ARG_RESURRECT },
                 { "keeper", no_argument, NULL, ARG_KEEPER },
+                { "console", no_argument, NULL, ARG_CONSOLE },
+                { "foreground", no_argument, NULL, ARG_FOREGROUND },
+                { "no-auto-exit", no_argument, NULL, ARG_NO_AUTO_EXIT },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, ARG_VERSION },
                 {},
@@ -75,7 +87,7 @@ static int parse_argv(int argc, char *argv[]) {
 
         arg_runner = getenv("PMD_RUNNER");
 
-        while (r >= 0 && (c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+        while (r >= 0 && !arg_foreground && (c = getopt_long(argc, argv, "+h", options, NULL)) >= 0)
                 switch (c) {
 
                 case 'h':
@@ -104,7 +116,7 @@ static int parse_argv(int argc, char *argv[]) {
 
                 case ARG_LOG_LEVEL:
                         r = parse_log_level(optarg);
-                        arg_log_level = true;
+                        arg_log_level = optarg;
                         break;
 
                 case ARG_RESURRECT:
@@ -115,12 +127,28 @@ static int parse_argv(int argc, char *argv[]) {
                         arg_keeper = true;
                         break;
 
+                case ARG_CONSOLE:
+                        arg_console = true;
+                        break;
+
+                case ARG_FOREGROUND:
+                        arg_foreground = argv + optind;
+                        break;
+
+                case ARG_NO_AUTO_EXIT:
+                        arg_auto_exit = false;
+                        break;
+
                 default:
                         return -EINVAL;
                 }
         if (r < 0)
                 return r;
-        if (optind < argc)
+        if (arg_foreground && arg_scope < 0)
+                arg_scope = INSTANCE_PRIVATE;
+        if (arg_foreground && arg_scope != INSTANCE_PRIVATE)
+                return log_error_errno(EINVAL, "--foreground is for a private pmd; where systemd runs, pmctl start will do.");
+        if (optind < argc && !arg_foreground)
                 return log_error_errno(EINVAL, "'%s' is not expected; pmd takes no arguments.", argv[optind]);
 
         if (arg_scope < 0)
@@ -138,6 +166,7 @@ static int block_signals(void) {
         sigaddset(&set, SIGINT);
         sigaddset(&set, SIGHUP);
         sigaddset(&set, SIGUSR2);
+        sigaddset(&set, SIGRTMIN + 1);
         if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
                 return -errno;
         return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -errno : 0;
@@ -157,7 +186,23 @@ static int become_keeper(char *argv[]) {
         int r;
 
         r = make_instance(&instance);
-        return r < 0 ? r : keeper_exec(instance, argv);
+        return r < 0 ? r : keeper_exec(instance, NULL, argv);
+}
+
+static int become_foreground(char *argv[]) {
+        _cleanup_(instance_freep) Instance *instance = NULL;
+        int r;
+
+        r = make_instance(&instance);
+        if (r < 0)
+                return r;
+        return foreground_exec(instance, &(Foreground) {
+                        .argv0 = argv[0],
+                        .runner = arg_runner,
+                        .log_level = arg_log_level ?: getenv("PMD_LOG_LEVEL") ?: "warning",
+                        .auto_exit = arg_auto_exit,
+                        .words = arg_foreground,
+                });
 }
 
 static int run(void) {
@@ -176,6 +221,7 @@ static int run(void) {
         r = manager_new(instance, &m);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up: %m");
+        m->console = arg_console;
         m->log_level_given = arg_log_level || getenv("PMD_LOG_LEVEL");
         r = manager_startup(m, isempty(arg_runner) ? NULL : arg_runner);
         if (r < 0)
@@ -189,7 +235,7 @@ static int run(void) {
         r = sd_event_loop(m->event);
         if (r < 0)
                 return log_error_errno(r, "Event loop failed: %m");
-        return 0;
+        return m->exit_status;
 }
 
 int main(int argc, char *argv[]) {
@@ -209,6 +255,6 @@ int main(int argc, char *argv[]) {
         if (r == 0)
                 return EXIT_SUCCESS;
 
-        r = arg_keeper ? become_keeper(argv) : run();
-        return r == -EBUSY ? 75 : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        r = arg_foreground ? become_foreground(argv) : arg_keeper ? become_keeper(argv) : run();
+        return r == -EBUSY ? 75 : r < 0 ? EXIT_FAILURE : r;
 }

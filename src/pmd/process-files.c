@@ -66,6 +66,13 @@ int process_log_path(const Process *p, LogStreamKind kind, char **ret) {
         if (!given && effective_log_target(p) == LOG_TARGET_JOURNAL)
                 return 0;
 
+        if (!given && p->manager->console) {
+                path = strdup(kind == LOG_STREAM_OUT ? "/dev/stdout" : "/dev/stderr");
+                if (!path)
+                        return -ENOMEM;
+                *ret = path;
+                return 0;
+        }
         if (given)
                 base = path_resolve(c->cwd, given);
         else {

@@ -248,7 +248,7 @@ static void add_incarnation(json_object *o, const Process *p) {
         add_string(o, "invocation_id", p->unit->invocation_id);
 }
 
-static int add_boot(json_object *o) {
+static int add_boot(json_object *o, const Manager *m) {
         char text[SD_ID128_STRING_MAX];
         sd_id128_t boot;
         int r;
@@ -257,6 +257,7 @@ static int add_boot(json_object *o) {
         if (r < 0)
                 return r;
         add_string(o, "boot", sd_id128_to_string(boot, text));
+        add_uint(o, "init_start_time", m->init_start_time);
         return 0;
 }
 
@@ -275,7 +276,7 @@ int process_save(Process *p) {
                 return -ENOMEM;
 
         add_uint(o, "version", STATE_VERSION);
-        r = add_boot(o);
+        r = add_boot(o, p->manager);
         if (r < 0)
                 return r;
         add_process(o, p);
@@ -326,11 +327,14 @@ static const char *get_string(json_object *o, const char *key) {
         return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : NULL;
 }
 
-/* Pids, monotonic times and fds of another boot mean nothing. */
-static bool is_of_this_boot(json_object *o) {
+/* Pids, monotonic times and fds of another boot mean nothing. A container has the host's, but another process 1 each time. */
+static bool is_of_this_boot(json_object *o, const Manager *m) {
+        uint64_t init = get_uint(o, "init_start_time");
         const char *s = get_string(o, "boot");
         sd_id128_t boot, saved;
 
+        if (init > 0 && m->init_start_time > 0 && init != m->init_start_time)
+                return false;
         return s && sd_id128_get_boot(&boot) >= 0 && sd_id128_from_string(s, &saved) >= 0 && sd_id128_equal(boot, saved);
 }
 
@@ -469,7 +473,7 @@ static int read_file(Readopt *d, json_object *o, unsigned id, bool hidden) {
         App *a;
         int r;
 
-        if (get_uint(o, "version") != STATE_VERSION || !is_of_this_boot(o))
+        if (get_uint(o, "version") != STATE_VERSION || !is_of_this_boot(o, m))
                 return -ESTALE;
         if (hidden && is_current_one(m, o, id))
                 return -ESTALE;
