@@ -135,6 +135,36 @@ static int add_own_rows(Table *t, const pmd_process *p) {
         return r;
 }
 
+/* Of the last process of it that the kernel killed for lack of memory. */
+static int add_oom_row(Table *t, sd_bus *bus, const char *path) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        _cleanup_free_ char *limit_text = NULL, *peak_text = NULL;
+        uint64_t realtime, limit, peak;
+        const char *name;
+        uint32_t pid;
+        int r;
+
+        r = sd_bus_get_property(bus, PMD_BUS_NAME, path, PMD_INTERFACE_PROCESS, "LastOOMKill", NULL, &m, "(tustt)");
+        if (r < 0)
+                return 0;
+        r = sd_bus_message_read(m, "(tustt)", &realtime, &pid, &name, &limit, &peak);
+        if (r < 0)
+                return r;
+        if (realtime == 0)
+                return 0;
+
+        limit_text = limit == UINT64_MAX ? strdup("none") : format_bytes(limit);
+        peak_text = peak == UINT64_MAX ? strdup("unknown") : format_bytes(peak);
+        if (!limit_text || !peak_text)
+                return -ENOMEM;
+        r = add_time(t, "last oom kill", realtime);
+        if (r >= 0 && pid > 0)
+                r = add_rowf(t, "oom victim", "%s (%" PRIu32 ")", name, pid);
+        if (r >= 0)
+                r = add_rowf(t, "oom limit, peak", "%s, %s", limit_text, peak_text);
+        return r;
+}
+
 static char *get_text(sd_bus *bus, const char *path, const char *property) {
         char *s = NULL;
 
@@ -157,6 +187,7 @@ static int add_restart_rows(Table *t, pmd_connection *c, const pmd_process *p) {
 
         if (!isempty(reason))
                 RET_GATHER(r, add_row(t, "restart reason", reason));
+        RET_GATHER(r, add_oom_row(t, bus, path));
         if (next > 0)
                 RET_GATHER(r, add_time(t, "next cron restart", next));
         if (!isempty(fault))

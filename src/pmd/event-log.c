@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <syslog.h>
@@ -87,7 +88,8 @@ static void send_process(Process *p, Event *e, int priority, const char *id, con
         send_event(p->manager, e, priority, id, strempty(text));
 }
 
-static char *describe_exit(const LastExit *x) {
+static char *describe_exit(const Process *p) {
+        const LastExit *x = &p->last_exit;
         const char *signal = x->signal != 0 ? signal_to_string(x->signal) : NULL;
 
         switch (x->reason) {
@@ -98,7 +100,7 @@ static char *describe_exit(const LastExit *x) {
         case EXIT_REASON_CORE_DUMP:
                 return strprintf("it was killed by %s and dumped core", strna(signal));
         case EXIT_REASON_OOM_KILL:
-                return strdup("the kernel killed it, as it had no more memory for it");
+                return process_oom_describe(p);
         case EXIT_REASON_KILL_TIMEOUT:
                 return strdup("it did not end within its kill timeout and was killed");
         case EXIT_REASON_EXEC_FAILED:
@@ -110,15 +112,38 @@ static char *describe_exit(const LastExit *x) {
         }
 }
 
+static void add_oom_kill(Event *e, const Process *p) {
+        const OomKill *k = &p->last_oom_kill;
+
+        if (k->pid > 0) {
+                addf(e, "PM_OOM_PID", "%d", (int) k->pid);
+                add(e, "PM_OOM_NAME", k->name);
+        }
+        if (k->limit != UINT64_MAX)
+                addf(e, "PM_OOM_LIMIT", "%" PRIu64, k->limit);
+        if (k->peak != UINT64_MAX)
+                addf(e, "PM_OOM_PEAK", "%" PRIu64, k->peak);
+}
+
+void event_log_oom_kill(Process *p) {
+        _cleanup_free_ char *reason = process_oom_describe(p);
+        Event e = {};
+
+        add_oom_kill(&e, p);
+        send_process(p, &e, LOG_WARNING, PMD_MESSAGE_OOM_KILL_STR, "has run out of memory", strempty(reason));
+}
+
 static void send_exit(Process *p) {
         const LastExit *x = &p->last_exit;
-        _cleanup_free_ char *reason = describe_exit(x);
+        _cleanup_free_ char *reason = describe_exit(p);
         bool wanted = p->goal == PROCESS_DOWN || p->restart_wanted;
         Event e = {};
 
         add(&e, "EXIT_CODE", x->signal == 0 ? "exited" : x->reason == EXIT_REASON_CORE_DUMP ? "dumped" : "killed");
         addf(&e, "EXIT_STATUS", "%d", x->signal ?: x->code);
         add(&e, "PM_EXIT_REASON", exit_reason_to_string(x->reason));
+        if (x->reason == EXIT_REASON_OOM_KILL)
+                add_oom_kill(&e, p);
         send_process(p, &e, wanted || (x->signal == 0 && x->code == 0) ? LOG_INFO : LOG_WARNING, PMD_MESSAGE_EXITED_STR, "has ended",
                      strempty(reason));
 }

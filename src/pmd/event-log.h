@@ -8,6 +8,9 @@
 
 void event_log_process(Process *p, ProcessField changed);
 
+/* The kernel has killed one of its processes, see last_oom_kill. */
+void event_log_oom_kill(Process *p);
+
 /* Somebody asked for it; pid 0: it is not known who. app NULL: all. */
 void event_log_request(Manager *m, const char *verb, const char *app, uid_t uid, pid_t pid);
 

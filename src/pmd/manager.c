@@ -14,6 +14,7 @@
 #include "pmd/manager-boot.h"
 #include "pmd/manager-settings.h"
 #include "pmd/manager.h"
+#include "pmd/oom-log.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
@@ -657,6 +658,9 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = log_relay_new(m->event, &m->log_relay);
         if (r < 0)
                 return log_error_errno(r, "Failed to start the log thread: %m");
+        r = oom_log_new(&m->oom_log);
+        if (r < 0)
+                return log_oom();
         r = bus_face_new(m, &m->bus_face);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the bus: %m");
@@ -703,6 +707,7 @@ Manager *manager_free(Manager *m) {
                 app_action_free(m->actions);
         bus_face_free(m->bus_face);
         log_relay_free(m->log_relay);
+        oom_log_free(m->oom_log);
         fd_store_free(m->fd_store);
 
         sd_event_source_unref(m->dispatch_source);

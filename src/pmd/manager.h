@@ -21,6 +21,7 @@ struct Manager {
         SystemdClient *systemd;   /* NULL without systemd */
         FdStore *fd_store;        /* what outlives pmd: pidfds and output pipes of the processes */
         LogRelay *log_relay;
+        OomLog *oom_log;
         BusFace *bus_face;        /* connections and objects; NULL in some tests */
         LIST_HEAD(AppAction, actions); /* that were triggered and are not answered by all */
         unsigned n_actions;

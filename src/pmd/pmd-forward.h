@@ -17,6 +17,7 @@ typedef struct LogRelay LogRelay;
 typedef struct Manager Manager;
 typedef struct Monitor Monitor;
 typedef struct NodeChannel NodeChannel;
+typedef struct OomLog OomLog;
 typedef struct Process Process;
 typedef struct ProcessReport ProcessReport;
 typedef struct Runner Runner;

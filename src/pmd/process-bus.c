@@ -149,6 +149,13 @@ static uint64_t next_restart(const Process *p) {
         return usec_add(now(CLOCK_REALTIME), usec_sub(p->timer_at, now(CLOCK_MONOTONIC)));
 }
 
+static int append_last_oom_kill(sd_bus_message *reply, const OomKill *k) {
+        bool known = k->realtime > 0;
+
+        return sd_bus_message_append(reply, "(tustt)", k->realtime, (uint32_t) k->pid, k->name, known ? k->limit : UINT64_MAX,
+                                     known ? k->peak : UINT64_MAX);
+}
+
 DEFINE_GETTER_NUMBER(id, "u", p->id)
 DEFINE_GETTER_TEXT(name, p->app->name)
 DEFINE_GETTER(app, append_app_path(reply, p))
@@ -169,6 +176,7 @@ DEFINE_GETTER_NUMBER(n_restarts, "u", p->n_restarts)
 DEFINE_GETTER_NUMBER(log_dropped, "t", log_counter_get(p->log_dropped))
 DEFINE_GETTER_NUMBER(unstable_restarts, "u", p->history.unstable_restarts)
 DEFINE_GETTER(last_exit, append_last_exit(reply, p))
+DEFINE_GETTER(last_oom_kill, append_last_oom_kill(reply, &p->last_oom_kill))
 DEFINE_GETTER_TEXT(restart_reason, p->restart_reason)
 DEFINE_GETTER_NUMBER(next_restart, "t", next_restart(p))
 DEFINE_GETTER_NUMBER(memory_current, "t", read_usage(p)->usage.memory_current)
@@ -212,6 +220,7 @@ void process_bus_property_names(ProcessField fields, const char *ret[static PROC
                 { PROCESS_FIELD_COUNTERS, "NRestarts" },
                 { PROCESS_FIELD_COUNTERS, "UnstableRestarts" },
                 { PROCESS_FIELD_EXIT, "LastExit" },
+                { PROCESS_FIELD_OOM_KILL, "LastOOMKill" },
                 { PROCESS_FIELD_COUNTERS, "RestartReason" },
                 { PROCESS_FIELD_CONFIG, "Namespace" },
                 { PROCESS_FIELD_CONFIG, "ExecMode" },
@@ -415,6 +424,7 @@ const sd_bus_vtable process_bus_vtable[] = {
         SD_BUS_PROPERTY("NRestarts", "u", get_n_restarts, 0, CHANGES),
         SD_BUS_PROPERTY("UnstableRestarts", "u", get_unstable_restarts, 0, CHANGES),
         SD_BUS_PROPERTY("LastExit", "(iis)", get_last_exit, 0, CHANGES),
+        SD_BUS_PROPERTY("LastOOMKill", "(tustt)", get_last_oom_kill, 0, CHANGES),
         SD_BUS_PROPERTY("RestartReason", "s", get_restart_reason, 0, CHANGES),
         SD_BUS_PROPERTY("NextRestart", "t", get_next_restart, 0, 0),
         SD_BUS_PROPERTY("MemoryCurrent", "t", get_memory_current, 0, 0),

@@ -93,6 +93,7 @@ static usec_t run_take_restart(Process *p) {
 
 /* Lets go of all that belongs to the incarnation that has ended, or that never came to be. */
 static void release_incarnation(Process *p) {
+        process_oom_end(p);
         p->exit_source = sd_event_source_disable_unref(p->exit_source);
         p->error_source = sd_event_source_disable_unref(p->error_source);
         p->gate_fd = safe_close(p->gate_fd);
@@ -288,7 +289,9 @@ static int on_error_pipe(sd_event_source *s, int fd, uint32_t revents, void *use
         return 0;
 }
 
-static LastExit last_exit_from_siginfo(const Process *p, const siginfo_t *si) {
+static LastExit last_exit_from_siginfo(Process *p, const siginfo_t *si) {
+        if (process_oom_killed_main(p, si))
+                return (LastExit) { -1, SIGKILL, EXIT_REASON_OOM_KILL };
         if (p->watchdog_missed && si->si_code != CLD_EXITED)
                 return (LastExit) { -1, si->si_status, EXIT_REASON_WATCHDOG };
         if (p->watchdog_missed)
@@ -300,6 +303,12 @@ static LastExit last_exit_from_siginfo(const Process *p, const siginfo_t *si) {
         if (si->si_status == SIGKILL && p->state == PROCESS_KILLING && p->reached_online)
                 return (LastExit) { -1, si->si_status, EXIT_REASON_KILL_TIMEOUT };
         return (LastExit) { -1, si->si_status, EXIT_REASON_SIGNAL };
+}
+
+static LastExit last_exit_unseen(Process *p) {
+        if (process_oom_killed_main(p, NULL))
+                return (LastExit) { -1, SIGKILL, EXIT_REASON_OOM_KILL };
+        return (LastExit) { -1, 0, EXIT_REASON_UNKNOWN };
 }
 
 /* 1: known. 0: it has not been reaped yet. < 0: nobody can tell any more. */
@@ -326,7 +335,7 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
 
         p->exit_source = sd_event_source_disable_unref(p->exit_source);
         if (p->spawn_error >= 0)
-                p->last_exit = r > 0 ? last_exit_from_siginfo(p, &si) : (LastExit) { -1, 0, EXIT_REASON_UNKNOWN };
+                p->last_exit = r > 0 ? last_exit_from_siginfo(p, &si) : last_exit_unseen(p);
         process_event(p, PROCESS_EVENT_EXITED);
         return 0;
 }
@@ -358,6 +367,7 @@ static void on_attached(RunnerUnit *u, int error) {
                 return;
         }
 
+        process_oom_begin(p);
         run_changed(p, PROCESS_FIELD_PID);
         error = process_check_limits(p);
         if (error < 0) {
@@ -624,6 +634,7 @@ static int adopt_incarnation(Process *p, const ProcessRemains *remains) {
         adopt_stream(p, LOG_STREAM_ERR);
         process_adopt_input(p);
         process_adopt_channel(p);
+        process_oom_resume(p);
         if (k < 0)
                 return k;
 
@@ -765,6 +776,7 @@ Process *process_free(Process *p) {
         app_config_unref(p->next_config);
         free(p->start_fault);
         free(p->restart_trigger);
+        oom_kill_done(&p->last_oom_kill);
         event_history_done(&p->events);
         free(p->status_text);
         process_report_free(p->report);

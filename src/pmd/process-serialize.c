@@ -199,6 +199,21 @@ static void add_events(json_object *o, const Process *p) {
                 (void) json_object_object_add(o, "events", events);
 }
 
+static void add_oom_kill(json_object *o, const Process *p) {
+        const OomKill *k = &p->last_oom_kill;
+
+        if (k->realtime == 0)
+                return;
+        add_uint(o, "n_oom_kills", p->n_oom_kills);
+        add_bool(o, "oom_killed_as_group", p->oom_killed_as_group);
+        add_uint(o, "oom_realtime", k->realtime);
+        add_int(o, "oom_pid", k->pid);
+        add_string(o, "oom_name", k->name);
+        add_uint(o, "oom_limit", k->limit);
+        add_uint(o, "oom_peak", k->peak);
+        add_string(o, "oom_limit_cgroup", k->limit_cgroup);
+}
+
 static void add_process(json_object *o, const Process *p) {
         add_uint(o, "id", p->id);
         add_string(o, "role", process_role_to_string(p->role));
@@ -233,6 +248,7 @@ static void add_process(json_object *o, const Process *p) {
         add_int(o, "exit_code", p->last_exit.code);
         add_int(o, "exit_signal", p->last_exit.signal);
         add_string(o, "exit_reason", exit_reason_to_string(p->last_exit.reason));
+        add_oom_kill(o, p);
         add_int(o, "timer", p->timer);
         add_uint(o, "timer_at", p->timer_at);
         add_events(o, p);
@@ -338,6 +354,23 @@ static bool is_of_this_boot(json_object *o, const Manager *m) {
         return s && sd_id128_get_boot(&boot) >= 0 && sd_id128_from_string(s, &saved) >= 0 && sd_id128_equal(boot, saved);
 }
 
+static void read_oom_kill(Process *p, json_object *o) {
+        OomKill *k = &p->last_oom_kill;
+        const char *name = get_string(o, "oom_name"), *limit_cgroup = get_string(o, "oom_limit_cgroup");
+
+        k->realtime = get_uint(o, "oom_realtime");
+        if (k->realtime == 0)
+                return;
+        p->n_oom_kills = get_uint(o, "n_oom_kills");
+        p->oom_killed_as_group = get_bool(o, "oom_killed_as_group");
+        k->pid = get_int(o, "oom_pid", 0);
+        (void) snprintf(k->name, sizeof k->name, "%s", strempty(name));
+        k->limit = get_uint(o, "oom_limit");
+        k->peak = get_uint(o, "oom_peak");
+        if (free_and_strdup(&k->limit_cgroup, limit_cgroup) < 0)
+                log_oom();
+}
+
 static void read_process(Process *p, json_object *o) {
         const char *unique_id = get_string(o, "unique_id");
 
@@ -372,6 +405,7 @@ static void read_process(Process *p, json_object *o) {
                 .signal = get_int(o, "exit_signal", 0),
                 .reason = MAX(exit_reason_from_string(get_string(o, "exit_reason")), EXIT_REASON_NONE),
         };
+        read_oom_kill(p, o);
         p->timer = (ProcessTimer) get_int(o, "timer", PROCESS_TIMER_NONE);
         p->timer_at = get_uint(o, "timer_at");
         if (event_history_restore(&p->events, json_object_object_get(o, "events")) < 0)

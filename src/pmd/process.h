@@ -104,6 +104,15 @@ typedef enum ProcessRole {
 const char *process_role_to_string(ProcessRole r);
 ProcessRole process_role_from_string(const char *s);
 
+/* The last one. */
+typedef struct OomKill {
+        usec_t realtime;      /* 0: never */
+        pid_t pid;            /* of the victim; 0: nobody can tell, and name is "" then */
+        char name[64];
+        uint64_t limit, peak; /* of the unit's memory, bytes; UINT64_MAX: none, or not known */
+        char *limit_cgroup;   /* whose limit that is, if not the unit's; "": the machine's own memory; NULL: the unit's */
+} OomKill;
+
 /* What changed, for the bus and for the saved state; bits are gathered until the end of the loop's turn. */
 typedef enum ProcessField {
         PROCESS_FIELD_STATUS = 1 << 0,
@@ -114,7 +123,8 @@ typedef enum ProcessField {
         PROCESS_FIELD_START = 1 << 5,   /* start time stamps */
         PROCESS_FIELD_STATUS_TEXT = 1 << 6,
         PROCESS_FIELD_EVENTS = 1 << 7,
-        PROCESS_FIELD_ALL = (1 << 8) - 1,
+        PROCESS_FIELD_OOM_KILL = 1 << 8,
+        PROCESS_FIELD_ALL = (1 << 9) - 1,
 } ProcessField;
 
 /* The world as the state machine sees it. All functions are called with the state already changed. */
@@ -207,6 +217,12 @@ struct Process {
         uint64_t streams[_LOG_STREAM_KIND_MAX]; /* 0: none, or closed */
         LogCounter *log_dropped;      /* NULL: it had no log yet */
         bool unit_empty;
+
+        /* For process-oom.c. */
+        OomKill last_oom_kill;
+        uint64_t n_oom_kills;        /* this incarnation */
+        bool oom_killed_as_group;    /* this incarnation */
+        sd_event_source *oom_source;
 
         /* For monitor.c: where the window of CPUPercent begins, and where the next one may. */
         usec_t cpu_window_start, cpu_sampled_at;
@@ -306,6 +322,16 @@ int process_send_disconnect(Process *p);
 bool process_ask_by_message(Process *p);
 /* Closes the sockets that pmd holds for the app if none of its processes runs, or is about to. */
 void app_release_listeners(App *a);
+
+/* process-oom.c: processes of its unit that the kernel kills for lack of memory */
+void process_oom_begin(Process *p);  /* with an incarnation, once it is attached */
+void process_oom_resume(Process *p); /* with one that another pmd began */
+void process_oom_end(Process *p);
+/* Whether the main process ended so. si NULL: it is not known how it ended. */
+bool process_oom_killed_main(Process *p, const siginfo_t *si);
+/* In words, which begin with "the kernel". New memory. */
+char *process_oom_describe(const Process *p);
+void oom_kill_done(OomKill *k);
 
 /* process-limits.c */
 int process_restrictions(const AppConfig *c, SpawnRestrictions *ret); /* 0 or -ENOMEM */

@@ -43,6 +43,7 @@ struct SystemdClient {
         sd_event_source *dispatch_source;
         sd_bus_slot *subscribe_slot, *job_removed_slot, *unit_removed_slot, *disconnected_slot;
         PidPassing pid_passing;
+        bool no_oom_policy;      /* scopes have none before systemd 253 */
         Call *queue_first, *queue_last;
         LIST_HEAD(Call, in_flight);
         unsigned n_queued, n_in_flight;
@@ -70,6 +71,7 @@ struct ScopeRef {
         int kill_signal;
         usec_t timeout_stop;
         ResourceLimits limits;
+        bool with_oom_policy;    /* so it was asked for */
 
         Call *call;
         char *job;               /* object path */

@@ -268,25 +268,36 @@ static int start_error_to_errno(const sd_bus_error *e) {
         return -sd_bus_error_get_errno(e) ?: -EIO;
 }
 
-static bool error_is_no_pidfds(const sd_bus_error *e) {
-        return sd_bus_error_has_names(e, SD_BUS_ERROR_PROPERTY_READ_ONLY, SD_BUS_ERROR_UNKNOWN_PROPERTY);
+/* Whether something was left out of the request that the manager does not know. The error does not say what: PIDFDs is the youngest. */
+static bool scope_leave_out(ScopeRef *s, const sd_bus_error *e) {
+        SystemdClient *c = s->client;
+
+        if (!sd_bus_error_has_names(e, SD_BUS_ERROR_PROPERTY_READ_ONLY, SD_BUS_ERROR_UNKNOWN_PROPERTY))
+                return false;
+
+        if (c->pid_passing == PID_PASSING_UNKNOWN) {
+                log_debug("The service manager takes no pidfds (%s), passing pids.", e->message);
+                c->pid_passing = PID_PASSING_PID;
+                client_schedule(c);
+                return true;
+        }
+        if (s->with_oom_policy) {
+                log_debug("The service manager has no OOM policy for scopes (%s).", e->message);
+                c->no_oom_policy = true;
+                return true;
+        }
+        return false;
 }
 
 static void scope_handle_start_error(ScopeRef *s, const sd_bus_error *e) {
-        SystemdClient *c = s->client;
         int r;
 
         r = start_error_to_errno(e);
 
-        if (c->pid_passing == PID_PASSING_UNKNOWN && error_is_no_pidfds(e)) {
-                log_debug("The service manager takes no pidfds (%s), passing pids.", e->message);
-                c->pid_passing = PID_PASSING_PID;
-                client_schedule(c);
-                if (!s->forgotten) {
-                        r = scope_send_start(s);
-                        if (r >= 0)
-                                return;
-                }
+        if (scope_leave_out(s, e) && !s->forgotten) {
+                r = scope_send_start(s);
+                if (r >= 0)
+                        return;
         }
 
         log_debug_errno(r, "Failed to start %s: %s", s->unit, e->message);
@@ -379,6 +390,12 @@ static int append_properties(sd_bus_message *m, const ScopeRef *s, bool by_pidfd
                 if (r < 0)
                         return r;
         }
+        /* An app that has lost a worker lives on: whether the main process does is for the app to say. */
+        if (s->with_oom_policy) {
+                r = sd_bus_message_append(m, "(sv)", "OOMPolicy", "s", "continue");
+                if (r < 0)
+                        return r;
+        }
         return sd_bus_message_close_container(m);
 }
 
@@ -394,6 +411,7 @@ int scope_send_start(ScopeRef *s) {
         r = sd_bus_message_append(m, "ss", s->unit, "replace");
         if (r < 0)
                 return r;
+        s->with_oom_policy = !c->no_oom_policy;
         r = append_properties(m, s, c->pid_passing != PID_PASSING_PID);
         if (r < 0)
                 return r;

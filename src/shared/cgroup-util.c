@@ -388,6 +388,20 @@ int cgroup_memory_is_above(int cgroup_fd, uint64_t limit, uint64_t *ret) {
         return 1;
 }
 
+int cgroup_read_oom(int cgroup_fd, CgroupOom *ret) {
+        CgroupOom oom = {};
+        char buf[512];
+
+        if (read_virtual_file_at(cgroup_fd, "memory.events", buf, sizeof(buf)) < 0 || find_flat_key(buf, "oom_kill", &oom.kills) < 0)
+                return -ENODATA;
+
+        (void) find_flat_key(buf, "oom_group_kill", &oom.group_kills); /* since Linux 5.17 */
+        oom.limit = read_number(cgroup_fd, "memory.max");
+        oom.peak = read_number(cgroup_fd, "memory.peak"); /* since Linux 5.19 */
+        *ret = oom;
+        return 0;
+}
+
 int procs_read_usage(const pid_t *pids, size_t n, ResourceUsage *ret) {
         ResourceUsage sum = {};
         bool found = false;

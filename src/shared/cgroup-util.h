@@ -48,6 +48,15 @@ int cgroup_read_usage(int cgroup_fd, ResourceUsage *ret);
  * before it lets anybody suffer. 1, 0, or -ENODATA where there is no memory controller. */
 int cgroup_memory_is_above(int cgroup_fd, uint64_t limit, uint64_t *ret);
 
+typedef struct CgroupOom {
+        uint64_t kills;       /* processes the OOM killer has ended in this cgroup and below */
+        uint64_t group_kills; /* times it has ended the cgroup as a whole */
+        uint64_t limit, peak; /* of memory, bytes; UINT64_MAX: none, or not known */
+} CgroupOom;
+
+/* 0, or -ENODATA where there is no memory controller or no such cgroup any more. */
+int cgroup_read_oom(int cgroup_fd, CgroupOom *ret);
+
 /* Adds up resident memory, CPU time and threads of these processes: the figure of last resort. -ESRCH if none of them lives. */
 int procs_read_usage(const pid_t *pids, size_t n, ResourceUsage *ret);
 

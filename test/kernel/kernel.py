@@ -268,6 +268,15 @@ class Guest:
                 return took
             time.sleep(0.02)
 
+    def attempt(self, part):
+        """A part of a step, whose failure does not keep others from being tried."""
+        start = time.monotonic()
+        try:
+            part(self)
+        except Exception:
+            self.check(False, f"{part.__name__} goes on", traceback.format_exc())
+        self.say(f"{part.__name__}: {time.monotonic() - start:.1f} s")
+
     # -- commands --
 
     def run(self, *command, timeout=60):
@@ -294,9 +303,8 @@ class Guest:
         return p["pm2_env"]["status"] if p else None
 
     def property(self, process_id, name):
-        """As busctl prints it, without the type."""
-        output = self.run("busctl", "get-property", "org.pmd1", f"/org/pmd1/process/{process_id}", "org.pmd1.Process", name)[1]
-        return output.strip().partition(" ")[2].replace('"', "")
+        output = self.run("busctl", "--json=short", "get-property", "org.pmd1", f"/org/pmd1/process/{process_id}", "org.pmd1.Process", name)[1]
+        return json.loads(output)["data"]
 
     # -- cgroups --
 
@@ -318,10 +326,7 @@ class Guest:
 
 def run_guest(step):
     guest = Guest()
-    try:
-        step(guest)
-    except Exception:
-        guest.check(False, f"{step.__name__} goes on", traceback.format_exc())
+    guest.attempt(step)
     if guest.failed:
         guest.say(guest.run("journalctl", "-b", "--no-pager", "-u", "pmd.service", "-u", "pm-*", "-n", "60")[1])
     print("end", flush=True)

@@ -1,20 +1,142 @@
 # SPDX-License-Identifier: MIT
 """Figures, limits and the OOM killer, where there are controllers."""
 
+import json
+import time
+
 import kernel
 
+APPS = kernel.GUEST_DIR + "/apps"
+MIB = 1 << 20
 
-def limits(guest):
-    guest.say(f"booted in {guest.read('/proc/uptime')}")
+
+def seconds(function, *arguments):
+    start = time.monotonic()
+    function(*arguments)
+    return time.monotonic() - start
+
+
+def touch(path):
+    with open(path, "w", encoding="utf-8"):
+        pass
+
+
+def start(guest, name, *arguments):
+    """The id of the new process."""
+    before = {p["pm_id"] for p in json.loads(guest.pmctl("jlist"))}
+    guest.pmctl("start", *arguments[:1], "--name", name, *arguments[1:])
+    return next(p["pm_id"] for p in json.loads(guest.pmctl("jlist")) if p["pm_id"] not in before)
+
+
+# ---- limits ----
+
+
+def limits_arrive(guest):
     guest.equal(guest.read(kernel.CGROUP_ROOT + "/cgroup.controllers"), "cpu io memory pids", "the kernel has the controllers")
-    guest.pmctl("start", "/bin/sleep", "--name", "api", "--memory-max", "600M", "--memory-high", "500M", "--cpu-quota", "150%", "--cpu-weight", "50",
-                "--tasks-max", "70", "--", "infinity")
-    cgroup = guest.cgroup(0)
+    api = start(guest, "api", "/bin/sleep", "--memory-max", "600M", "--memory-high", "500M", "--cpu-quota", "150%", "--cpu-weight", "50", "--tasks-max", "70",
+                "--io-weight", "60", "--allowed-cpus", "0", "--", "infinity")
+    cgroup = guest.cgroup(api)
     guest.equal(guest.read(cgroup + "/memory.max"), "629145600", "memory_max is in memory.max")
     guest.equal(guest.read(cgroup + "/memory.high"), "524288000", "memory_high is in memory.high")
     guest.equal(guest.read(cgroup + "/cpu.max"), "150000 100000", "cpu_quota is in cpu.max")
     guest.equal(guest.read(cgroup + "/cpu.weight"), "50", "cpu_weight is in cpu.weight")
     guest.equal(guest.read(cgroup + "/pids.max"), "70", "tasks_max is in pids.max")
+    notes = guest.pmctl("describe", "api")
+    guest.matches(notes, "allowed_cpus has no effect here: there is no controller 'cpuset'", "what this kernel lacks is told")
+    guest.check("memory_max has no effect" not in notes and "cpu_quota has no effect" not in notes, "and nothing else", notes)
+
+    pid = guest.property(api, "PID")
+    guest.pmctl("set-property", "api", "memory_max=700M", "memory_high=infinity", "cpu_quota=50%", "cpu_weight=200", "tasks_max=80")
+    guest.wait(lambda: guest.read(cgroup + "/pids.max") == "80", "set-property changes pids.max while it runs")
+    guest.equal(guest.read(cgroup + "/memory.max"), "734003200", "and memory.max")
+    guest.equal(guest.read(cgroup + "/memory.high"), "max", "and takes memory.high back")
+    guest.equal(guest.read(cgroup + "/cpu.max"), "50000 100000", "and cpu.max")
+    guest.equal(guest.read(cgroup + "/cpu.weight"), "200", "and cpu.weight")
+    guest.equal(guest.property(api, "PID"), pid, "of the same process")
+    guest.pmctl("delete", "api")
+
+
+# ---- the OOM killer ----
+
+
+def oom_kill(guest, name, who, *options):
+    """Starts an app with 40 MiB that wants 80. Its id, pid and cgroup, once it wants them."""
+    go = f"/run/{name}"
+    app = start(guest, name, APPS + "/hog.py", "--memory-max", "40M", "--interpreter", "python3", "--no-autorestart", *options, "--", who, "80", go)
+    pid = guest.property(app, "PID")
+    guest.wait(lambda: guest.read(f"/proc/{pid}/task/{pid}/children"), f"{name}: has a child")
+    child = int(guest.read(f"/proc/{pid}/task/{pid}/children").split()[0])
+    return app, pid, child, guest.cgroup(app), go
+
+
+def last_oom_kill(guest, app):
+    """time, pid, name, limit, peak"""
+    return guest.property(app, "LastOOMKill")
+
+
+def check_evidence(guest, app, victim, what):
+    when, pid, name, limit, peak = last_oom_kill(guest, app)
+    guest.check(abs(time.time() * 1e6 - when) < 60e6, f"{what}: the time is known", when)
+    guest.equal((pid, name), (victim, "python3"), f"{what}: the victim is known")
+    guest.equal(limit, 40 * MIB, f"{what}: the limit is known")
+    guest.check(39 * MIB <= peak <= 41 * MIB, f"{what}: the peak is known", peak)
+
+
+def oom_of_child(guest):
+    app, pid, child, cgroup, go = oom_kill(guest, "oom-child", "child")
+    touch(go)
+    took = guest.wait(lambda: guest.key(cgroup + "/memory.events", "oom_kill") == 1, "child: the kernel kills it")
+    took = guest.wait(lambda: last_oom_kill(guest, app)[0] > 0, "child: pmd notices")
+    guest.check(took < 2, "child: within a second, and what a look at it takes", took)
+    check_evidence(guest, app, child, "child")
+    guest.equal((guest.status("oom-child"), guest.property(app, "PID")), ("online", pid), "child: the app lives on")
+    guest.matches(guest.journal("-u", "pmd.service"), rf"Process {app} \(oom-child\) has run out of memory: the kernel killed python3 \(pid {child}\) for lack of memory, "
+                  r"at its limit of 40\.0 MiB; the most it used was 40\.\d MiB", "child: the journal tells")
+    guest.matches(guest.pmctl("describe", "oom-child"), rf"oom victim +│ python3 \({child}\)", "child: describe tells the victim")
+    guest.matches(guest.pmctl("describe", "oom-child"), r"oom limit, peak +│ 40\.0mb, 40\.\dmb", "child: and limit and peak")
+    guest.pmctl("stop", "oom-child")
+    guest.equal(guest.property(app, "LastExit")[2], "signal", "child: that the app is stopped later is no OOM kill")
+    guest.pmctl("delete", "oom-child")
+
+
+def oom_of_leader(guest):
+    app, pid, _, _, go = oom_kill(guest, "oom-leader", "leader")
+    touch(go)
+    guest.wait(lambda: guest.status("oom-leader") == "stopped", "leader: the app ends")
+    guest.equal(guest.property(app, "LastExit"), [-1, 9, "oom-kill"], "leader: LastExit says why")
+    check_evidence(guest, app, pid, "leader")
+    guest.matches(guest.journal("-u", "pmd.service"), rf"Process {app} \(oom-leader\) has ended: the kernel killed python3 \(pid {pid}\) for lack of memory, at its limit",
+                  "leader: the journal tells with the end")
+    guest.matches(guest.journal("-o", "json", "PM_APP=oom-leader"), r'"PM_OOM_LIMIT":"41943040"', "leader: with the limit in a field of its own")
+    guest.matches(guest.pmctl("describe", "oom-leader"), r"last exit +│ signal SIGKILL \(oom-kill\)", "leader: describe tells")
+    guest.pmctl("delete", "oom-leader")
+
+
+def oom_of_group(guest):
+    app, pid, child, cgroup, go = oom_kill(guest, "oom-group", "child")
+    with open(cgroup + "/memory.oom.group", "w", encoding="utf-8") as f:
+        f.write("1")
+    touch(go)
+    guest.wait(lambda: guest.status("oom-group") == "stopped", "group: the app ends")
+    guest.equal(guest.property(app, "LastExit"), [-1, 9, "oom-kill"], "group: LastExit says why, though the leader is not who used it up")
+    check_evidence(guest, app, child, "group")
+    guest.pmctl("delete", "oom-group")
+
+
+def sigkill_is_no_oom(guest):
+    app = start(guest, "plain-kill", "/bin/sleep", "--memory-max", "40M", "--no-autorestart", "--", "infinity")
+    guest.run("kill", "-KILL", str(guest.property(app, "PID")))
+    guest.wait(lambda: guest.status("plain-kill") == "stopped", "SIGKILL: the app ends")
+    guest.equal(guest.property(app, "LastExit"), [-1, 9, "signal"], "SIGKILL: is no OOM kill")
+    guest.pmctl("delete", "plain-kill")
+
+
+def limits(guest):
+    guest.say(f"booted in {guest.read('/proc/uptime')}")
+    guest.idle_list = min(seconds(guest.pmctl, "list") for _ in range(3))
+    guest.say(f"an idle list takes {guest.idle_list * 1000:.0f} ms")
+    for part in (limits_arrive, oom_of_child, oom_of_leader, oom_of_group, sigkill_is_no_oom):
+        guest.attempt(part)
 
 
 kernel.main(limits)

@@ -253,3 +253,30 @@ TEST(fill) {
         ASSERT_EQ(a.cpu_usage_nsec, 5);
         ASSERT_EQ(a.tasks_current, UINT64_MAX);
 }
+
+TEST(oom) {
+        char path[] = "/tmp/pmd-oom-XXXXXX";
+        _cleanup_close_ int fd = make_directory(path);
+        CgroupOom oom;
+
+        ASSERT_EQ(cgroup_read_oom(fd, &oom), -ENODATA);
+        put_file(fd, "memory.events", "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\n");
+        ASSERT_OK(cgroup_read_oom(fd, &oom));
+        ASSERT_EQ(oom.kills, 2U);
+        ASSERT_EQ(oom.group_kills, 0U);
+        ASSERT_TRUE(oom.limit == UINT64_MAX && oom.peak == UINT64_MAX);
+
+        put_file(fd, "memory.events", "low 0\nhigh 0\nmax 7\noom 3\noom_kill 4\noom_group_kill 1\n");
+        put_file(fd, "memory.max", "max\n");
+        put_file(fd, "memory.peak", "52428800\n");
+        ASSERT_OK(cgroup_read_oom(fd, &oom));
+        ASSERT_EQ(oom.kills, 4U);
+        ASSERT_EQ(oom.group_kills, 1U);
+        ASSERT_TRUE(oom.limit == UINT64_MAX);
+        ASSERT_EQ(oom.peak, 52428800U);
+
+        put_file(fd, "memory.max", "52428800\n");
+        ASSERT_OK(cgroup_read_oom(fd, &oom));
+        ASSERT_EQ(oom.limit, 52428800U);
+        remove_directory(path);
+}

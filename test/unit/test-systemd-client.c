@@ -164,6 +164,24 @@ static const char *pid_property(sd_bus_message *call) {
         return name;
 }
 
+/* What the call asks for, NULL: nothing. */
+static const char *oom_policy(sd_bus_message *call) {
+        const char *name, *value = NULL;
+
+        ASSERT_OK(sd_bus_message_rewind(call, true));
+        ASSERT_OK(sd_bus_message_skip(call, "ss"));
+        ASSERT_OK(sd_bus_message_enter_container(call, 'a', "(sv)"));
+        while (!value && sd_bus_message_enter_container(call, 'r', "sv") > 0) {
+                ASSERT_OK(sd_bus_message_read(call, "s", &name));
+                if (streq(name, "OOMPolicy"))
+                        ASSERT_OK(sd_bus_message_read(call, "v", "s", &value));
+                else
+                        ASSERT_OK(sd_bus_message_skip(call, "v"));
+                ASSERT_OK(sd_bus_message_exit_container(call));
+        }
+        return value;
+}
+
 /* ---- the caller ---- */
 
 static void on_started(void *userdata, int error, const char *cgroup, const char *invocation_id) {
@@ -415,6 +433,34 @@ TEST(pidfds_refused) {
         ASSERT_EQ(s.n_started, 1);
         ASSERT_EQ(s.error, 0);
         ASSERT_EQ(s.n_removed, 0);
+        scope_ref_free(s.ref);
+        scope_ref_free(t.ref);
+        fake_done(&f);
+}
+
+TEST(oom_policy_refused) {
+        Scope s = {}, t = {};
+        Fake f;
+
+        fake_init(&f);
+        ASSERT_OK(scope_start(&f, &s, "a.scope"));
+        ASSERT_STREQ(oom_policy(f.starts[0]), "continue");
+        reply_error(&f, 0, SD_BUS_ERROR_PROPERTY_READ_ONLY); /* the pidfds */
+        ASSERT_EQ(f.n_starts, 2);
+        ASSERT_STREQ(oom_policy(f.starts[1]), "continue");
+        reply_error(&f, 1, SD_BUS_ERROR_PROPERTY_READ_ONLY);
+        ASSERT_EQ(f.n_starts, 3);
+        ASSERT_TRUE(!oom_policy(f.starts[2]));
+        reply_job(&f, 2);
+        send_job_removed(&f, JOB, "a.scope", "done");
+        ASSERT_EQ(s.n_started, 1);
+        ASSERT_EQ(s.error, 0);
+
+        ASSERT_OK(scope_start(&f, &t, "b.scope"));
+        ASSERT_TRUE(!oom_policy(f.starts[3]));
+        reply_error(&f, 3, SD_BUS_ERROR_PROPERTY_READ_ONLY); /* nothing is left to leave out */
+        ASSERT_EQ(t.n_started, 1);
+        ASSERT_TRUE(t.error < 0);
         scope_ref_free(s.ref);
         scope_ref_free(t.ref);
         fake_done(&f);
