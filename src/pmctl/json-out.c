@@ -131,6 +131,11 @@ void json_writer_bool(JsonWriter *w, const char *key, bool value) {
         put(w, value ? "true" : "false", value ? 4 : 5);
 }
 
+void json_writer_json(JsonWriter *w, const char *key, const char *json) {
+        put_key(w, key);
+        put(w, json, strlen(json));
+}
+
 /* In integers: the decimal point of printf() would follow the locale. */
 void json_writer_tenths(JsonWriter *w, const char *key, double value) {
         long long t = value > -1e15 && value < 1e15 ? (long long) (value * 10 + (value < 0 ? -0.5 : 0.5)) : 0;

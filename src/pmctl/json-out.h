@@ -26,6 +26,7 @@ void json_writer_strv(JsonWriter *w, const char *key, char *const *value);
 void json_writer_int(JsonWriter *w, const char *key, int64_t value);
 void json_writer_uint(JsonWriter *w, const char *key, uint64_t value);
 void json_writer_bool(JsonWriter *w, const char *key, bool value);
+void json_writer_json(JsonWriter *w, const char *key, const char *json); /* as it is */
 /* Rounded to a tenth. */
 void json_writer_tenths(JsonWriter *w, const char *key, double value);
 

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "pmctl/process-json.h"
+#include "pmctl/report.h"
 #include "pmctl/table.h"
 #include "shared/env-util.h"
 #include "shared/pmd-protocol.h"
@@ -236,8 +237,14 @@ static int describe_target(const Options *o, pmd_connection *c, const char *targ
                 write_processes(&w, &l);
                 return print_json(o, &w);
         }
+        fetch_reports(c, TARGET(target), &l);
         for (size_t i = 0; i < l.n && !o->silent; i++) {
+                json_object *report = process_report(&l, l.items[i].id);
+
                 r = describe_process(o, c, l.items + i);
+                if (r >= 0)
+                        r = print_report(o, l.items + i, report);
+                json_object_put(report);
                 if (r < 0)
                         return report_error(o, r, NULL);
         }

@@ -4,6 +4,7 @@
 
 #include "pmctl/inspect.h"
 #include "pmctl/process-json.h"
+#include "pmctl/report.h"
 #include "pmctl/table.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -338,6 +339,7 @@ static int write_jlist(const Options *o, JsonWriter *w) {
         if (r != EXIT_CODE_OK)
                 return r;
 
+        fetch_reports(c, NULL, &l);
         write_pm2_processes(w, &l);
         return EXIT_CODE_OK;
 }

@@ -131,6 +131,7 @@ int acquire_connection(const Options *o, unsigned flags, pmd_connection **ret) {
 
 void process_list_done(ProcessList *l) {
         pmd_process_free_many(l->items, l->n);
+        pmd_report_free_many(l->reports, l->n_reports);
         *l = (ProcessList) {};
 }
 

@@ -165,6 +165,8 @@ int report_error(const Options *o, int r, const pmd_error *e);
 typedef struct ProcessList {
         pmd_process *items;
         size_t n;
+        pmd_report *reports; /* if fetch_reports() was called (report.h) */
+        size_t n_reports;
 } ProcessList;
 
 void process_list_done(ProcessList *l);

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "pmctl/process-json.h"
+#include "pmctl/report.h"
 #include "shared/date-format.h"
 #include "shared/parse-util.h"
 #include "shared/string-util.h"
@@ -303,15 +304,15 @@ static void write_place_part(JsonWriter *w, const pmd_process *p) {
         json_writer_uint(w, instance_variable(p), p->instance);
 }
 
-static void write_state_part(JsonWriter *w, const pmd_process *p) {
+static void write_state_part(JsonWriter *w, const ProcessList *l, const pmd_process *p) {
+        json_object *report = process_report(l, p->id);
         bool exited = p->exit_code >= 0 || p->exit_signal > 0;
 
         json_writer_string(w, "unique_id", p->unique_id);
         json_writer_string(w, "status", p->status);
         json_writer_uint(w, "pm_uptime", p->start_usec / USEC_PER_MSEC);
-        write_empty(w, "axm_actions", '[', ']');
-        write_empty(w, "axm_monitor", '{', '}');
-        write_empty(w, "axm_options", '{', '}');
+        write_report(w, report);
+        json_object_put(report);
         write_empty(w, "axm_dynamic", '{', '}');
         json_writer_uint(w, "created_at", p->created_usec / USEC_PER_MSEC);
         json_writer_uint(w, "pm_id", p->id);
@@ -325,7 +326,7 @@ static void write_state_part(JsonWriter *w, const pmd_process *p) {
                 json_writer_int(w, "prev_restart_delay", 0);
 }
 
-static void write_pm2_process(JsonWriter *w, const pmd_process *p, WrittenVariables *v) {
+static void write_pm2_process(JsonWriter *w, const ProcessList *l, const pmd_process *p, WrittenVariables *v) {
         bool online = process_is_online(p), repeat = v->process && has_same_variables(v->process, p);
 
         json_writer_begin(w, NULL, '{');
@@ -345,7 +346,7 @@ static void write_pm2_process(JsonWriter *w, const pmd_process *p, WrittenVariab
         write_definition_part(w, p);
         write_place_part(w, p);
         write_or_repeat(w, p, true, repeat, &v->flat);
-        write_state_part(w, p);
+        write_state_part(w, l, p);
         json_writer_end(w, '}');
         v->process = p;
 
@@ -362,7 +363,7 @@ void write_pm2_processes(JsonWriter *w, const ProcessList *l) {
 
         json_writer_begin(w, NULL, '[');
         for (size_t i = 0; i < l->n; i++)
-                write_pm2_process(w, l->items + i, &v);
+                write_pm2_process(w, l, l->items + i, &v);
         json_writer_end(w, ']');
 }
 
