@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -9,6 +8,8 @@
 
 #include "shared/fd-util.h"
 #include "shared/log.h"
+#include "shared/path-util.h"
+#include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -31,20 +32,7 @@ int keeper_read_exit(int fd, KeeperExit *ret) {
 }
 
 int keeper_own_directory(char **ret) {
-        char path[PATH_MAX], *slash;
-        ssize_t n;
-
-        n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-        if (n < 0)
-                return -errno;
-        path[n] = 0;
-        slash = strrchr(path, '/');
-        if (!slash)
-                return -ENOENT;
-        *slash = 0;
-
-        *ret = strdup(path);
-        return *ret ? 0 : -ENOMEM;
+        return path_get_own_directory(ret);
 }
 
 /* A path, not what it stands for now: an upgrade may turn a link to the new pmd. */

@@ -699,6 +699,7 @@ Manager *manager_free(Manager *m) {
         lh_table_free(m->apps);
         triggers_free(m->triggers);
 
+        free(m->node_drain);
         sd_bus_slot_unref(m->boot_slot);
         conf_done(&m->settings);
         runner_free(m->runner);

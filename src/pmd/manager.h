@@ -45,6 +45,7 @@ struct Manager {
         unsigned last_cluster;    /* number of the last one that was made */
         RestartBudget restart_budget; /* for restarts that nobody asked for */
         Triggers *triggers;       /* what else restarts an app */
+        char *node_drain;         /* path of the script that helps workers of Node.js to finish; "": it is missing, NULL: not looked for yet */
 
         /* Drained once per turn of the loop, by a deferred source: objects never act on each other recursively. */
         sd_event_source *dispatch_source;

@@ -207,6 +207,9 @@ static void on_closed(void *userdata) {
         Process *p = ASSERT_PTR(userdata);
 
         process_unstore_fd(p, "ipc");
+        /* A worker that was told to finish has done so. */
+        if (p->timer == PROCESS_TIMER_FINISH)
+                process_event(p, PROCESS_EVENT_DOWN);
 }
 
 static const NodeChannelHandler handler = {

@@ -410,34 +410,6 @@ static int add_stream(Process *p, LogStreamKind kind, int *ret_write_fd) {
         return 0;
 }
 
-static bool wants_source_maps(const AppConfig *c) {
-        return c->source_map_support && !c->disable_source_map_support && streq(path_basename(c->interpreter_path), "node");
-}
-
-static int build_argv(const AppConfig *c, char ***ret) {
-        _cleanup_strv_free_ char **argv = NULL;
-        int r = 0;
-
-        if (c->interpreter_path) {
-                r = strv_extend(&argv, c->interpreter);
-                if (r >= 0 && wants_source_maps(c))
-                        r = strv_extend(&argv, "--enable-source-maps");
-                STRV_FOREACH(a, c->interpreter_args)
-                        if (r >= 0)
-                                r = strv_extend(&argv, *a);
-        }
-        if (r >= 0)
-                r = strv_extend(&argv, c->exec_path);
-        STRV_FOREACH(a, c->args)
-                if (r >= 0)
-                        r = strv_extend(&argv, *a);
-        if (r < 0)
-                return r;
-
-        *ret = TAKE_PTR(argv);
-        return 0;
-}
-
 static int make_unit(Process *p) {
         int r;
 
@@ -460,7 +432,7 @@ static int fork_child(Process *p, int in_fd, int out_fd, int err_fd, int channel
         SpawnResult child;
         int r;
 
-        r = build_argv(c, &argv);
+        r = process_build_argv(p, &argv);
         if (r < 0)
                 return r;
         r = process_restrictions(c, &restrictions);

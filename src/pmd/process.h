@@ -283,6 +283,9 @@ void process_store_fd(Process *p, const char *what, int fd);
 void process_unstore_fd(Process *p, const char *what);
 int process_take_stored_fd(Process *p, const char *what);
 
+/* process-argv.c: what is executed. New strv. */
+int process_build_argv(const Process *p, char ***ret);
+
 /* process-reload.c: two incarnations at once */
 int process_begin_reload(Process *p);   /* makes and starts the successor; 0, as well if there is one */
 void process_end_reload(Process *p);    /* the successor is online: takes the place of p, which ends in its own time */

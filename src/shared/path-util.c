@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -126,4 +127,21 @@ int find_executable(const char *name, const char *search, char **ret) {
         }
 
         return result;
+}
+
+int path_get_own_directory(char **ret) {
+        char path[PATH_MAX], *slash;
+        ssize_t n;
+
+        n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+        if (n < 0)
+                return -errno;
+        path[n] = 0;
+        slash = strrchr(path, '/');
+        if (!slash)
+                return -ENOENT;
+        *slash = 0;
+
+        *ret = strdup(path);
+        return *ret ? 0 : -ENOMEM;
 }

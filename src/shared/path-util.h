@@ -22,3 +22,6 @@ int mkdir_parents(const char *path, mode_t mode);
 /* Looks a command up as execvp() would: a name with a slash as it stands, others in search (a PATH value).
  * 0, or -ENOENT, or -EACCES if it was found but may not be executed. */
 int find_executable(const char *name, const char *search, char **ret);
+
+/* That of the program which runs. */
+int path_get_own_directory(char **ret);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+'use strict';
+
+// Loaded before the app into each worker of a cluster (node --require). Node.js closes the servers of a worker that is told to
+// disconnect, and with them the connections that are idle just then: a client that is about to send its next request on one is cut off.
+// So the answers from then on tell the client to open another connection, and only what stays idle is closed.
+
+const IDLE_GRACE = 1000; // milliseconds
+
+const cluster = require('cluster');
+
+// The app sees the arguments that it was given.
+const at = process.execArgv.indexOf(__filename);
+if (at > 0)
+        process.execArgv.splice(at - 1, 2);
+
+function lastAnswers(prototype) {
+        const emit = prototype.emit;
+
+        prototype.emit = function (event, request, response) {
+                if ((event === 'request' || event === 'checkContinue' || event === 'checkExpectation') && response)
+                        response.shouldKeepAlive = false;
+                return emit.apply(this, arguments);
+        };
+}
+
+function closeIdleLater(prototype) {
+        const closeIdle = prototype.closeIdleConnections;
+        const close = prototype.close;
+
+        if (!closeIdle)
+                return; // an old Node.js leaves them to keepAliveTimeout
+        prototype.closeIdleConnections = function () {};
+        prototype.close = function () {
+                setInterval(() => closeIdle.call(this), IDLE_GRACE).unref();
+                return close.apply(this, arguments);
+        };
+}
+
+function finish() {
+        for (const name of ['http', 'https']) {
+                const { prototype } = require(name).Server;
+
+                lastAnswers(prototype);
+                closeIdleLater(prototype);
+        }
+}
+
+if (cluster.isWorker) {
+        const onInternal = (message) => {
+                if (!message || message.cmd !== 'NODE_CLUSTER' || message.act !== 'disconnect')
+                        return;
+                process.removeListener('internalMessage', onInternal);
+                finish();
+        };
+
+        // Before the listener of Node.js, which closes the servers.
+        process.prependListener('internalMessage', onInternal);
+}
