@@ -83,7 +83,7 @@ static char *describe_end(const HistoryEvent *e) {
         const char *signal = e->signal > 0 ? strna(signal_to_string(e->signal)) : NULL;
 
         if (streq(e->reason, "oom-kill"))
-                return strdup("was killed by the kernel because it, or what it is part of, was out of memory");
+                return strdup("was killed by the kernel for lack of memory");
         if (streq(e->reason, "kill-timeout"))
                 return strdup("did not end within its kill_timeout and was killed");
         if (streq(e->reason, "watchdog"))
@@ -120,12 +120,18 @@ static bool is_request_to_stop(const HistoryEvent *e) {
         return e && (streq_ptr(e->text, "stop") || streq_ptr(e->text, "delete"));
 }
 
-/* How often it ended in a row, with nothing else between. */
+/* How often it ended in a row, with nothing else between but what was part of it. */
 static unsigned n_exits_in_a_row(const WhyFacts *f) {
         unsigned n = 0;
 
-        for (size_t i = f->events.n; i > 0 && f->events.events[i - 1].kind == EVENT_EXITED; i--)
-                n += f->events.events[i - 1].count;
+        for (size_t i = f->events.n; i > 0; i--) {
+                const HistoryEvent *e = f->events.events + i - 1;
+
+                if (e->kind == EVENT_EXITED)
+                        n += e->count;
+                else if (e->kind != EVENT_OOM_KILL)
+                        break;
+        }
         return n;
 }
 
@@ -138,10 +144,6 @@ static const HistoryEvent *find_signal_request(const WhyFacts *f, const HistoryE
 }
 
 /* ---- sentences ---- */
-
-static int finish(char ***sentences, char *text) {
-        return strv_consume(sentences, text);
-}
 
 static void append_end(char **text, const WhyFacts *f, const HistoryEvent *e) {
         _cleanup_free_ char *end = describe_end(e);
@@ -320,6 +322,27 @@ static char *explain_past(const WhyFacts *f) {
         return text;
 }
 
+/* Evidence for the last exit, or a kill among its processes that it outlived. */
+static char *explain_oom_kill(const WhyFacts *f) {
+        const HistoryEvent *k = find_last(f, EVENT_OOM_KILL, EVENT_OOM_KILL), *e = last_exit(f);
+        char *text;
+
+        if (!k || !k->text || (e && e > k + 1))
+                return strdup("");
+        text = strdup("Out of memory: ");
+        append_escaped(&text, k->text);
+        append_span(&text, ", ", usec_sub(f->now, k->last), " ago.");
+        return text;
+}
+
+static int add_unless_empty(char ***sentences, char *text) {
+        if (text && isempty(text)) {
+                free(text);
+                return 0;
+        }
+        return strv_consume(sentences, text);
+}
+
 static char *explain_state(const WhyFacts *f) {
         if (f->no_pmd)
                 return explain_dead(f);
@@ -337,18 +360,14 @@ int why_explain(const WhyFacts *f, char ***ret_sentences) {
         bool runs = IN_SET(f->status[0], 'o', 'l');
         int r;
 
-        r = finish(&sentences, explain_state(f));
-        if (r >= 0 && (runs || f->no_pmd)) {
-                char *past = explain_past(f);
-
-                if (past && isempty(past))
-                        free(past);
-                else
-                        r = finish(&sentences, past);
-        }
+        r = strv_consume(&sentences, explain_state(f));
+        if (r >= 0)
+                r = add_unless_empty(&sentences, explain_oom_kill(f));
+        if (r >= 0 && (runs || f->no_pmd))
+                r = add_unless_empty(&sentences, explain_past(f));
         STRV_FOREACH(note, f->notes)
                 if (r >= 0)
-                        r = finish(&sentences, string_escape_cc(*note));
+                        r = strv_consume(&sentences, string_escape_cc(*note));
         if (r < 0)
                 return r;
 
@@ -371,7 +390,7 @@ char *why_describe_event(const HistoryEvent *e) {
                 append(&text, " was asked for by ");
                 append(&text, who);
         } else {
-                append(&text, e->kind == EVENT_FAILED ? "could not be started: " : "restarted because of ");
+                append(&text, e->kind == EVENT_FAILED ? "could not be started: " : e->kind == EVENT_OOM_KILL ? "out of memory: " : "restarted because of ");
                 append_escaped(&text, e->text);
         }
         if (e->count > 1)

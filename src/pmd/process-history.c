@@ -45,7 +45,15 @@ static void add_exit(Process *p) {
                 decide(p, EVENT_DECISION_RESTART, "it was to be restarted");
 }
 
+static void add_oom_kill(Process *p) {
+        _cleanup_free_ char *text = process_oom_describe(p);
+
+        add(p, &(HistoryEvent) { .kind = EVENT_OOM_KILL, .code = -1, .text = text });
+}
+
 void process_history_changed(Process *p, ProcessField changed) {
+        if (changed & PROCESS_FIELD_OOM_KILL)
+                add_oom_kill(p);
         if (changed & PROCESS_FIELD_EXIT)
                 add_exit(p);
         if (!(changed & PROCESS_FIELD_STATUS))

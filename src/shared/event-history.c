@@ -9,6 +9,7 @@ static const char *const event_kind_table[_EVENT_KIND_MAX] = {
         [EVENT_FAILED] = "failed",
         [EVENT_REQUESTED] = "requested",
         [EVENT_TRIGGERED] = "triggered",
+        [EVENT_OOM_KILL] = "oom-kill",
 };
 
 DEFINE_STRING_TABLE(EventKind, event_kind);

@@ -17,6 +17,7 @@ typedef enum EventKind {
         EVENT_FAILED,    /* it could not be started; text says why */
         EVENT_REQUESTED, /* somebody asked for something; text says what */
         EVENT_TRIGGERED, /* something else than an exit or a request restarted it; text says what */
+        EVENT_OOM_KILL,  /* the kernel killed one of its processes for lack of memory; text says which, and the limit */
         _EVENT_KIND_MAX,
         _EVENT_KIND_INVALID = -EINVAL,
 } EventKind;

@@ -141,11 +141,27 @@ TEST(out_of_memory) {
         _cleanup_strv_free_ char **l = NULL, **advice = NULL;
 
         f.memory_max = (char *) "300M";
+        add(&f, (HistoryEvent) { .kind = EVENT_OOM_KILL, .text = (char *) "the kernel killed node (pid 12) for lack of memory, limit 300M" }, MINUTE, EVENT_DECISION_NONE, NULL, 1);
         add(&f, SIGNALED(SIGKILL, "oom-kill"), MINUTE, EVENT_DECISION_RESTART_LATER, NULL, 1);
         ASSERT_OK(why_explain(&f, &l));
-        ASSERT_SAYS(l, "was killed by the kernel because it, or what it is part of, was out of memory");
+        ASSERT_SAYS(l, "was killed by the kernel for lack of memory 60 s ago");
+        ASSERT_SAYS(l, "Out of memory: the kernel killed node (pid 12) for lack of memory, limit 300M, 60 s ago.");
         ASSERT_OK(why_advise(&f, &advice));
         ASSERT_SAYS(advice, "Its memory_max is 300M");
+}
+
+TEST(a_child_out_of_memory) {
+        _cleanup_(done) WhyFacts f = make("online");
+        _cleanup_strv_free_ char **l = NULL, **later = NULL;
+
+        add(&f, (HistoryEvent) { .kind = EVENT_OOM_KILL, .text = (char *) "the kernel killed x (pid 1) for lack of memory" }, MINUTE, EVENT_DECISION_NONE, NULL, 1);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "Out of memory: the kernel killed x (pid 1)");
+
+        add(&f, EXIT(1), 40 * USEC_PER_SEC, EVENT_DECISION_RESTART, NULL, 1);
+        add(&f, EXIT(2), 20 * USEC_PER_SEC, EVENT_DECISION_RESTART, NULL, 1);
+        ASSERT_OK(why_explain(&f, &later));
+        ASSERT_TRUE(!says(later, "Out of memory"));
 }
 
 TEST(a_kill_that_nobody_asked_for) {
