@@ -69,6 +69,17 @@ def wait_for_listener(pm, listener):
     pm.run("delete", "first")
 
 
+def pmd_pid(pm):
+    with open(os.path.join(pm.env["PMD_HOME"], "run", "pmd.lock"), encoding="utf-8") as f:
+        text = f.read()
+    return int(text) if text.strip() else None
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+
+
 def id_of(pm, name):
     return str(pm.process(name)["pm_id"])
 
@@ -107,6 +118,14 @@ def check_lines(tap, pm):
     expect(tap, pm.run("send", i, "again"), OK, "the next incarnation has one too")
     wait_until(lambda: logged()[-1] == "got again", "the line")
     tap.check("end" not in logged(), "its standard input never came to an end", logged())
+
+    # The keeper starts another pmd, which has the writing end.
+    before = pmd_pid(pm)
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: pmd_pid(pm) not in (before, None) and pm.run("ping").returncode == OK, "the next pmd")
+    expect(tap, pm.run("send", i, "survived"), OK, "it survives the end of pmd")
+    wait_until(lambda: logged()[-1] == "got survived", "the line")
+    tap.check("end" not in logged(), "without a gap", logged())
 
     pm.run("start", "/bin/sh", "--name", "deaf", "--stdin", "--interpreter", "none", "--", "-c", "sleep 1000")
     i = id_of(pm, "deaf")
@@ -177,12 +196,49 @@ def check_messages(tap, pm):
     listener.close()
 
 
+FLOOD = """
+const text = 'x'.repeat(1000);
+let n = 0;
+function more() {
+  for (let i = 0; i < 100; i++)
+    process.send({type: 'flood', data: {n: n++, text: text}});
+  setImmediate(more);
+}
+more();
+"""
+
+
+def check_flood(tap, pm):
+    """An app sends as fast as it can, to a listener that does not read."""
+    pm.write("flood.js", FLOOD)
+    pm.run("ping")
+    stuck = Listener(pm)
+    wait_for_listener(pm, stuck)
+    stuck.process.send_signal(signal.SIGSTOP)
+    pm.run("start", "/bin/sleep", "--name", "other", "--", "1000")
+    pm.run("start", "flood.js", "--name", "flood")
+    reader = subprocess.Popen([pm.pmctl, "events", "--json", "flood"], env=pm.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    seen = [json.loads(reader.stdout.readline()) for _ in range(20000)]
+    numbers = [e["packet"]["data"]["n"] for e in seen if e["event"] == "flood"]
+    tap.check(all(a < b for a, b in zip(numbers, numbers[1:])), "who reads gets messages in order")
+    gaps = sum(b - a - 1 for a, b in zip(numbers, numbers[1:]))
+    told = sum(e["packet"]["skipped"] for e in seen if e["event"] == "pmd:skipped")
+    tap.check(told >= gaps, "and is told of each gap", (told, gaps))
+    expect(tap, pm.run("restart", "other"), OK, "other apps are served")
+    tap.check(resident(pmd_pid(pm)) < 256 * 1024, "pmd stays small", resident(pmd_pid(pm)))
+    reader.kill()
+    reader.communicate()
+    pm.run("delete", "all")
+    stuck.process.send_signal(signal.SIGCONT)
+    stuck.wait(lambda n, p: n == "pmd:skipped", "what the other one is told")
+    stuck.close()
+
+
 def check_broken(tap, pm):
     pm.run("ping")
     listener = Listener(pm)
     wait_for_listener(pm, listener)
-    with open(os.path.join(pm.env["PMD_HOME"], "run", "pmd.lock"), encoding="utf-8") as f:
-        kill_for_good(int(f.read()))
+    kill_for_good(pmd_pid(pm))
     tap.equal(listener.process.wait(PATIENCE), UNREACHABLE, "events says so if pmd ends without a word")
     listener.close()
 
@@ -191,4 +247,4 @@ if __name__ == "__main__":
     if not shutil.which("node"):
         print("1..0 # SKIP there is no node")
         sys.exit(0)
-    sys.exit(run_checks([check_lines, check_messages, check_broken]))
+    sys.exit(run_checks([check_lines, check_messages, check_flood, check_broken]))
