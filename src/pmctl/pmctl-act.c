@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 #include <limits.h>
+#include <unistd.h>
 
 #include "pmctl/ecosystem.h"
 #include "pmctl/pmctl-definition.h"
 #include "pmctl/why.h"
 #include "shared/parse-util.h"
+#include "shared/path-util.h"
 #include "shared/signal-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -187,9 +189,32 @@ int apply_action(const Options *o, pmd_connection *c, pmd_verb verb, char *const
         return EXIT_CODE_USAGE;
 }
 
+/* A script's path stands for the apps that run it, unless it means something else. */
+static bool is_script_of_app(const Options *o, pmd_connection *c, const char *operand) {
+        _cleanup_process_list_ ProcessList l = {};
+
+        return !path_is_absolute(operand) && access(operand, F_OK) >= 0 &&
+                fetch_processes(o, c, TARGET(operand), 0, &l) == EXIT_CODE_NO_SUCH_APP;
+}
+
+static int find_scripts(const Options *o, pmd_connection *c, const char *cwd, char *const *operands, char ***ret) {
+        _cleanup_strv_free_ char **targets = NULL;
+
+        STRV_FOREACH(t, operands) {
+                _cleanup_free_ char *path = is_script_of_app(o, c, *t) ? path_resolve(cwd, *t) : strdup(*t);
+
+                if (!path || strv_extend(&targets, path) < 0)
+                        return report_error(o, -ENOMEM, NULL);
+        }
+
+        *ret = TAKE_PTR(targets);
+        return EXIT_CODE_OK;
+}
+
 /* The operands before the first that is a file, or that file. */
 static int act_on_operands(const Options *o, pmd_connection *c, const Caller *caller, const Action *a, char **operands,
                            size_t *ret_n) {
+        _cleanup_strv_free_ char **targets = NULL;
         char *end;
         size_t n = 0;
         int r;
@@ -202,9 +227,9 @@ static int act_on_operands(const Options *o, pmd_connection *c, const Caller *ca
 
         end = operands[n];
         operands[n] = NULL;
-        r = apply_changes(o, c, a, operands, action_starts(a) ? caller : NULL);
+        r = find_scripts(o, c, caller->cwd, operands, &targets);
         operands[n] = end;
-        return r;
+        return r == EXIT_CODE_OK ? apply_changes(o, c, a, targets, action_starts(a) ? caller : NULL) : r;
 }
 
 static bool is_reload(const Action *a) {

@@ -181,6 +181,9 @@ def check_actions(tap, pm):
     expect(tap, pm.run("restart", "web"), OK, "restart", ["Applying action restartProcessId on app [web]", "[web](0) ✓"])
     expect(tap, pm.run("restart", "0", "crowd"), OK, "restart of a number and a namespace", ["on app [0](ids: [ 0 ])", "on app [crowd](ids: [ 1, 2 ])"])
     expect(tap, pm.run("restart", "/^ma/"), OK, "restart of a pattern", ["[many](1) ✓", "[many](2) ✓"])
+    expect(tap, pm.run("restart", "./app", "many"), OK, "restart of a script's path", ["[web](0) ✓", "[many](1) ✓"])
+    pm.write("stranger", "")
+    expect(tap, pm.run("restart", "stranger"), NO_SUCH_APP, "restart of a script that no app has", stderr=["stranger not found"])
     pid = pm.process("web")["pid"]
     expect(tap, pm.run("stop", "web", "nope"), NO_SUCH_APP, "stop with one wrong operand")
     tap.equal((pm.status("web"), pm.process("web")["pid"]), (["online"], pid), "does nothing at all")

@@ -38,7 +38,6 @@ NO_FILTER = "`filter_env: true` of a file does nothing"
 PREFIX = "`name_prefix` does nothing"
 PID = "`pid` takes a name only"
 ENV_NAME = "`--env NAME` without a file"
-INCREMENT = "`increment_var` and `port` show the instance's value in `env`"
 PARTIAL = "an unfinished line is written at once"
 
 # What may differ in any scenario.
@@ -74,7 +73,7 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
     "--no-autostart": [(AUTOSTART, "* → status", "stopped", "online"), (AUTOSTART, "* → pid", 0, "some"), (NEVER_RAN, "* → version", ABSENT, "N/A")],
     "--uid and --gid by number": [("`username` of an app with `--uid`", "* → username", "root", "65534")],
     # life
-    "stop by the script's path": [("a script's relative path", "stop * → succeeds", True, False), ("a script's relative path", "list → 0 → *")],
+    "a name that is a script's path too": [("an operand means apps by name and by script", "* → status", "stopped", "online")],
     "stop by a regular expression": [(PID_PATH, "* → pm_pid_path", "TOP/pm/pids/web-0.pid", "TOP/pm/pids/web-1-0.pid")],
     "restart with a new name": [(RENAME, "restart * → succeeds", True, False), (RENAME, "list → 0 → *")],
     "restart --update-env": [("`--update-env` adds and replaces", "* → env → OLD", "1", ABSENT)],
@@ -90,7 +89,7 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
     "file: env of an object, an array, null, a boolean": [(TYPES, "* → env → T", True, "true"), (TYPES, "* → env → F", 1.5, "1.5")],
     "file: --env": [("`env_NAME` of a file stands in `pm2_env`", "* → env_production", ANYTHING, ABSENT)],
     "file: --env of a script is ignored": [(ENV_NAME, "* → env → [0-9]", ANYTHING, ABSENT)],
-    "file: increment_var": [(TYPES, "list → 0 → env → PORT", 3000, "3000"), (INCREMENT, "list → 1 → env → PORT", 3001, "3000")],
+    "file: increment_var": [(TYPES, "list → 0 → env → PORT", 3000, "3000"), (TYPES, "list → 1 → env → PORT", 3001, "3001")],
     "file: port": [(TYPES, "* → env → PORT", 8080, "8080")],
     "file: filter_env: true": [(NO_FILTER, "child * → env → V", "1", ABSENT), (NO_FILTER, "list → * → env → *", ANYTHING, ABSENT)],
     "file: autostart: false": [(NEVER_RAN, "* → pm_uptime", "milliseconds", 0), (NEVER_RAN, "* → version", ABSENT, "N/A")],

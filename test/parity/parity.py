@@ -221,14 +221,24 @@ def remove(path):
     return run
 
 
+def until_stable(name):
+    """Until its processes are older than a second, so that their end is no unstable restart."""
+
+    @step(f"until {name} is stable")
+    def run(side):
+        found = [p for p in side.processes() if p["name"] == name]
+        side.wait(lambda: all(time.time() * 1000 - p["pm2_env"]["pm_uptime"] > 1100 for p in found), lambda: "a second")
+
+    return run
+
+
 def crash(name, signo=signal.SIGKILL):
-    """Sends a signal to the main processes of an app, once they are old enough to be stable, and waits until each has been seen to end."""
+    """Sends a signal to the main processes of an app, once they are stable, and waits until each has been seen to end."""
 
     @step(f"crash {name}")
     def run(side):
-        found = [p for p in side.processes() if p["name"] == name]
-        pids = [p["pid"] for p in found]
-        side.wait(lambda: all(time.time() * 1000 - p["pm2_env"]["pm_uptime"] > 1100 for p in found), lambda: "a second")
+        until_stable(name)(side)
+        pids = [p["pid"] for p in side.processes() if p["name"] == name]
         for pid in pids:
             os.kill(pid, signo)
         side.wait(lambda: not {p.get("pid") for p in side.processes() if p["pm2_env"]["status"] == "online"} & set(pids), lambda: f"{pids} are there")

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from parity import (PROBE_PY, SLEEP, Scenario, child, command, complains, content, counted, crash, exist, is_new, listed, main,
-                    remember, remove, says, until, until_file, until_dead, until_new, write)
+                    remember, remove, says, until, until_file, until_dead, until_new, until_stable, write)
 
 IGNORES = "trap '' INT TERM\necho ready\nwhile :; do sleep 0.1; done\n"
 TWO = {"a.sh": SLEEP, "b.sh": SLEEP}
@@ -26,6 +26,10 @@ SCENARIOS = [
     Scenario("stop of an unknown number", ["start app.sh", complains("stop 9")], ONE),
     Scenario("stop of one that is known and one that is not", ["start app.sh", complains("stop nope app"), counted()], ONE, listing=False),
     Scenario("stop by the script's path", ["start app.sh -n web", "stop app.sh"], ONE),
+    Scenario("restart by the script's absolute path", ["start app.sh -n web", "restart $HERE/app.sh"], ONE),
+    Scenario("restart of a script that nobody runs", ["start a.sh", complains("restart b.sh")], TWO),
+    Scenario("delete by the script's path", ["start sub/app.sh", "start app.sh -n web", "delete sub/app.sh"], {"sub/app.sh": SLEEP, **ONE}),
+    Scenario("a name that is a script's path too", ["start a.sh -n b.sh", "start b.sh -n x", "stop b.sh", counted()], TWO, listing=False),
     Scenario("stop by a regular expression", ["start a.sh -n web-1", "start b.sh -n job", "stop /^web/"], TWO),
     Scenario("stop by a regular expression that matches nothing", ["start a.sh", complains("stop /^zzz/")], TWO),
     Scenario("stop of a namespace", ["start a.sh --namespace ns", "start b.sh", "stop ns"], TWO),
@@ -124,7 +128,7 @@ SCENARIOS = [
     Scenario("sendSignal by number", ["start app.sh", until_file("PM/logs/app-out.log", "ready"), "sendSignal SIGUSR2 0",
                                       until_file("PM/logs/app-out.log", "got"), counted()],
              {"app.sh": "trap 'echo got USR2' USR2\necho ready\nwhile :; do sleep 0.05; done\n"}, listing=False),
-    Scenario("sendSignal SIGKILL is a crash", ["start app.sh", remember("app"), "sendSignal SIGKILL app", until_new("app"), counted()], ONE, listing=False),
+    Scenario("sendSignal SIGKILL is a crash", ["start app.sh", until_stable("app"), remember("app"), "sendSignal SIGKILL app", until_new("app"), counted()], ONE, listing=False),
     Scenario("an unknown signal", ["start app.sh", complains("sendSignal SIGNONE app")], ONE),
     Scenario("a signal to an unknown name", [complains("sendSignal SIGTERM nope")]),
     Scenario("a signal to an unknown number", [complains("sendSignal SIGTERM 9")]),
