@@ -220,7 +220,7 @@ typedef struct pmd_report {
 } pmd_report;
 
 void pmd_report_free_many(pmd_report *r, size_t n);
-/* Of those processes that do. targets: NULL or empty for all. */
+/* Of those processes that do. targets: NULL or empty for all. -EACCES if they may not be read; nobody is asked for a password. */
 int pmd_list_reports(pmd_connection *c, char *const *targets, pmd_report **ret, size_t *ret_n, pmd_error *reterr);
 
 /* Has pmd read pmd.conf again. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <fnmatch.h>
 
+#include "pmd/app.h"
 #include "pmd/bus-face.h"
 #include "pmd/bus-request.h"
 #include "pmd/event-bus.h"
@@ -337,6 +338,14 @@ static int append_report(sd_bus_message *reply, const Process *p) {
         return r;
 }
 
+/* (uid_t) -1 if they have several: none of them is good for what belongs to the others. */
+static uid_t common_owner(Process *const *processes, size_t n) {
+        for (size_t i = 1; i < n; i++)
+                if (processes[i]->app->owner != processes[0]->app->owner)
+                        return (uid_t) -1;
+        return n > 0 ? processes[0]->app->owner : (uid_t) -1;
+}
+
 int method_list_reports(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_free_ Process **processes = NULL;
@@ -347,6 +356,9 @@ int method_list_reports(sd_bus_message *message, void *userdata, sd_bus_error *r
         r = bus_request_read_targets(m, message, true, &processes, &n, reterr);
         if (r < 0)
                 return r;
+        r = bus_request_authorize_owner(m, message, common_owner(processes, n), reterr);
+        if (r <= 0)
+                return r < 0 ? r : 1;
         r = sd_bus_message_new_method_return(message, &reply);
         if (r < 0)
                 return r;
