@@ -38,6 +38,8 @@ NO_FILTER = "`filter_env: true` of a file does nothing"
 PREFIX = "`name_prefix` does nothing"
 PID = "`pid` takes a name only"
 ENV_NAME = "`--env NAME` without a file"
+EXPORTS = "a file that exports a function, a promise or a default is an error"
+INSTANCES = "`start FILE -i N` ignores `-i`"
 PARTIAL = "an unfinished line is written at once"
 
 # What may differ in any scenario.
@@ -84,6 +86,10 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
     "variables named as fields are": [("a variable of the name `args`", "* → env → args", ABSENT, "z")],
     "a line without an end": [(PARTIAL, "content * → *", "no end")],
     "--disable-logs": [(NO_LOGS, "names *"), (NO_LOGS, "* → pm_*_log_path", ANYTHING, "/dev/null")],
+    "file: a function": [(EXPORTS, "* → succeeds", False, True), (EXPORTS, "list → 0", ABSENT)],
+    "file: a promise": [(EXPORTS, "* → succeeds", False, True), (EXPORTS, "list → 0", ABSENT)],
+    "file: .config.mjs": [(EXPORTS, "* → succeeds", False, True), (EXPORTS, "list → 0", ABSENT)],
+    "file: -i goes over the file": [(INSTANCES, "list → 0 → instances", 1, 2), (INSTANCES, "list → 1", ABSENT)],
     "file: YAML": [(TYPES, "* → env → V", 1, "1")],
     "file: env": [(TYPES, "* → env → W", 5, "5")],
     "file: env of an object, an array, null, a boolean": [(TYPES, "* → env → T", True, "true"), (TYPES, "* → env → F", 1.5, "1.5")],

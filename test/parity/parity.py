@@ -24,6 +24,8 @@ SOURCE_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__f
 DIFFERENCES_FILE = os.path.join(SOURCE_DIR, "doc", "PM2-DIFFERENCES.md")
 PATIENCE = float(os.environ.get("PARITY_PATIENCE", "40"))
 
+DATE = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d\b")
+
 # Apps.
 SLEEP = "exec sleep 1000\n"
 PROBE_PY = """import json, os, signal, sys
@@ -180,7 +182,7 @@ def until_gone(pattern):
 def content(pattern):
     @step(f"content of {pattern}")
     def run(side):
-        return {side.tidy(path): side.tidy(read(path)) for path in sorted(glob.glob(side.path(pattern)))}
+        return {side.tidy(path): DATE.sub("DATE", side.tidy(read(path))) for path in sorted(glob.glob(side.path(pattern)))}
 
     return run
 
