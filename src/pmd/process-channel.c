@@ -124,7 +124,7 @@ static void send_internal(Process *p, json_object *message, const char *type, in
                 r = node_channel_send_handle(p->channel, message, type, fd);
         else if (r >= 0)
                 r = node_channel_send_internal(p->channel, message);
-        if (r < 0 && r != -ENOTCONN)
+        if (r < 0 && !IN_SET(r, -ENOTCONN, -ENOBUFS)) /* these are its own doing, and counted */
                 log_warning_errno(r, "Failed to answer process %u (%s) on its channel, ignoring: %m", p->id, p->config->name);
 }
 
