@@ -92,6 +92,8 @@ int verb_pid(int argc, char *argv[], const Options *o);
 int verb_id(int argc, char *argv[], const Options *o);
 int verb_env(int argc, char *argv[], const Options *o);
 int verb_describe(int argc, char *argv[], const Options *o);
+int verb_monit(int argc, char *argv[], const Options *o);
+int verb_report(int argc, char *argv[], const Options *o);
 int verb_runtime(int argc, char *argv[], const Options *o);
 int verb_why(int argc, char *argv[], const Options *o);
 int verb_logs(int argc, char *argv[], const Options *o);
@@ -108,6 +110,9 @@ int verb_import(int argc, char *argv[], const Options *o);
 /* start --no-daemon, pmctl-runtime.c: becomes "pmd --foreground" if no pmd serves and pmd may be private, and returns an ExitCode if that fails;
  * negative if a pmd serves. */
 int start_in_foreground(char *argv[], const Options *o);
+
+/* What to do instead of a verb that there is not; verbs: those there are. An ExitCode. */
+int answer_unknown_verb(const Options *o, const char *word, char *const *verbs);
 
 /* Candidates for shell completion: the names, namespaces and numbers there are. */
 void complete_targets(const Options *o);

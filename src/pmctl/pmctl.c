@@ -89,6 +89,8 @@ static const Verb verbs[] = {
         { "get", NULL, "[KEY]", 0, 1, 0, verb_get, "json", "Show one setting, or all" },
         { "unset", NULL, "KEY", 1, 1, 0, verb_unset, NULL, "Take a setting back" },
         { "conf", "config", "[KEY] [VALUE]", 0, 2, 0, verb_set, "json", "Show or change settings" },
+        { "monit", "dashboard dash imonit", NULL, 0, 0, 0, verb_monit, "sort", "Show the list, every second anew; l leads to the logs" },
+        { "report", NULL, NULL, 0, 0, 0, verb_report, NULL, "Print what a report of a fault should have in it" },
         { "import", NULL, "pm2 [FILE]", 1, 2, 0, verb_import, NULL, "Start what pm2 has saved in its dump.pm2" },
         { "ping", NULL, NULL, 0, 0, 0, verb_ping, "json", "Ask pmd for a sign of life" },
         { "kill", NULL, NULL, 0, 0, 0, verb_kill, NULL, "Stop all apps and pmd itself" },
@@ -178,12 +180,26 @@ static void print_verb_help(const Verb *v) {
 }
 
 static int unknown_verb(const Options *o, const char *name) {
-        _cleanup_free_ char *escaped = string_escape_cc(name);
+        _cleanup_strv_free_ char **names = NULL;
+        int r;
 
-        message_error(o, "Command not found: %s", strempty(escaped));
-        if (!o->silent)
+        for (const Verb *v = verbs; v < verbs + ELEMENTSOF(verbs); v++) {
+                _cleanup_strv_free_ char **aliases = v->aliases ? strv_split(v->aliases, " ") : NULL;
+
+                if (v->flags & VERB_HIDDEN)
+                        continue;
+                r = strv_extend(&names, v->name);
+                STRV_FOREACH(alias, aliases)
+                        if (r >= 0)
+                                r = strv_extend(&names, *alias);
+                if (r < 0)
+                        return report_error(o, r, NULL);
+        }
+
+        r = answer_unknown_verb(o, name, names);
+        if (r == EXIT_CODE_USAGE && !o->silent)
                 print_usage(stderr);
-        return EXIT_CODE_USAGE;
+        return r;
 }
 
 static int verb_help(int argc, char *argv[], const Options *o) {

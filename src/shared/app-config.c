@@ -280,32 +280,9 @@ typedef struct Nearest {
         size_t distance;
 } Nearest;
 
-/* Levenshtein's; letters of either case are the same. Both are shorter than KEY_MAX. */
-static size_t edit_distance(const char *a, const char *b, size_t n) {
-        size_t row[KEY_MAX];
-
-        for (size_t j = 0; j <= n; j++)
-                row[j] = j;
-
-        for (size_t i = 1; a[i - 1]; i++) {
-                size_t diagonal = row[0];
-
-                row[0] = i;
-                for (size_t j = 1; j <= n; j++) {
-                        bool differ = tolower((unsigned char) a[i - 1]) != b[j - 1];
-                        size_t replaced = diagonal + differ, moved = MIN(row[j], row[j - 1]) + 1;
-
-                        diagonal = row[j];
-                        row[j] = MIN(replaced, moved);
-                }
-        }
-
-        return row[n];
-}
-
 static bool match_nearest(const char *key, size_t n, void *userdata) {
         Nearest *nearest = userdata;
-        size_t d = edit_distance(nearest->wanted, key, n);
+        size_t d = string_distance(nearest->wanted, key, n);
 
         if (d < nearest->distance) {
                 nearest->distance = d;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <ctype.h>
 #include <stdio.h>
 
 #include "shared/string-util.h"
@@ -103,6 +104,37 @@ static size_t ascii_prefix(const unsigned char *s, size_t n) {
                         break;
         }
         return k;
+}
+
+static bool letters_equal(char a, char b) {
+        return tolower((unsigned char) a) == tolower((unsigned char) b);
+}
+
+/* That of Levenshtein, with neighbours that changed places counted as one. */
+size_t string_distance(const char *a, const char *b, size_t n) {
+        size_t rows[3][STRING_DISTANCE_MAX + 1], m = strlen(a);
+
+        if (n > STRING_DISTANCE_MAX || m > STRING_DISTANCE_MAX)
+                return SIZE_MAX;
+
+        for (size_t j = 0; j <= n; j++)
+                rows[0][j] = j;
+
+        for (size_t i = 1; i <= m; i++) {
+                size_t *row = rows[i % 3], *above = rows[(i - 1) % 3], *two_above = rows[(i + 1) % 3];
+
+                row[0] = i;
+                for (size_t j = 1; j <= n; j++) {
+                        size_t replaced = above[j - 1] + !letters_equal(a[i - 1], b[j - 1]);
+
+                        row[j] = MIN(above[j], row[j - 1]) + 1;
+                        row[j] = MIN(row[j], replaced);
+                        if (i > 1 && j > 1 && letters_equal(a[i - 1], b[j - 2]) && letters_equal(a[i - 2], b[j - 1]))
+                                row[j] = MIN(row[j], two_above[j - 2] + 1);
+                }
+        }
+
+        return rows[m % 3][n];
 }
 
 bool utf8_is_valid(const char *s, size_t n) {

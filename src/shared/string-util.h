@@ -34,6 +34,11 @@ char *strprintf(const char *format, ...) _printf_(1, 2);
 /* Replaces *p by a copy of s (NULL allowed). 0, or -ENOMEM with *p untouched. */
 int free_and_strdup(char **p, const char *s);
 
+/* How many letters have to be put in, taken out, replaced, or swapped with the next, to make a the first n bytes of b; case does not matter. SIZE_MAX
+ * if one of them is longer than STRING_DISTANCE_MAX, which is no word that somebody mistyped. */
+#define STRING_DISTANCE_MAX 64U
+size_t string_distance(const char *a, const char *b, size_t n);
+
 bool utf8_is_valid(const char *s, size_t n);
 
 /* Whether s holds a byte below 0x20 or 0x7f. */

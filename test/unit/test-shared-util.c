@@ -258,3 +258,25 @@ TEST(instances_know_their_paths) {
         ASSERT_STREQ(user->socket_path, "/run/user/7/pmd/pmd.sock");
         ASSERT_STRING_TABLE(instance_scope, _INSTANCE_SCOPE_MAX);
 }
+
+TEST(string_distance) {
+        static const struct {
+                const char *a, *b;
+                size_t distance;
+        } cases[] = {
+                { "", "", 0 }, { "", "abc", 3 }, { "abc", "", 3 }, { "start", "start", 0 }, { "START", "start", 0 }, { "strat", "start", 1 },
+                { "statr", "start", 1 }, { "stat", "start", 1 }, { "startt", "start", 1 }, { "stert", "start", 1 }, { "kitten", "sitting", 3 },
+                { "ba", "abc", 2 },
+        };
+        char longest[STRING_DISTANCE_MAX + 2];
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                ASSERT_EQ(string_distance(cases[i].a, cases[i].b, strlen(cases[i].b)), cases[i].distance);
+        ASSERT_EQ(string_distance("list", "listless", 4), 0);
+
+        memset(longest, 'x', sizeof longest - 1);
+        longest[sizeof longest - 1] = 0;
+        ASSERT_TRUE(string_distance(longest, "x", 1) == SIZE_MAX);
+        ASSERT_TRUE(string_distance("x", longest, strlen(longest)) == SIZE_MAX);
+        ASSERT_EQ(string_distance(longest + 1, "x", 1), STRING_DISTANCE_MAX - 1);
+}
