@@ -293,19 +293,18 @@ static int open_private(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
                 return 0;
         if (!nobody_serves(r))
                 return explain_socket_error(c, r, reterr);
-        if (c->no_start) {
-                r = connect_next(c, deadline);
-                if (r >= 0)
-                        return 0;
-                if (!nobody_serves(r))
-                        return explain_socket_error(c, r, reterr);
-                if (keeper_lives(c))
-                        return error_set(reterr, ECONNREFUSED, ERROR_NO_SERVER,
-                                         "pmd in %s dies as often as it is started. Apps run on. See %s.", c->instance->home, c->log_hint);
+        /* Where there is a keeper, another pmd comes without us. */
+        r = connect_next(c, deadline);
+        if (r >= 0)
+                return 0;
+        if (!nobody_serves(r))
+                return explain_socket_error(c, r, reterr);
+        if (keeper_lives(c))
+                return error_set(reterr, ECONNREFUSED, ERROR_NO_SERVER,
+                                 "pmd in %s dies as often as it is started. Apps run on. See %s.", c->instance->home, c->log_hint);
+        if (c->no_start)
                 return error_set(reterr, ECONNREFUSED, ERROR_NO_SERVER,
                                  "No pmd runs in %s. 'pmctl start APP' or 'pmctl ping' starts it.", c->instance->home);
-        }
-
         return launch_and_connect(c, deadline, reterr);
 }
 

@@ -15,6 +15,7 @@
 #include "pmd/manager-event-bus.h"
 #include "pmd/manager.h"
 #include "pmd/process-bus.h"
+#include "pmd/request-journal.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
@@ -28,6 +29,9 @@ static int add_objects(BusFace *f, sd_bus *bus) {
         Manager *m = f->manager;
         int r;
 
+        r = sd_bus_add_filter(bus, NULL, request_journal_filter, m);
+        if (r < 0)
+                return r;
         r = sd_bus_add_object_manager(bus, NULL, PMD_PATH);
         if (r < 0)
                 return r;

@@ -64,6 +64,11 @@ static void begin_reload(Job *j, Process *p) {
                 process_set_restart_trigger(p->peer, j->reason);
 }
 
+/* Before pmd was killed. */
+static bool has_begun(const Job *j, size_t i, const Process *p) {
+        return j->incarnations && !IN_SET(j->verb, JOB_STOP, JOB_DELETE) && p->incarnation > j->incarnations[i];
+}
+
 static void job_begin_process(Job *j, size_t i) {
         static const ProcessEvent events[_JOB_VERB_MAX] = {
                 [JOB_START] = PROCESS_EVENT_UP,
@@ -74,7 +79,7 @@ static void job_begin_process(Job *j, size_t i) {
         };
         Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
 
-        if (!p)
+        if (!p || has_begun(j, i, p))
                 return;
         if (j->verb == JOB_RELOAD && (p->peer || process_can_overlap(p)))
                 return begin_reload(j, p);
@@ -172,6 +177,7 @@ Job *job_free(Job *j) {
         free(j->failures);
         free(j->process_ids);
         free(j->finished);
+        free(j->incarnations);
         free(j->reason);
         return mfree(j);
 }

@@ -48,6 +48,7 @@ struct Job {
         char *reason;       /* of a restart that nobody asked for; NULL: somebody did */
         unsigned *process_ids; /* what it is about, by id: a process may be gone before the job is */
         bool *finished;
+        unsigned *incarnations; /* of a job that another pmd began: who has been spawned more often has begun; NULL: none has */
         size_t n_processes, n_begun, n_finished;
         unsigned parallel;  /* of a reload: how many processes at a time; 0: one */
         bool gentle;        /* of a delete: what has been begun is finished first */

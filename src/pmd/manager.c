@@ -17,6 +17,7 @@
 #include "pmd/oom-log.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
+#include "pmd/request-journal.h"
 #include "pmd/runner.h"
 #include "pmd/systemd-client.h"
 #include "shared/fd-util.h"
@@ -89,6 +90,8 @@ static void check_jobs(Manager *m) {
 static int on_dispatch(sd_event_source *s, void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
 
+        request_journal_write(m->request_journal);
+
         check_jobs(m);
         LIST_FOREACH_SAFE(hidden, p, m->hidden_processes)
                 if (process_is_forgettable(p))
@@ -151,6 +154,7 @@ void manager_job_new(Manager *m, Job *j) {
         do
                 j->id = ++m->next_job_id;
         while (j->id == 0);
+        request_journal_job_new(m->request_journal, j);
         bus_face_job_new(m->bus_face, j);
 }
 
@@ -231,6 +235,7 @@ void manager_remove_process(Manager *m, Process *p) {
 }
 
 void manager_job_removed(Manager *m, Job *j, JobResult result) {
+        request_journal_job_removed(m->request_journal, j, result);
         bus_face_job_removed(m->bus_face, j, result);
 }
 
@@ -282,6 +287,7 @@ static int start_new_processes(Manager *m, App *a, unsigned n, Job **ret_job, ui
         r = job_new(a, JOB_START, newest_processes(m, n), a->config->autostart ? n : 0, ret_job);
         if (r < 0)
                 return r;
+        request_journal_processes_made(m->request_journal, *ret_job, ids, n);
 
         *ret_ids = TAKE_PTR(ids);
         return 0;
@@ -472,6 +478,7 @@ int manager_exit(Manager *m) {
                 return 0;
 
         m->exiting = true;
+        request_journal_clear(m->request_journal);
         (void) sd_notify(false, "STOPPING=1");
         for (size_t i = 0; i < m->n_processes; i++)
                 process_event(m->processes[i], PROCESS_EVENT_DOWN);
@@ -667,6 +674,9 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = start_runner(m, runner_name);
         if (r < 0)
                 return r;
+        r = request_journal_new(m, &m->request_journal);
+        if (r < 0)
+                return log_oom();
         r = manager_readopt(m);
         if (r < 0)
                 return log_error_errno(r, "Failed to take over the processes of the pmd before: %m");
@@ -693,6 +703,7 @@ Manager *manager_free(Manager *m) {
         while (m->n_processes > 0)
                 manager_remove_process(m, m->processes[m->n_processes - 1]);
         free(m->processes);
+        m->request_journal = request_journal_free(m->request_journal);
         if (m->apps)
                 for (struct lh_entry *e; (e = lh_table_head(m->apps));)
                         manager_remove_app(m, lh_entry_v(e));

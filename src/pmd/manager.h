@@ -44,6 +44,7 @@ struct Manager {
         uint32_t next_job_id;
         unsigned last_cluster;    /* number of the last one that was made */
         RestartBudget restart_budget; /* for restarts that nobody asked for */
+        RequestJournal *request_journal;
         Triggers *triggers;       /* what else restarts an app */
         char *node_drain;         /* path of the script that helps workers of Node.js to finish; "": it is missing, NULL: not looked for yet */
 

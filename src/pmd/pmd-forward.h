@@ -19,6 +19,7 @@ typedef struct Monitor Monitor;
 typedef struct NodeChannel NodeChannel;
 typedef struct OomLog OomLog;
 typedef struct Process Process;
+typedef struct RequestJournal RequestJournal;
 typedef struct ProcessReport ProcessReport;
 typedef struct Runner Runner;
 typedef struct RunnerUnit RunnerUnit;

@@ -10,6 +10,7 @@
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
+#include "pmd/request-journal.h"
 #include "pmd/runner.h"
 #include "shared/app-config-saved.h"
 #include "shared/fd-util.h"
@@ -101,13 +102,26 @@ static int overwrite_json(const char *path, json_object *o) {
 
 /* ---- the definition ---- */
 
+/* What was saved may be gone, and another definition be where it was. */
+static unsigned serial_of_process(const Process *p, const AppConfig *config) {
+        if (p->config == config && p->saved_config == config && p->definition_serial > 0)
+                return p->definition_serial;
+        return p->next_config == config && p->saved_next_config == config ? p->next_definition_serial : 0;
+}
+
 static unsigned serial_of_definition(const Manager *m, const AppConfig *config) {
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->config == config && m->processes[i]->definition_serial > 0)
-                        return m->processes[i]->definition_serial;
-        LIST_FOREACH(hidden, p, m->hidden_processes)
-                if (p->config == config && p->definition_serial > 0)
-                        return p->definition_serial;
+        unsigned serial;
+
+        for (size_t i = 0; i < m->n_processes; i++) {
+                serial = serial_of_process(m->processes[i], config);
+                if (serial > 0)
+                        return serial;
+        }
+        LIST_FOREACH(hidden, p, m->hidden_processes) {
+                serial = serial_of_process(p, config);
+                if (serial > 0)
+                        return serial;
+        }
         return 0;
 }
 
@@ -140,10 +154,10 @@ static void remove_definition(const Manager *m, unsigned serial) {
 
 static bool definition_is_used(const Manager *m, unsigned serial) {
         for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->definition_serial == serial)
+                if (m->processes[i]->definition_serial == serial || m->processes[i]->next_definition_serial == serial)
                         return true;
         LIST_FOREACH(hidden, p, m->hidden_processes)
-                if (p->definition_serial == serial)
+                if (p->definition_serial == serial || p->next_definition_serial == serial)
                         return true;
         return false;
 }
@@ -157,6 +171,7 @@ static int save_definition(Process *p) {
                 return 0;
 
         p->definition_serial = 0;
+        p->saved_config = NULL;
         serial = serial_of_definition(p->manager, p->config);
         if (serial == 0) {
                 r = write_definition(p->manager, p->config, &serial);
@@ -168,6 +183,29 @@ static int save_definition(Process *p) {
 
         p->definition_serial = serial;
         p->saved_config = p->config;
+        if (old > 0 && !definition_is_used(p->manager, old))
+                remove_definition(p->manager, old);
+        return 0;
+}
+
+/* What it is to become with its next start. */
+static int save_next_definition(Process *p) {
+        unsigned old = TAKE_GENERIC(p->next_definition_serial, 0), serial = 0;
+        const AppConfig *saved = TAKE_PTR(p->saved_next_config);
+        int r;
+
+        if (old > 0 && p->next_config && saved == p->next_config)
+                serial = old;
+        else if (p->next_config)
+                serial = serial_of_definition(p->manager, p->next_config);
+        if (serial == 0 && p->next_config) {
+                r = write_definition(p->manager, p->next_config, &serial);
+                if (r < 0)
+                        return r;
+        }
+
+        p->next_definition_serial = serial;
+        p->saved_next_config = p->next_config;
         if (old > 0 && !definition_is_used(p->manager, old))
                 remove_definition(p->manager, old);
         return 0;
@@ -220,6 +258,8 @@ static void add_process(json_object *o, const Process *p) {
         add_string(o, "app", p->app->name);
         add_uint(o, "owner", p->app->owner);
         add_uint(o, "definition", p->definition_serial);
+        if (p->next_definition_serial > 0)
+                add_uint(o, "next_definition", p->next_definition_serial);
         add_uint(o, "instance", p->instance);
         add_string(o, "unique_id", p->unique_id);
         add_string(o, "goal", process_goal_to_string(p->goal));
@@ -283,6 +323,8 @@ int process_save(Process *p) {
         int r;
 
         r = save_definition(p);
+        if (r >= 0)
+                r = save_next_definition(p);
         if (r < 0)
                 return r;
 
@@ -309,12 +351,14 @@ void process_unsave_hidden(const Process *p) {
 
 void process_unsave(Process *p) {
         _cleanup_free_ char *path = process_path(p);
-        unsigned serial = TAKE_GENERIC(p->definition_serial, 0);
+        unsigned serial = TAKE_GENERIC(p->definition_serial, 0), next = TAKE_GENERIC(p->next_definition_serial, 0);
 
         if (path)
                 (void) unlink(path);
         if (serial > 0 && !definition_is_used(p->manager, serial))
                 remove_definition(p->manager, serial);
+        if (next > 0 && !definition_is_used(p->manager, next))
+                remove_definition(p->manager, next);
 }
 
 /* ---- reading ---- */
@@ -457,6 +501,25 @@ static int get_definition(Readopt *d, unsigned serial, AppConfig **ret) {
         return 0;
 }
 
+/* What it was to become with its next start. */
+static int read_next_definition(Readopt *d, Process *p, unsigned serial) {
+        AppConfig *config;
+        int r;
+
+        if (serial == 0)
+                return 0;
+        r = get_definition(d, serial, &config);
+        if (r < 0)
+                return r;
+
+        p->next_definition_serial = serial;
+        p->saved_next_config = config;
+        p->next_config = app_config_ref(config);
+        app_config_unref(p->app->config);
+        p->app->config = app_config_ref(config);
+        return 0;
+}
+
 static int get_app(Manager *m, const char *name, AppConfig *config, uid_t owner, App **ret) {
         App *a = manager_get_app(m, name);
 
@@ -535,6 +598,9 @@ static int read_file(Readopt *d, json_object *o, unsigned id, bool hidden) {
         read_process(p, o);
         p->definition_serial = serial;
         p->saved_config = config;
+        r = read_next_definition(d, p, (unsigned) get_uint(o, "next_definition"));
+        if (r < 0)
+                log_warning_errno(r, "The changed definition of process %u is lost: %m", id);
         enter_registry(p, role);
 
         process_adopt(p, state, &(ProcessRemains) {
@@ -656,11 +722,11 @@ static void remove_unused_definitions(Manager *m) {
 }
 
 static bool delete_is_wanted(const Process *p) {
-        return p->delete_wanted;
+        return p->delete_wanted && !p->app->job;
 }
 
 static bool reload_is_wanted(const Process *p) {
-        return p->reload_wanted && !p->delete_wanted;
+        return p->reload_wanted && !p->delete_wanted && !p->app->job;
 }
 
 /* A job that had begun is carried through. */
@@ -691,6 +757,9 @@ int manager_readopt(Manager *m) {
         if (m->n_processes > 0)
                 log_info("Took over %zu processes.", m->n_processes);
 
+        r = request_journal_resume(m->request_journal);
+        if (r < 0)
+                return r;
         r = resume_jobs(m, JOB_DELETE, delete_is_wanted);
         return r < 0 ? r : resume_jobs(m, JOB_RELOAD, reload_is_wanted);
 }

@@ -239,6 +239,8 @@ struct Process {
         /* For process-serialize.c. */
         unsigned definition_serial;   /* of the file with the definition, 0: not written yet */
         const AppConfig *saved_config;
+        unsigned next_definition_serial; /* the same for next_config */
+        const AppConfig *saved_next_config;
 
         LIST_FIELDS(Process, siblings); /* of the App, by id */
         LIST_FIELDS(Process, hidden);   /* of the Manager: those that are not current */

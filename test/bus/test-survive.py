@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""That kill -9 of pmd, at any moment, is a short pause to clients and nothing to apps: no error, nothing done twice, nothing left half
+done. A private pmd with its keeper. Arguments: the build directory, how often to kill (default: 40)."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from pmctltest import Instance, show
+from pmdtest import Tap, kill_for_good, wait_until
+
+# The keeper waits before it starts a pmd again that has died more often than this without living for a second.
+DEATHS_FREE = 4
+LIVED = 1.05
+
+
+class Victim(Instance):
+    """A private pmd to be killed."""
+
+    def __init__(self, build):
+        super().__init__(build)
+        self.n_quick = 0
+        self.random = random.Random(7)
+
+    def pid(self):
+        try:
+            with open(os.path.join(self.dir, "home", "run", "pmd.lock"), encoding="utf-8") as f:
+                return int(f.read())
+        except (OSError, ValueError):
+            return 0
+
+    def comm(self, pid):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+                return f.read().strip()
+        except OSError:
+            return ""
+
+    def kill(self):
+        pid = self.pid()
+        if pid > 0 and self.comm(pid) == "pmd":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                return True
+        return False
+
+    def run_killed(self, *args, within=0.06, **env):
+        """Runs a command, and kills pmd at some moment of it."""
+        if self.n_quick >= DEATHS_FREE:
+            time.sleep(LIVED)
+            self.n_quick = 0
+        killer = threading.Timer(self.random.uniform(0, within), self.kill)
+        killer.start()
+        try:
+            return self.run(*args, **env)
+        finally:
+            killer.join()
+            self.n_quick += 1
+
+    def app(self, name, *args):
+        """A script that notes each of its starts, and that it is the only one."""
+        path = os.path.join(self.dir, name + ".sh")
+        starts = os.path.join(self.dir, name + ".starts")
+        self.write(name + ".sh", f"#!/bin/sh\necho $NODE_APP_INSTANCE >>{starts}\nexec flock -n -E 99 {self.dir}/{name}.$NODE_APP_INSTANCE.lock sleep 10000\n")
+        return ["start", path, "--name", name, "--interpreter", "none", "--min-uptime", "100", *args]
+
+    def n_starts(self, name):
+        try:
+            with open(os.path.join(self.dir, name + ".starts"), encoding="utf-8") as f:
+                return len(f.read().splitlines())
+        except FileNotFoundError:
+            return 0
+
+    def holders(self):
+        """Processes of this instance, by what they hold: {lock: [pids]}."""
+        found = {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    argv = f.read().decode(errors="replace").split("\0")
+                if argv[0] == "flock" and argv[4].startswith(self.dir):
+                    found.setdefault(os.path.basename(argv[4]), []).append(int(pid))
+        return found
+
+    def leftovers(self):
+        run = os.path.join(self.dir, "home", "run")
+        found = []
+        for directory in ("processes", "hidden", "definitions"):
+            with contextlib.suppress(FileNotFoundError):
+                found += [os.path.join(directory, f) for f in os.listdir(os.path.join(run, directory))]
+        return found
+
+
+def succeed(tap, results, name):
+    failed = [show(r) for r in results if r.returncode != 0]
+    tap.check(not failed, name, f"{len(failed)} of {len(results)}\n" + "\n".join(failed[:3]))
+
+
+def calls_see_a_pause(tap, pm, n):
+    pm.run("ping")
+    succeed(tap, [pm.run_killed(*(("ping",), ("jlist",), ("list",), ("describe", "x"))[i % 3]) for i in range(n)],
+            f"{n} calls while pmd is killed")
+
+
+def restarts_happen_once(tap, pm, n):
+    r = pm.run(*pm.app("counted"))
+    tap.equal(r.returncode, 0, "an app is started")
+    succeed(tap, [pm.run_killed("restart", "counted") for _ in range(n)], f"{n} restarts while pmd is killed")
+    wait_until(lambda: pm.status("counted") == ["online"], "the last restart")
+    tap.equal(pm.process("counted")["pm2_env"]["restart_time"], n, "the counter of restarts is right")
+    tap.equal(pm.n_starts("counted"), n + 1, "and so many there were")
+    tap.equal({k: len(v) for k, v in pm.holders().items()}, {"counted.0.lock": 1}, "one process of the app runs")
+    pm.run("delete", "counted")
+
+
+def starts_and_deletes_happen_once(tap, pm, n):
+    results, counts, after = [], [], []
+    for i in range(n // 4):
+        name = f"many{i}"
+        results.append(pm.run_killed(*pm.app(name, "-i", "3")))
+        results.append(pm.run_killed("scale", name, "+1"))
+        counts.append(len(pm.status(name)))
+        results.append(pm.run_killed("stop", name))
+        after.append((set(pm.status(name)), pm.n_starts(name)))
+        results.append(pm.run_killed("delete", name))
+    succeed(tap, results, f"{len(results)} times start, scale, stop, delete while pmd is killed")
+    tap.equal(counts, [4] * (n // 4), "each app gets its four processes")
+    tap.equal(after, [({"stopped"}, 4)] * (n // 4), "each of them is started once, and stopped")
+    tap.equal(pm.jlist(), [], "and is gone in the end")
+    wait_until(lambda: not pm.holders(), f"no process is left: {pm.holders()}")
+    tap.equal(pm.leftovers(), [], "and no file")
+
+
+def definitions_change_once(tap, pm, n):
+    pm.run(*pm.app("changed"))
+    results, lost = [], []
+    for i in range(n // 4):
+        results.append(pm.run_killed("restart", "changed", "--update-env", WHICH=str(i)))
+        if pm.process("changed")["pm2_env"].get("WHICH") != str(i):
+            lost.append(i)
+    succeed(tap, results, f"{n // 4} restarts with another environment while pmd is killed")
+    tap.equal(lost, [], "the environment is that of the last one each time")
+    tap.equal(pm.n_starts("changed"), n // 4 + 1, "there is one start for each")
+    pm.run("delete", "changed")
+
+
+def exits_are_seen(tap, pm, n):
+    """What ends while pmd is dead is restarted once, and its status is known."""
+    pm.write("ends.sh", "#!/bin/sh\necho x >>ends.starts\ntrap 'exit 7' USR1\nwhile :; do sleep 0.02; done\n")
+    pm.run("start", os.path.join(pm.dir, "ends.sh"), "--name", "ends", "--interpreter", "none", "--cwd", pm.dir, "--min-uptime", "100")
+    wrong = []
+    for i in range(n // 4):
+        pid = pm.process("ends")["pid"]
+        time.sleep(LIVED if i % DEATHS_FREE == 0 else 0.1)
+        pm.kill()
+        os.kill(pid, signal.SIGUSR1)
+        wait_until(lambda: pm.process("ends")["pid"] not in (0, pid), "a restart")
+        p = pm.process("ends")["pm2_env"]
+        if (p["restart_time"], p["exit_code"]) != (i + 1, 7):
+            wrong.append((i, p["restart_time"], p["exit_code"]))
+    tap.equal(wrong, [], f"{n // 4} ends while pmd is dead: each with its status, each restarted once")
+    tap.equal(pm.n_starts("ends"), n // 4 + 1, "and no more")
+    pm.run("delete", "ends")
+
+
+def a_waiting_client_sees_the_end(tap, pm, _n):
+    pm.write("slow.sh", "#!/bin/sh\ntrap 'sleep 1; exit 0' INT\nwhile :; do sleep 0.02; done\n")
+    pm.run("start", os.path.join(pm.dir, "slow.sh"), "--name", "slow", "--interpreter", "none", "--kill-timeout", "10000")
+    p = subprocess.Popen([pm.pmctl, "stop", "slow"], env=pm.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_until(lambda: pm.status("slow") == ["stopping"], "the stop")
+    pm.kill()
+    time.sleep(0.3)
+    tap.check(p.poll() is None, "a stop that is waited for goes on with the next pmd")
+    tap.equal(p.wait(20), 0, "and its end is told")
+    tap.equal(pm.status("slow"), ["stopped"], "when it has come")
+    p.stdout.close()
+    pm.run("delete", "slow")
+
+
+def the_end_on_purpose_is_no_pause(tap, pm, _n):
+    pm.write("deaf.sh", "#!/bin/sh\ntrap '' INT\nwhile :; do sleep 0.1; done\n")
+    pm.run("start", os.path.join(pm.dir, "deaf.sh"), "--name", "deaf", "--interpreter", "none", "--kill-timeout", "700")
+    with subprocess.Popen([pm.pmctl, "stop", "deaf"], env=pm.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
+        wait_until(lambda: pm.status("deaf") == ["stopping"], "the stop")
+        tap.equal(pm.run("kill").returncode, 0, "pmd is ended on purpose")
+        p.wait(20)
+    tap.check(pm.comm(pm.pid()) != "pmd", "and a client that waited does not start it again")
+
+    pm.run("ping")
+    kill_for_good(pm.pid())
+    before = time.monotonic()
+    r = pm.run("ping")
+    tap.check(r.returncode == 0 and time.monotonic() < before + 8, "without a keeper nobody waits for another: one is started at once", show(r))
+
+
+def main():
+    build, n = os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 40
+    tap = Tap()
+    with Victim(build) as pm:
+        for check in (calls_see_a_pause, restarts_happen_once, starts_and_deletes_happen_once, definitions_change_once, exits_are_seen,
+                      a_waiting_client_sees_the_end, the_end_on_purpose_is_no_pause):
+            try:
+                check(tap, pm, n)
+            except Exception as e:  # the other checks may still tell something
+                tap.check(False, check.__name__, repr(e))
+        if tap.failed:
+            with open(os.path.join(pm.dir, "home", "pmd.log"), encoding="utf-8", errors="replace") as f:
+                print("# " + "# ".join(f.readlines()[-60:]))
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
