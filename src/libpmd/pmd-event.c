@@ -36,30 +36,58 @@ static int on_event(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unus
         return 0;
 }
 
-static int call_subscribe(pmd_connection *c, char *const *filters, pmd_error *reterr) {
+static int new_subscribe_call(pmd_connection *c, sd_bus_message **ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
         r = connection_new_call(c, PMD_INTERFACE_MANAGER, "SubscribeEvents", &m);
-        if (r >= 0)
-                r = sd_bus_message_append_strv(m, (char **) filters);
         if (r < 0)
-                return error_from_errno(c, r, reterr);
-        return connection_call(c, m, c->timeout_usec, NULL, reterr);
+                return r;
+        r = sd_bus_message_append_strv(m, c->events->filters);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
 }
 
-int connection_resubscribe_events(pmd_connection *c, pmd_error *reterr) {
+/* Listens on the present sd_bus, and to the end of the pmd behind it. */
+static int watch_events(pmd_connection *c) {
         EventSubscription *s = c->events;
         int r;
 
-        if (!s)
+        r = connection_watch_pmd(c);
+        if (r < 0)
+                return r;
+        s->slot = sd_bus_slot_unref(s->slot);
+        return sd_bus_match_signal_async(c->bus, &s->slot, c->on_broker ? PMD_BUS_NAME : NULL, PMD_PATH, PMD_INTERFACE_MANAGER, "Event", on_event, NULL, c);
+}
+
+int connection_resubscribe_events(pmd_connection *c) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        if (!c->events)
                 return 0;
 
-        s->slot = sd_bus_slot_unref(s->slot);
-        r = sd_bus_match_signal_async(c->bus, &s->slot, c->on_broker ? PMD_BUS_NAME : NULL, PMD_PATH, PMD_INTERFACE_MANAGER, "Event", on_event, NULL, c);
+        r = watch_events(c);
+        if (r < 0)
+                return r;
+        r = new_subscribe_call(c, &m);
+        if (r < 0)
+                return r;
+        return sd_bus_send(c->bus, m, NULL);
+}
+
+static int subscribe(pmd_connection *c, pmd_error *reterr) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = watch_events(c);
+        if (r >= 0)
+                r = new_subscribe_call(c, &m);
         if (r < 0)
                 return error_from_errno(c, r, reterr);
-        return call_subscribe(c, s->filters, reterr);
+        return connection_call(c, m, c->timeout_usec, NULL, reterr);
 }
 
 _public_ int pmd_subscribe_events(pmd_connection *c, char *const *filters, pmd_event_t callback, void *userdata, pmd_error *reterr) {
@@ -79,7 +107,7 @@ _public_ int pmd_subscribe_events(pmd_connection *c, char *const *filters, pmd_e
 
         before = c->events;
         c->events = s;
-        r = connection_resubscribe_events(c, reterr);
+        r = subscribe(c, reterr);
         if (r < 0) {
                 c->events = TAKE_PTR(before);
                 return r;

@@ -81,11 +81,13 @@ void connection_drop_requests(pmd_connection *c);
 /* ---- events (pmd-event.c) ---- */
 
 /* Subscribes again, on a new sd_bus below the same connection; 0 also if there is no subscription. */
-int connection_resubscribe_events(pmd_connection *c, pmd_error *reterr);
+int connection_resubscribe_events(pmd_connection *c);
 void connection_drop_events(pmd_connection *c);
 
 /* After pmd has died: finds the next one and sends again what is open. 0, or a negative errno, which is then the outcome of all requests. */
 int connection_revive(pmd_connection *c);
+/* Hears of the ends of jobs and of pmd. */
+int connection_watch_pmd(pmd_connection *c);
 
 /* ---- connecting (pmd-connect.c) ---- */
 

@@ -272,11 +272,13 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret
         LIST_FOREACH_SAFE(requests, q, c->requests)
                 if (!q->calling && streq_ptr(q->pmd, before))
                         c->lost = true;
+        if (c->events && !isempty(before))
+                c->lost = true;
         return 0;
 }
 
 /* The broker handles our messages in their order, so the matches are in place before any call that follows. */
-static int watch_jobs(pmd_connection *c) {
+int connection_watch_pmd(pmd_connection *c) {
         int r;
 
         if (c->job_removed_slot)
@@ -450,7 +452,7 @@ static int send_call(Request *q, sd_bus_message *m, sd_bus_message_handler_t han
 static int request_send(Request *q, sd_bus_message *m) {
         int r;
 
-        r = watch_jobs(q->connection);
+        r = connection_watch_pmd(q->connection);
         if (r < 0 && !bus_error_is_loss(q->connection, r, NULL))
                 return r;
         r = send_call(q, m, on_reply, &q->call_slot, &q->call);
@@ -801,6 +803,8 @@ int connection_revive(pmd_connection *c) {
 
         c->lost = false;
         r = connection_find_next_pmd(c);
+        if (r >= 0)
+                r = connection_resubscribe_events(c);
         if (r < 0 && sd_bus_is_ready(c->bus) <= 0)
                 sd_bus_close(c->bus); /* which may have signals to deliver yet */
         LIST_FOREACH_SAFE(requests, q, c->requests) {

@@ -115,7 +115,7 @@ int verb_events(int argc, char *argv[], const Options *o) {
         if (r < 0)
                 return report_error(o, r, &e);
 
-        for (;;) {
+        while (!l.killed) {
                 r = pmd_dispatch(c);
                 if (r < 0)
                         break;

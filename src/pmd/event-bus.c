@@ -52,6 +52,10 @@ static void publish_process_event(Process *p, const char *event, bool manually) 
 }
 
 void event_bus_process_changed(Process *p, ProcessField changed) {
+        /* Another one of the same number took its place, nothing has happened. */
+        if (changed == PROCESS_FIELD_ALL)
+                return;
+
         if (changed & PROCESS_FIELD_EXIT) {
                 publish_process_event(p, "exit", false);
                 app_action_process_ended(p);

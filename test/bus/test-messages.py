@@ -241,10 +241,37 @@ def check_flood(tap, pm):
     stuck.close()
 
 
+SERVER = "require('http').createServer((q, r) => r.end('ok')).listen(0);"
+
+
+def check_reload(tap, pm):
+    pm.write("server.js", SERVER)
+    pm.run("start", "server.js", "--name", "server", "-i", "1")
+    listener = Listener(pm, "process:event")
+    wait_until(lambda: pm.run("restart", "server").returncode == OK and listener.events(), "the listener")
+    # The end of the restart that the listener was told of last.
+    wait_until(lambda: listener.events()[-1][1]["event"] == "restart", "the restart")
+    before = len(listener.events())
+    expect(tap, pm.run("reload", "server"), OK, "reload")
+    wait_until(lambda: len(listener.events()) >= before + 3, "the events")
+    words = [p["event"] for _, p in listener.events()][before:]
+    tap.equal((words[0], sorted(words)), ("online", ["exit", "online", "reload"]), "a reload: online, then reload and the exit of the old one")
+    listener.close()
+    pm.run("delete", "all")
+
+
 def check_broken(tap, pm):
     pm.run("ping")
     listener = Listener(pm)
     wait_for_listener(pm, listener)
+    before = pmd_pid(pm)
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: pmd_pid(pm) not in (before, None) and pm.run("ping").returncode == OK, "the next pmd")
+    pm.run("start", "/bin/sleep", "--name", "second", "--", "1000")
+    wait_until(lambda: pm.run("restart", "second").returncode == OK and
+               any(p["process"]["name"] == "second" for n, p in listener.events("process:event")), "its events")
+    tap.check(listener.process.poll() is None, "events goes on with the next pmd")
+    pm.run("delete", "all")
     kill_for_good(pmd_pid(pm))
     tap.equal(listener.process.wait(PATIENCE), UNREACHABLE, "events says so if pmd ends without a word")
     listener.close()
@@ -254,4 +281,4 @@ if __name__ == "__main__":
     if not shutil.which("node"):
         print("1..0 # SKIP there is no node")
         sys.exit(0)
-    sys.exit(run_checks([check_lines, check_messages, check_flood, check_broken]))
+    sys.exit(run_checks([check_lines, check_messages, check_flood, check_reload, check_broken]))
