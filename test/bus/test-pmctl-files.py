@@ -240,6 +240,28 @@ def check_sample(tap, pm):
         tap.check(r.returncode == FAILED and "unknown attribute" not in r.stderr and "apps[0]: Script not found" in r.stderr, "whose script is all that is missing", show(r))
 
 
+def check_service_variables(tap, pm):
+    """What a service manager told the caller about itself would be a lie to the app."""
+    foreign = {"NOTIFY_SOCKET": "/run/x", "LISTEN_FDS": "3", "LISTEN_PID": "1", "LISTEN_FDNAMES": "a:b:c", "WATCHDOG_USEC": "5", "WATCHDOG_PID": "1", "MAINPID": "1",
+               "JOURNAL_STREAM": "1:2", "MANAGERPID": "1", "SYSTEMD_EXEC_PID": "1", "NODE_CHANNEL_FD": "3", "INVOCATION_ID": "f" * 32}
+    pm.run("start", write_json(pm, "leak.json", sleeper("leak")), **foreign, MINE="1")
+    with open(f"/proc/{pids(pm, 'leak')[0]}/environ", "rb") as f:
+        env = dict(e.split("=", 1) for e in f.read().decode().split("\0") if "=" in e)
+    tap.equal(env.get("MINE"), "1", "the caller's variables are there")
+    tap.equal({k: v for k, v in env.items() if k in foreign and foreign[k] == v}, {}, "but none of a service")
+    pm.run("delete", "all")
+
+
+def check_describe(tap, pm):
+    pm.run("start", write_json(pm, "cron.json", sleeper("cron", cron_restart="0 3 1 1 *")))
+    r = pm.run("describe", "cron")
+    tap.check(r.returncode == OK and "next cron restart" in r.stdout and f"{time.localtime().tm_year + 1}-01-01T" in r.stdout, "describe shows the next run of cron", r.stdout)
+    write_json(pm, "cron.json", sleeper("cron"))
+    pm.run("restart", "cron.json")
+    tap.check("next cron restart" not in pm.run("describe", "cron").stdout, "which goes with the definition that had it")
+    pm.run("delete", "all")
+
+
 def check_source_maps(tap, pm):
     if not HAVE_NODE:
         tap.check(True, "source maps # SKIP no node")
@@ -257,4 +279,4 @@ def check_source_maps(tap, pm):
 
 
 sys.exit(run_checks((check_env_names, check_dry_run, check_scale, check_standard_input, check_directories, check_json_as_people_write_it, check_bad_input,
-                     check_unknown_keys, check_modules, check_sample, check_source_maps)))
+                     check_unknown_keys, check_modules, check_sample, check_service_variables, check_describe, check_source_maps)))

@@ -56,6 +56,7 @@ def memory_restart(guest):
     guest.check(found and min(found) < 1, "within a second of passing the limit", str(found))
     guest.matches(guest.property(1, "RestartReason"), r"^memory: [0-9.]+ MiB above 32 MiB$", "the reason says how much it was")
     guest.equal(guest.property(0, "NRestarts"), "0", "who is below the limit goes on")
+    guest.pmctl("delete", "all")
 
 
 kernel.main(memory_restart)
