@@ -41,7 +41,7 @@ import traceback
 SOURCE_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KERNEL = "linux.uml"
 MEMORY = "768M"
-BOOT_SECONDS = 240
+BOOT_SECONDS = 220
 PATIENCE = 30
 
 GUEST_DIR = "/pmd-test"
@@ -79,6 +79,7 @@ class Machine:
         self.work = tempfile.mkdtemp(prefix="pmd-kernel-")
         self.root = os.path.join(self.work, "disk/root")
         self.mounts = []
+        self.kernel = None
         self._mount("-t", "tmpfs", "-o", "size=2g,mode=755", "pmd-kernel", os.path.join(self.work, "disk"))
         self._install(build)
         self._mount("-t", "overlay", "-o", f"lowerdir={self._path('product')}:/,upperdir={self._path('upper')},workdir={self._path('work')}",
@@ -147,26 +148,38 @@ class Machine:
         command = [KERNEL, f"mem={MEMORY}", "root=/dev/root", "rootfstype=hostfs", f"rootflags={self.root}", "rw", "init=/lib/systemd/systemd",
                    "con=null", "con0=null,fd:1", "ssl=null", "systemd.unified_cgroup_hierarchy=1", "systemd.show_status=0", "quiet"]
         with open(os.path.join(self.work, "console"), "w", encoding="utf-8") as console:
-            # It keeps what is its memory in a file there.
-            kernel = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
-                                      env=dict(os.environ, TMPDIR=self._path("memory"), HOME=self._path("memory")))
+            # By a pipe: the kernel waits until it can write, and cannot wait for a file.
+            copy = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=console)
+            # It keeps what is its memory in a file of TMPDIR.
+            self.kernel = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=copy.stdin, stderr=copy.stdin, start_new_session=True,
+                                           env=dict(os.environ, TMPDIR=self._path("memory"), HOME=self._path("memory")))
+            copy.stdin.close()
             try:
-                kernel.wait(BOOT_SECONDS)
+                self.kernel.wait(BOOT_SECONDS)
                 off = True
             except subprocess.TimeoutExpired:
                 off = False
-            try:
-                os.killpg(kernel.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            kernel.wait()
+            self.kill()
+            copy.wait()
         return self.read(GUEST_DIR + "/output"), off
+
+    def kill(self):
+        """The kernel has a process of the host for each of its own."""
+        if not self.kernel:
+            return
+        try:
+            os.killpg(self.kernel.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.kernel.wait()
+        self.kernel = None
 
     def console(self):
         with open(os.path.join(self.work, "console"), encoding="utf-8", errors="replace") as f:
             return f.read()[-4000:]
 
     def remove(self):
+        self.kill()
         if os.environ.get("KEEP"):
             print(f"# The disk is {self.root}")
             return
@@ -208,6 +221,7 @@ def run_host(steps, test_file):
         print(f"1..0 # SKIP needs {KERNEL} (user-mode-linux)")
         return 0
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     build = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(SOURCE_DIR, "build"))
     tap = Tap()
     machine = Machine(build, test_file)
