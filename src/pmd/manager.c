@@ -10,6 +10,8 @@
 #include "pmd/bus-face.h"
 #include "pmd/event-bus.h"
 #include "pmd/fd-store.h"
+#include "pmd/keeper-exits.h"
+#include "pmd/keeper.h"
 #include "pmd/log-relay.h"
 #include "pmd/manager-boot.h"
 #include "pmd/manager-settings.h"
@@ -621,6 +623,17 @@ static bool is_main(pid_t pid, void *userdata) {
         return false;
 }
 
+static void on_keeper_told(pid_t pid, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        for (size_t i = 0; i < m->n_processes; i++)
+                if (m->processes[i]->main.pid == pid)
+                        return process_check_exit(m->processes[i]);
+        LIST_FOREACH(hidden, p, m->hidden_processes)
+                if (p->main.pid == pid)
+                        return process_check_exit(p);
+}
+
 static int start_runner(Manager *m, const char *name) {
         sd_bus *bus = bus_face_get_bus(m->bus_face);
         int r;
@@ -662,6 +675,9 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = fd_store_new(m->event, &m->fd_store);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the store of descriptors: %m");
+        r = keeper_exits_new(m->event, fd_store_take(m->fd_store, KEEPER_EXITS), on_keeper_told, m, &m->keeper_exits);
+        if (r < 0)
+                return log_error_errno(r, "Failed to listen to the keeper: %m");
         r = log_relay_new(m->event, &m->log_relay);
         if (r < 0)
                 return log_error_errno(r, "Failed to start the log thread: %m");
@@ -720,6 +736,7 @@ Manager *manager_free(Manager *m) {
         bus_face_free(m->bus_face);
         log_relay_free(m->log_relay);
         oom_log_free(m->oom_log);
+        keeper_exits_free(m->keeper_exits);
         fd_store_free(m->fd_store);
 
         sd_event_source_unref(m->dispatch_source);

@@ -13,6 +13,7 @@ typedef struct EventSink EventSink;
 typedef struct FdStore FdStore;
 typedef struct InputPipe InputPipe;
 typedef struct Job Job;
+typedef struct KeeperExits KeeperExits;
 typedef struct LogRelay LogRelay;
 typedef struct Manager Manager;
 typedef struct Monitor Monitor;

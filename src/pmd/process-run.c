@@ -10,6 +10,7 @@
 #include "pmd/event-log.h"
 #include "pmd/fd-store.h"
 #include "pmd/input-pipe.h"
+#include "pmd/keeper-exits.h"
 #include "pmd/manager.h"
 #include "pmd/node-channel.h"
 #include "pmd/process-history.h"
@@ -316,7 +317,9 @@ static int get_exit(const Process *p, siginfo_t *ret) {
         int r;
 
         r = pidref_wait(&p->main, ret);
-        return r == -ECHILD ? pidref_get_exit(&p->main, ret) : r;
+        if (r == -ECHILD)
+                r = pidref_get_exit(&p->main, ret);
+        return r == -EOPNOTSUPP ? keeper_exits_get(p->manager->keeper_exits, &p->main, ret) : r;
 }
 
 static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
@@ -338,6 +341,11 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
                 p->last_exit = r > 0 ? last_exit_from_siginfo(p, &si) : last_exit_unseen(p);
         process_event(p, PROCESS_EVENT_EXITED);
         return 0;
+}
+
+void process_check_exit(Process *p) {
+        if (p->exit_source && !pidref_is_alive(&p->main))
+                (void) on_main_exit(p->exit_source, p->main.fd, 0, p);
 }
 
 static int run_open_gate(Process *p) {

@@ -276,6 +276,8 @@ Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
 /* Takes note of the execution of the program if that has happened by now: what else happened must be told after it. */
 void process_check_exec(Process *p);
+/* Looks whether the main process has ended: somebody told so. */
+void process_check_exit(Process *p);
 int process_signal(Process *p, int signo, bool whole_unit);
 /* Goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what must
  * follow it if the main process has ended meanwhile. The fields that were saved are set. */

@@ -151,7 +151,21 @@ def definitions_change_once(tap, pm, n):
 
 
 def exits_are_seen(tap, pm, n):
+    exits_are_seen_by(tap, pm, n, "the kernel")
+
+
+def exits_are_seen_without_the_kernel(tap, pm, n):
+    pm.run("kill")
+    pm.env["PMD_NO_PIDFD_EXIT"] = "1"
+    exits_are_seen_by(tap, pm, n, "the keeper")
+    del pm.env["PMD_NO_PIDFD_EXIT"]
+    pm.run("kill")
+
+
+def exits_are_seen_by(tap, pm, n, who):
     """What ends while pmd is dead is restarted once, and its status is known."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(pm.dir, "ends.starts"))
     pm.write("ends.sh", "#!/bin/sh\necho x >>ends.starts\ntrap 'exit 7' USR1\nwhile :; do sleep 0.02; done\n")
     pm.run("start", os.path.join(pm.dir, "ends.sh"), "--name", "ends", "--interpreter", "none", "--cwd", pm.dir, "--min-uptime", "100")
     wrong = []
@@ -159,12 +173,14 @@ def exits_are_seen(tap, pm, n):
         pid = pm.process("ends")["pid"]
         time.sleep(LIVED if i % DEATHS_FREE == 0 else 0.1)
         pm.kill()
+        if i % 2:
+            pm.run("ping")  # it ends when there is another pmd, which is not its parent
         os.kill(pid, signal.SIGUSR1)
         wait_until(lambda: pm.process("ends")["pid"] not in (0, pid), "a restart")
         p = pm.process("ends")["pm2_env"]
         if (p["restart_time"], p["exit_code"]) != (i + 1, 7):
             wrong.append((i, p["restart_time"], p["exit_code"]))
-    tap.equal(wrong, [], f"{n // 4} ends while pmd is dead: each with its status, each restarted once")
+    tap.equal(wrong, [], f"{n // 4} ends while pmd is dead, or is another one: {who} tells each status, each is restarted once")
     tap.equal(pm.n_starts("ends"), n // 4 + 1, "and no more")
     pm.run("delete", "ends")
 
@@ -203,7 +219,7 @@ def main():
     build, n = os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 40
     tap = Tap()
     with Victim(build) as pm:
-        for check in (calls_see_a_pause, restarts_happen_once, starts_and_deletes_happen_once, definitions_change_once, exits_are_seen,
+        for check in (calls_see_a_pause, restarts_happen_once, starts_and_deletes_happen_once, definitions_change_once, exits_are_seen, exits_are_seen_without_the_kernel,
                       a_waiting_client_sees_the_end, the_end_on_purpose_is_no_pause):
             try:
                 check(tap, pm, n)
