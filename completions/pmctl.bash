@@ -33,13 +33,13 @@ _pmctl() {
                 what=verbs
         else
                 case $verb in
-                        ping | kill | version | jlist | prettylist | save | dump | resurrect | cleardump | multiset) return ;;
+                        ping | kill | version | report | monit | dashboard | dash | imonit | jlist | prettylist | save | dump | resurrect | cleardump | multiset) return ;;
                         help) what=verbs ;;
                         get | set | unset | conf | config) what=settings ;;
                         startup | unstartup) mapfile -t COMPREPLY < <(compgen -W systemd -- "$cur"); return ;;
                         import) mapfile -t COMPREPLY < <(compgen -W pm2 -- "$cur"); compopt -o default; return ;;
                         start | stop | restart | reload | gracefulReload | delete | del) what=targets; compopt -o default ;;
-                        startOr*) compopt -o default; return ;;
+                        startOr* | runtime) compopt -o default; return ;;
                         ecosystem | init) mapfile -t COMPREPLY < <(compgen -W simple -- "$cur"); return ;;
                         *) what=targets ;;
                 esac

@@ -14,11 +14,11 @@ end
 
 function __pmctl_wants_targets
         set -l words (__pmctl_words)
-        test (count $words) -gt 0; and not contains -- $words[1] ping kill version jlist prettylist help save dump resurrect cleardump \
+        test (count $words) -gt 0; and not contains -- $words[1] ping kill version report monit dashboard dash imonit runtime jlist prettylist help save dump resurrect cleardump \
                 multiset get set unset conf config startup unstartup import startOrRestart startOrReload startOrGracefulReload ecosystem init
 end
 
-complete -c pmctl -n 'not string match -qr -- "^(start|stop|restart|reload|gracefulReload|delete|del)" (__pmctl_words)[1]' -f
+complete -c pmctl -n 'not string match -qr -- "^(start|runtime|stop|restart|reload|gracefulReload|delete|del)" (__pmctl_words)[1]' -f
 complete -c pmctl -n 'test (count (__pmctl_words)) -eq 0' -f -a '(__pmctl_offer verbs)'
 complete -c pmctl -n 'test "$(__pmctl_words)" = help' -f -a '(__pmctl_offer verbs)'
 complete -c pmctl -n 'contains -- "$(__pmctl_words)" get set unset conf config' -f -a '(__pmctl_offer settings)'

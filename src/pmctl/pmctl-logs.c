@@ -40,19 +40,6 @@ static void logs_done(Logs *l) {
         log_follower_free(l->follower);
 }
 
-static InstanceScope instance_scope_of(const Options *o, pmd_connection *c) {
-        switch (c ? pmd_get_scope(c) : o->scope) {
-        case PMD_SCOPE_SYSTEM:
-                return INSTANCE_SYSTEM;
-        case PMD_SCOPE_USER:
-                return INSTANCE_USER;
-        case PMD_SCOPE_PRIVATE:
-                return INSTANCE_PRIVATE;
-        default:
-                return o->home ? INSTANCE_PRIVATE : instance_scope_default();
-        }
-}
-
 static void connect_if_running(Logs *l) {
         _cleanup_(pmd_error_free) pmd_error e = {};
         _cleanup_free_ char *text = NULL;

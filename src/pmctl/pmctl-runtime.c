@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <limits.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "pmctl/pmctl-util.h"
 #include "shared/instance.h"
+#include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -12,15 +12,10 @@
 
 static int find_pmd(char **ret) {
         const char *given = getenv("PMD_DAEMON");
-        _cleanup_free_ char *beside = NULL;
-        char exe[PATH_MAX];
-        ssize_t n;
+        _cleanup_free_ char *directory = NULL, *beside = NULL;
 
-        n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-        if (isempty(given) && n > 0) {
-                exe[n] = 0;
-                *strrchr(exe, '/') = 0;
-                beside = strjoin(exe, "/pmd");
+        if (isempty(given) && path_get_own_directory(&directory) >= 0) {
+                beside = strjoin(directory, "/pmd");
                 if (!beside)
                         return -ENOMEM;
                 if (access(beside, X_OK) >= 0) {

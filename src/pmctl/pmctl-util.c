@@ -113,6 +113,19 @@ int report_error(const Options *o, int r, const pmd_error *e) {
         return exit_code_from_error(r, e);
 }
 
+InstanceScope instance_scope_of(const Options *o, pmd_connection *c) {
+        switch (c ? pmd_get_scope(c) : o->scope) {
+        case PMD_SCOPE_SYSTEM:
+                return INSTANCE_SYSTEM;
+        case PMD_SCOPE_USER:
+                return INSTANCE_USER;
+        case PMD_SCOPE_PRIVATE:
+                return INSTANCE_PRIVATE;
+        default:
+                return o->home ? INSTANCE_PRIVATE : instance_scope_default();
+        }
+}
+
 int acquire_connection(const Options *o, unsigned flags, pmd_connection **ret) {
         _cleanup_(pmd_error_free) pmd_error e = {};
         ExitCode code;

@@ -6,6 +6,7 @@
 #include "libpmd/pmd.h"
 #include "pmctl/json-out.h"
 #include "shared/app-config.h"
+#include "shared/instance.h"
 
 /* What the verbs of pmctl share: the options, the connection, messages and exit codes. */
 
@@ -140,6 +141,9 @@ typedef enum Color {
 } Color;
 
 const char *color(const Options *o, Color c);
+
+/* Whose instance it is: that of the connection, NULL: that which the options mean. */
+InstanceScope instance_scope_of(const Options *o, pmd_connection *c);
 
 /* Connects to the pmd that the options mean. 0, or an ExitCode, the message printed. flags are those of pmd_open(). */
 int acquire_connection(const Options *o, unsigned flags, pmd_connection **ret);

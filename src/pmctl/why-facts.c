@@ -83,18 +83,7 @@ static int read_history(sd_bus *bus, const char *path, EventHistory *ret) {
         return r;
 }
 
-static InstanceScope instance_scope_of(pmd_connection *c) {
-        switch (pmd_get_scope(c)) {
-        case PMD_SCOPE_SYSTEM:
-                return INSTANCE_SYSTEM;
-        case PMD_SCOPE_USER:
-                return INSTANCE_USER;
-        default:
-                return INSTANCE_PRIVATE;
-        }
-}
-
-static int fill_from_pmd(pmd_connection *c, const pmd_process *p, WhyFacts *f) {
+static int fill_from_pmd(pmd_connection *c, InstanceScope scope, const pmd_process *p, WhyFacts *f) {
         const pmd_attribute *memory_max = process_attribute(p, "memory_max");
         char path[sizeof(PMD_PATH_PROCESS "/4294967295")];
         sd_bus *bus = pmd_get_bus(c);
@@ -124,7 +113,7 @@ static int fill_from_pmd(pmd_connection *c, const pmd_process *p, WhyFacts *f) {
         if (r == -ENOMEM)
                 return r;
         (void) sd_bus_get_property_trivial(bus, PMD_BUS_NAME, path, PMD_INTERFACE_PROCESS, "NextRestart", NULL, 't', &f->next_restart);
-        return why_read_lines(f, instance_scope_of(c), p->out_log_path, p->error_log_path);
+        return why_read_lines(f, scope, p->out_log_path, p->error_log_path);
 }
 
 int why_facts_from_pmd(const Options *o, pmd_connection *c, const char *target, WhyFacts **ret, size_t *ret_n) {
@@ -142,7 +131,7 @@ int why_facts_from_pmd(const Options *o, pmd_connection *c, const char *target, 
         if (!facts)
                 return report_error(o, -ENOMEM, NULL);
         for (size_t i = 0; i < l.n; i++) {
-                r = fill_from_pmd(c, l.items + i, facts + i);
+                r = fill_from_pmd(c, instance_scope_of(o, c), l.items + i, facts + i);
                 if (r < 0) {
                         why_facts_free_many(facts, i + 1);
                         return report_error(o, r, NULL);
@@ -271,26 +260,13 @@ static int read_files(const Instance *i, const char *target, WhyFacts **ret, siz
         return 0;
 }
 
-static InstanceScope scope_of_options(const Options *o) {
-        switch (o->scope) {
-        case PMD_SCOPE_SYSTEM:
-                return INSTANCE_SYSTEM;
-        case PMD_SCOPE_USER:
-                return INSTANCE_USER;
-        case PMD_SCOPE_PRIVATE:
-                return INSTANCE_PRIVATE;
-        default:
-                return o->home ? INSTANCE_PRIVATE : instance_scope_default();
-        }
-}
-
 int why_facts_from_files(const Options *o, const char *target, WhyFacts **ret, size_t *ret_n) {
         _cleanup_(instance_freep) Instance *instance = NULL;
         WhyFacts *facts;
         size_t n;
         int r;
 
-        r = instance_new(scope_of_options(o), o->home, &instance);
+        r = instance_new(instance_scope_of(o, NULL), o->home, &instance);
         if (r >= 0)
                 r = read_files(instance, target, &facts, &n);
         if (r < 0)

@@ -116,8 +116,9 @@ static int read_journal(const WhyFacts *f, InstanceScope scope, const char *stre
         return 0;
 }
 
+/* "/dev/stdout" is another one for us than for pmd. */
 static bool is_file(const char *path) {
-        return !isempty(path) && !streq(path, "/dev/null");
+        return !isempty(path) && !startswith(path, "/dev/");
 }
 
 int why_read_lines(WhyFacts *f, InstanceScope scope, const char *out_path, const char *error_path) {

@@ -5,6 +5,7 @@
 #include "pmd/foreground.h"
 #include "pmd/keeper.h"
 #include "shared/log.h"
+#include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -13,7 +14,7 @@ static int find_pmctl(char **ret) {
         _cleanup_free_ char *directory = NULL, *path = NULL;
         const char *slash = strrchr(PMD_BINARY, '/');
 
-        if (keeper_own_directory(&directory) >= 0) {
+        if (path_get_own_directory(&directory) >= 0) {
                 path = strjoin(directory, "/pmctl");
                 if (!path)
                         return -ENOMEM;

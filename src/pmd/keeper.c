@@ -31,10 +31,6 @@ int keeper_read_exit(int fd, KeeperExit *ret) {
         return 1;
 }
 
-int keeper_own_directory(char **ret) {
-        return path_get_own_directory(ret);
-}
-
 /* A path, not what it stands for now: an upgrade may turn a link to the new pmd. */
 static char *path_of_pmd(const char *argv0, const char *directory) {
         return argv0[0] == '/' ? strdup(argv0) : strjoin(directory, "/", program_invocation_short_name);
@@ -102,7 +98,7 @@ static int exec_keeper(const KeeperStarter *starter, char *const argv[]) {
         _cleanup_strv_free_ char **arguments = NULL;
         int r;
 
-        r = keeper_own_directory(&directory);
+        r = path_get_own_directory(&directory);
         if (r < 0)
                 return r;
         r = make_arguments(starter, argv, directory, &arguments);

@@ -38,5 +38,3 @@ typedef struct KeeperStarter {
  * there is one; it has been logged. */
 int keeper_exec(const Instance *i, const KeeperStarter *starter, char *const argv[]);
 
-/* The directory of our own program. */
-int keeper_own_directory(char **ret);
