@@ -59,7 +59,8 @@ static int watch_events(pmd_connection *c) {
         if (r < 0)
                 return r;
         s->slot = sd_bus_slot_unref(s->slot);
-        return sd_bus_match_signal_async(c->bus, &s->slot, c->on_broker ? PMD_BUS_NAME : NULL, PMD_PATH, PMD_INTERFACE_MANAGER, "Event", on_event, NULL, c);
+        return sd_bus_match_signal_async(c->bus, &s->slot, c->on_broker ? PMD_BUS_NAME : NULL, PMD_PATH, PMD_INTERFACE_MANAGER, "Event",
+                                         on_event, NULL, c);
 }
 
 int connection_resubscribe_events(pmd_connection *c) {

@@ -813,15 +813,7 @@ int connection_revive(pmd_connection *c) {
                 if (k < 0)
                         request_fail(q, k);
         }
-        if (r < 0)
-                return r;
-
-        c->reviving = true;
-        r = connection_resubscribe_events(c, NULL);
-        c->reviving = false;
-        if (r < 0)
-                c->lost = true; /* this one has died, too */
-        return 0;
+        return r;
 }
 
 bool connection_dispatch_completed(pmd_connection *c) {

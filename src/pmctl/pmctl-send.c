@@ -3,7 +3,6 @@
 
 #include "pmctl/pmctl-util.h"
 #include "shared/parse-util.h"
-#include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 
 /* Lines and messages to processes. */

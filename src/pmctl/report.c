@@ -51,8 +51,11 @@ static int print_actions(const Options *o, const pmd_process *p, json_object *ac
         int r;
 
         r = table_new(one, ELEMENTSOF(one), &t);
-        for (size_t i = 0; r >= 0 && i < n; i++)
-                r = table_add(t, strempty(json_object_get_string(json_object_object_get(json_object_array_get_idx(actions, i), "action_name"))), COLOR_NORMAL);
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                json_object *action = json_object_array_get_idx(actions, i);
+
+                r = table_add(t, strempty(json_object_get_string(json_object_object_get(action, "action_name"))), COLOR_NORMAL);
+        }
         if (r < 0)
                 return r;
 

@@ -27,8 +27,9 @@ static int set_send_error(const Process *p, int error, sd_bus_error *reterr) {
 
         switch (error) {
         case -ENOTCONN:
-                return process_is_running(p) ? sd_bus_error_setf(reterr, PMD_ERROR_NO_CHANNEL, "Process %u (%s) has no channel for messages.", p->id, name) :
-                                               sd_bus_error_setf(reterr, PMD_ERROR_NOT_RUNNING, "Process with ID %u offline.", p->id);
+                if (!process_is_running(p))
+                        return sd_bus_error_setf(reterr, PMD_ERROR_NOT_RUNNING, "Process with ID %u offline.", p->id);
+                return sd_bus_error_setf(reterr, PMD_ERROR_NO_CHANNEL, "Process %u (%s) has no channel for messages.", p->id, name);
         case -ENOBUFS:
                 return sd_bus_error_setf(reterr, PMD_ERROR_CHANNEL_FULL, "Process %u (%s) does not read what it is sent.", p->id, name);
         default:
@@ -96,7 +97,8 @@ static int set_input_error(const Process *p, int error, sd_bus_error *reterr) {
                 return set_send_error(p, -ENOTCONN, reterr);
         if (error == -ENOTCONN)
                 return sd_bus_error_setf(reterr, PMD_ERROR_NO_STDIN,
-                                         "Process %u (%s) has no standard input. Start it with --stdin, or \"stdin\": true in its definition.", p->id, p->app->name);
+                                         "Process %u (%s) has no standard input. Start it with --stdin, or \"stdin\": true in its definition.",
+                                         p->id, p->app->name);
         if (error == -EPIPE)
                 return sd_bus_error_setf(reterr, PMD_ERROR_NO_STDIN, "Process %u (%s) has closed its standard input.", p->id, p->app->name);
         return set_send_error(p, error, reterr);
@@ -197,7 +199,8 @@ int method_trigger(sd_bus_message *message, void *userdata, sd_bus_error *reterr
         if (r < 0)
                 return r;
         if (isempty(name) || strlen(name) > ACTION_LENGTH_MAX)
-                return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS, "The name of the action is empty or longer than %u bytes.", ACTION_LENGTH_MAX);
+                return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS, "The name of the action is empty or longer than %u bytes.",
+                                         ACTION_LENGTH_MAX);
         if (!isempty(parameters_text)) {
                 r = parse_json(parameters_text, &parameters, reterr);
                 if (r < 0)
