@@ -193,6 +193,49 @@ TEST(watchdog_pid) {
         ASSERT_TRUE(startswith(text, "1 ") && text[2] != '0' && endswith(text, " x\n"));
 }
 
+static int pipe_with(const char *text, int at) {
+        int fds[2], fd;
+
+        ASSERT_OK(pipe2(fds, O_CLOEXEC));
+        ASSERT_EQ(write(fds[1], text, strlen(text)), (ssize_t) strlen(text));
+        safe_close(fds[1]);
+        fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 100 + at);
+        safe_close(fds[0]);
+        return fd;
+}
+
+/* Wherever they, and what is made beside them, are in pmd: also at each other's places. */
+static void check_extra_fds(void) {
+        static const char *const texts[] = { "a", "b", "c" };
+        char *const argv[] = { (char *) "/bin/sh", (char *) "-c", (char *) "cat <&3; cat <&4; cat <&5; (: <&6) 2>/dev/null || echo none", NULL };
+        char *const envp[] = { (char *) "PATH=/usr/bin:/bin", NULL };
+
+        for (int order = 0; order < 6; order++) {
+                SpawnParameters p = parameters(argv);
+                _cleanup_free_ char *text = NULL;
+                int fds[3], places[3] = { 3 + order % 3, 3 + (order + 1 + order / 3) % 3, 3 + (order + 2 - order / 3) % 3 };
+
+                ASSERT_OK(close_range(3, ~0U, 0));
+                for (int i = 0; i < 3; i++) {
+                        int fd = pipe_with(texts[i], i);
+
+                        ASSERT_OK(fd);
+                        fds[i] = dup3(fd, places[i], O_CLOEXEC);
+                        ASSERT_EQ(fds[i], places[i]);
+                        safe_close(fd);
+                }
+                p.envp = envp;
+                p.extra_fds = fds;
+                p.n_extra_fds = 3;
+                text = run(p, "");
+                ASSERT_STREQ(text, "abcnone\n");
+        }
+}
+
+TEST(extra_fds) {
+        check_in_child(check_extra_fds);
+}
+
 TEST(gate_holds) {
         char *const argv[] = { (char *) "/bin/true", NULL };
         SpawnParameters p = parameters(argv);
