@@ -22,7 +22,6 @@ struct pmd_connection {
         pid_t peer_pid;       /* who listens on the private socket; 0: unknown */
         uint64_t timeout_usec;
         unsigned n_revivals;  /* how often pmd has died and another one was found; what was subscribed to then is to be asked for again */
-        bool reviving;
         bool lost;            /* pmd has died, and nobody has looked for the next one yet */
 
         /* Requests whose call or jobs are under way, and those that have ended and wait for pmd_dispatch() to tell. */

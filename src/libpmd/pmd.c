@@ -274,8 +274,6 @@ static int renew_call(pmd_connection *c, sd_bus_message *m, sd_bus_message **cal
         r = sd_bus_message_seal(m, 1, 0);
         if (r < 0 && r != -EPERM) /* it has been sent */
                 return r;
-        if (c->reviving)
-                return -ECONNRESET;
         r = connection_revive(c);
         if (r < 0)
                 return -ECONNRESET;
