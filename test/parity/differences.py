@@ -16,7 +16,8 @@ class Difference:
 
     def explains(self, path, pm2, pmctl):
         _, _, path = path.partition(" ")  # the number of the step
-        return fnmatch.fnmatchcase(path, self.path) and all(e is ANYTHING or (e == a and type(e) is type(a)) for e, a in ((self.pm2, pm2), (self.pmctl, pmctl)))
+        return fnmatch.fnmatchcase(path, self.path) and all(e is ANYTHING or (e == a and type(e) is type(a)) for e,
+                                                            a in ((self.pm2, pm2), (self.pmctl, pmctl)))
 
 
 SIGNAL = "death by a signal shows `exit_code: 0`"
@@ -72,7 +73,8 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
     "-i max of a script": [(MAX, "* → merge_logs", True, ABSENT), (MAX, "* → pm_*_log_path")],
     "-i 0 of a script": [(MAX, "* → merge_logs", True, ABSENT), (MAX, "* → pm_*_log_path")],
     "--stop-exit-codes": [(STOP_CODES, "* → stop_exit_codes", 3, [3])],
-    "--no-autostart": [(AUTOSTART, "* → status", "stopped", "online"), (AUTOSTART, "* → pid", 0, "some"), (NEVER_RAN, "* → version", ABSENT, "N/A")],
+    "--no-autostart": [(AUTOSTART, "* → status", "stopped", "online"), (AUTOSTART, "* → pid", 0, "some"),
+                       (NEVER_RAN, "* → version", ABSENT, "N/A")],
     "--uid and --gid by number": [("`username` of an app with `--uid`", "* → username", "root", "65534")],
     # life
     "a name that is a script's path too": [("an operand means apps by name and by script", "* → status", "stopped", "online")],
@@ -105,7 +107,8 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
     "prettylist of nothing": [("`jlist` and `prettylist` end without a newline", "* → stdout", "[]", "[]\n")],
     "pid of an unknown name": [(PID, "* → stdout", "\n", "")],
     "pid": [(PID, "prints pid 0 → stdout", False, True)],
-    "--min-uptime is no option": [("some attributes have no option", "* → succeeds", False, True), ("some attributes have no option", "* → tells", True, False),
+    "--min-uptime is no option": [("some attributes have no option", "* → succeeds", False, True),
+                                  ("some attributes have no option", "* → tells", True, False),
                                   ("some attributes have no option", "list → 0", ABSENT)],
     "logs --raw --nostream": [("`logs --raw --nostream` prints headings", "* → stdout", ANYTHING, "two\nthree\n")],
     "save": [("`save` writes `dump.pm2`", "names *", ["TOP/pm/dump.pm2"], [])],

@@ -243,7 +243,8 @@ def crash(name, signo=signal.SIGKILL):
         pids = [p["pid"] for p in side.processes() if p["name"] == name]
         for pid in pids:
             os.kill(pid, signo)
-        side.wait(lambda: not {p.get("pid") for p in side.processes() if p["pm2_env"]["status"] == "online"} & set(pids), lambda: f"{pids} are there")
+        side.wait(lambda: not {p.get("pid") for p in side.processes() if p["pm2_env"]["status"] == "online"} & set(pids),
+                  lambda: f"{pids} are there")
 
     return run
 
@@ -435,7 +436,8 @@ class Side:
         args = [a.replace("$TOP", self.top).replace("$HERE", self.dir).replace("$PM", self.home) for a in args]
         environment = {**self.env, **(env or {})}
         try:
-            r = subprocess.run([self.program, *args], env={k: v for k, v in environment.items() if v is not None}, cwd=self.path(cwd), input=stdin or "",
+            r = subprocess.run([self.program, *args], env={k: v for k, v in environment.items() if v is not None}, cwd=self.path(cwd),
+                               input=stdin or "",
                                capture_output=True, timeout=PATIENCE, check=False, encoding="utf-8", errors="replace")
         except subprocess.TimeoutExpired as e:
             raise Failed(f"{self.name} {shlex.join(args)} does not end") from e
@@ -534,7 +536,8 @@ class Pm2Side(Side):
     def ask(self, what):
         if not self.client:
             package = os.path.join(os.path.dirname(os.path.realpath(self.program)), "..")
-            self.client = subprocess.Popen(["node", "-e", PM2_CLIENT, package], env={**self.env, "PM2_PROGRAMMATIC": "true", "PM2_SILENT": "true"},
+            self.client = subprocess.Popen(["node", "-e", PM2_CLIENT, package],
+                                           env={**self.env, "PM2_PROGRAMMATIC": "true", "PM2_SILENT": "true"},
                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
         self.client.stdin.write(what + "\n")
         self.client.stdin.flush()
