@@ -35,7 +35,8 @@ typedef struct Keeper {
         int end_signal;           /* with which we were told to end; 0: we were not */
         unsigned n_quick_deaths;  /* in a row */
 
-        char **starter;           /* a program that is run once, when pmd is ready; NULL: none, or it was */
+        char **starter;           /* a program that is run once, when pmd is ready; NULL: none */
+        bool starter_due;         /* it was not run yet */
         PidRef starting;          /* while it runs */
         bool stay;                /* its end is no reason to tell pmd */
         bool exit_when_done;      /* pmd was told, and the next one is */

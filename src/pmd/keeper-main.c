@@ -199,7 +199,7 @@ static void run_starter(Keeper *k) {
         pid = fork();
         if (pid == 0)
                 become_starter(k);
-        k->starter = NULL;
+        k->starter_due = false;
         r = pid < 0 ? -errno : pidref_open(&k->starting, pid);
         if (r < 0) {
                 log_error_errno(r, "Failed to run what starts the apps: %m");
@@ -294,7 +294,7 @@ static void on_signal(Keeper *k, int signo) {
                 k->exit_when_done = true;
         if (IN_SET(signo, SIGTERM, SIGINT)) {
                 k->end_signal = signo;
-                k->starter = NULL;
+                k->starter_due = false;
                 if (pidref_is_set(&k->starting))
                         (void) pidref_kill(&k->starting, SIGTERM);
         }
@@ -358,7 +358,7 @@ static void run_once(Keeper *k) {
         }
         if (!k->ended)
                 run_timers(k);
-        if (!k->ended && k->starter && k->was_ready)
+        if (!k->ended && k->starter_due && k->was_ready)
                 run_starter(k);
 }
 
@@ -460,6 +460,7 @@ static void keeper_done(Keeper *k) {
         safe_close(k->upstream_fd);
         safe_close_pair(k->exits_fds);
         free(k->notify_address);
+        free(k->starter);
 }
 
 /* "--starter=2 PMCTL start /usr/bin/pmd …": the words of pmd remain. */
@@ -478,6 +479,7 @@ static int take_starter(Keeper *k) {
         if (!k->starter)
                 return -ENOMEM;
         memcpy(k->starter, k->argv + 1, n * sizeof(char *));
+        k->starter_due = true;
         k->argv += 1 + n;
         k->stay = stay;
         return 0;
