@@ -6,18 +6,22 @@
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "pmd/runner.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
+#include "shared/path-util.h"
+#include "shared/proc-util.h"
 #include "shared/resource-limits.h"
 #include "shared/string-util.h"
 
 /* Where pmd may write to its own cgroup: a directory of this pmd's in it, in there one for each incarnation, into which the child is born. */
 
 #define ROOT_PREFIX "pmd-"
+#define OWN_LEAF "pmd.supervisor"
 #define ROOT_TRIES_MAX 8U
 
 typedef struct CgroupRoot {
@@ -76,6 +80,8 @@ static int find_own_cgroup(char **ret_path, char **ret_directory) {
         if (faccessat(fd, "cgroup.procs", W_OK, AT_EACCESS) < 0)
                 return -errno;
 
+        if (streq(path_basename(path), OWN_LEAF)) /* moved there by pass_controllers_on(), of this pmd or the one before */
+                *strrchr(path, '/') = 0;
         if (streq(path, "/"))
                 path[0] = 0;
         directory = strjoin(mount, path);
@@ -85,6 +91,89 @@ static int find_own_cgroup(char **ret_path, char **ret_directory) {
         *ret_path = TAKE_PTR(path);
         *ret_directory = directory;
         return 0;
+}
+
+/* ---- controllers ---- */
+
+static bool has_mark(const char *directory, const char *xattr) {
+        char value;
+
+        return getxattr(directory, xattr, &value, 1) == 1 && value == '1';
+}
+
+/* Whether the tree below our cgroup is ours: systemd marks what it has given away; in a container, the root is the container's, and not
+ * that of the whole tree, which has no type. */
+static bool is_delegated(const char *own_path, int own_fd, const char *own_directory) {
+        if (isempty(own_path))
+                return faccessat(own_fd, "cgroup.type", F_OK, 0) >= 0;
+        return has_mark(own_directory, "trusted.delegate") || has_mark(own_directory, "user.delegate");
+}
+
+static bool is_keeper(pid_t pid) {
+        char path[STRLEN("/proc//comm") + 16], comm[32];
+
+        (void) snprintf(path, sizeof path, "/proc/%d/comm", (int) pid);
+        return read_virtual_file_at(AT_FDCWD, path, comm, sizeof comm) > 0 && streq(comm, "pmd-keeper\n");
+}
+
+static int move_to_leaf(int own_fd) {
+        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ pid_t *pids = NULL;
+        _cleanup_close_ int leaf_fd = -EBADF;
+        size_t n = 0, n_allocated = 0;
+        int r;
+
+        r = read_full_file_at(own_fd, "cgroup.procs", 0, &text, NULL);
+        if (r < 0)
+                return r;
+        r = pids_parse(text, &pids, &n, &n_allocated);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++)
+                if (pids[i] != getpid() && !(pids[i] == getppid() && is_keeper(pids[i])))
+                        return -EBUSY;
+
+        if (n > 0 && mkdirat(own_fd, OWN_LEAF, 0755) < 0 && errno != EEXIST)
+                return -errno;
+        leaf_fd = openat(own_fd, OWN_LEAF, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (leaf_fd < 0)
+                return -errno;
+        for (size_t i = 0; i < n; i++) {
+                char pid[16];
+
+                (void) snprintf(pid, sizeof pid, "%d", (int) pids[i]);
+                r = write_virtual_file_at(leaf_fd, "cgroup.procs", pid);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* Each by itself, for one that is missing would let all fail. */
+static void enable_controllers(int fd) {
+        static const char *const controllers[] = { "+cpu", "+cpuset", "+io", "+memory", "+pids" };
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(controllers); i++) {
+                r = write_virtual_file_at(fd, "cgroup.subtree_control", controllers[i]);
+                if (r < 0)
+                        log_debug_errno(r, "Failed to enable controller %s for apps, ignoring: %m", controllers[i]);
+        }
+}
+
+/* A cgroup that has processes passes no controllers on. Where it is ours, and nobody but pmd and its keeper lives there, they move down. */
+static void pass_controllers_on(const char *own_path, const char *own_directory) {
+        _cleanup_close_ int fd = open(own_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int r;
+
+        if (fd < 0 || !is_delegated(own_path, fd, own_directory))
+                return;
+        r = move_to_leaf(fd);
+        if (r < 0) {
+                log_debug_errno(r, "Cannot have controllers for apps in %s, ignoring: %m", own_directory);
+                return;
+        }
+        enable_controllers(fd);
 }
 
 /* The lock tells other pmds that this one lives. -EAGAIN if one of them was faster and took the new directory for an old one. */
@@ -129,18 +218,6 @@ static void remove_stale_roots(const char *own_directory) {
         }
 }
 
-/* Each by itself, for one that is missing would let all fail. */
-static void enable_controllers(int fd) {
-        static const char *const controllers[] = { "+cpu", "+cpuset", "+io", "+memory", "+pids" };
-        int r;
-
-        for (size_t i = 0; i < ELEMENTSOF(controllers); i++) {
-                r = write_virtual_file_at(fd, "cgroup.subtree_control", controllers[i]);
-                if (r < 0)
-                        log_debug_errno(r, "Failed to enable controller %s for apps, ignoring: %m", controllers[i]);
-        }
-}
-
 static int cgroup_root_new(CgroupRoot **ret) {
         _cleanup_(cgroup_root_freep) CgroupRoot *root = NULL;
         _cleanup_free_ char *own_path = NULL, *own_directory = NULL;
@@ -151,6 +228,7 @@ static int cgroup_root_new(CgroupRoot **ret) {
                 return r;
 
         remove_stale_roots(own_directory);
+        pass_controllers_on(own_path, own_directory);
 
         for (unsigned i = 0; i < ROOT_TRIES_MAX; i++) {
                 cgroup_root_free(root);
