@@ -506,6 +506,9 @@ static int spawn_and_attach(Process *p) {
         r = process_open_input(p, &in_fd);
         if (r < 0)
                 return r;
+        r = make_unit(p); /* its name goes into the header of a journal stream */
+        if (r < 0)
+                return r;
         r = add_stream(p, LOG_STREAM_OUT, &out_fd);
         if (r < 0)
                 return r;
@@ -513,9 +516,6 @@ static int spawn_and_attach(Process *p) {
         if (r < 0)
                 return r;
         r = process_open_channel(p, &channel_fd);
-        if (r < 0)
-                return r;
-        r = make_unit(p);
         if (r < 0)
                 return r;
         r = runner_unit_prepare(p->unit);
