@@ -41,6 +41,7 @@ static const struct {
         { PMD_ERROR_NO_STDIN, EOPNOTSUPP },
         { PMD_ERROR_NO_SUCH_ACTION, ENOENT },
         { PMD_ERROR_NO_ANSWER, ETIMEDOUT },
+        { SD_BUS_ERROR_NOT_SUPPORTED, EOPNOTSUPP },
         { SD_BUS_ERROR_SERVICE_UNKNOWN, ECONNREFUSED },
         { SD_BUS_ERROR_NAME_HAS_NO_OWNER, ECONNREFUSED },
         { SD_BUS_ERROR_NO_REPLY, ETIMEDOUT },
@@ -246,7 +247,7 @@ bool bus_error_is_loss(const pmd_connection *c, int error, const sd_bus_error *e
 
 /* Whether a call that may have been carried out before pmd died can be sent again without doing it twice. Requests have a token for that. */
 static bool may_repeat(sd_bus_message *m) {
-        static const char *const members[] = { "SendSignal", "ToggleWatch", "SendMessage", "SendLine", "Trigger", "Exit" };
+        static const char *const members[] = { "SendSignal", "ToggleWatch", "SendMessage", "SendLine", "Trigger", "Exit", "Reexecute" };
 
         for (size_t i = 0; i < ELEMENTSOF(members); i++)
                 if (streq_ptr(sd_bus_message_get_member(m), members[i]))
@@ -517,31 +518,47 @@ static int wait_until_gone(pmd_connection *c, const bool *name_gone, int pidfd) 
         return wait_for_process(pidfd);
 }
 
-_public_ int pmd_exit(pmd_connection *c, pmd_error *reterr) {
+static int watch_name(pmd_connection *c, bool *gone, sd_bus_slot **ret) {
+        if (!c->on_broker)
+                return 0;
+        return sd_bus_add_match_async(c->bus, ret,
+                                      "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                                      "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" PMD_BUS_NAME "'",
+                                      on_owner_gone, NULL, gone);
+}
+
+static int end_and_wait(pmd_connection *c, const char *member, uint64_t timeout, int pidfd, pmd_error *reterr) {
         _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
-        _cleanup_close_ int pidfd = -EBADF;
         bool name_gone = false;
         int r;
 
-        pidfd = open_pidfd(c);
-
-        if (c->on_broker) {
-                r = sd_bus_add_match_async(c->bus, &slot,
-                                           "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
-                                           "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" PMD_BUS_NAME "'",
-                                           on_owner_gone, NULL, &name_gone);
-                if (r < 0)
-                        return error_from_errno(c, r, reterr);
-        }
-
-        r = call_simple(c, "Exit", UINT64_MAX, reterr); /* stopping apps takes as long as their kill timeouts say */
+        r = watch_name(c, &name_gone, &slot);
+        if (r < 0)
+                return error_from_errno(c, r, reterr);
+        r = call_simple(c, member, timeout, reterr);
         if (r < 0)
                 return r;
 
         r = wait_until_gone(c, &name_gone, pidfd);
         if (r == -ETIMEDOUT)
-                return error_set(reterr, r, SD_BUS_ERROR_TIMEOUT,
-                                 "pmd has stopped all apps, but has not ended %u s later. See %s.",
+                return error_set(reterr, r, SD_BUS_ERROR_TIMEOUT, "pmd has said that it ends, but has not %u s later. See %s.",
                                  (unsigned) (EXIT_TIMEOUT_USEC / USEC_PER_SEC), c->log_hint);
         return r < 0 ? error_from_errno(c, r, reterr) : 0;
+}
+
+_public_ int pmd_exit(pmd_connection *c, pmd_error *reterr) {
+        _cleanup_close_ int pidfd = open_pidfd(c);
+
+        return end_and_wait(c, "Exit", UINT64_MAX, pidfd, reterr); /* stopping apps takes as long as their kill timeouts say */
+}
+
+_public_ int pmd_reexecute(pmd_connection *c, pmd_error *reterr) {
+        _cleanup_close_ int pidfd = open_pidfd(c);
+        int r;
+
+        r = end_and_wait(c, "Reexecute", c->timeout_usec, pidfd, reterr);
+        if (r < 0)
+                return r;
+        r = connection_revive(c);
+        return r < 0 ? error_from_errno(c, -ECONNRESET, reterr) : 0;
 }

@@ -238,6 +238,8 @@ int pmd_flush_logs(pmd_connection *c, char *const *targets, uint32_t **ret_ids, 
 int pmd_set_properties(pmd_connection *c, char *const *targets, const pmd_definition *properties, uint32_t **ret_ids, size_t *ret_n,
                        pmd_error *reterr);
 int pmd_reopen_logs(pmd_connection *c, pmd_error *reterr);
+/* Has pmd started again, which apps do not notice; returns when the next one serves. -EOPNOTSUPP if nobody would start it. */
+int pmd_reexecute(pmd_connection *c, pmd_error *reterr);
 /* Stops all apps and ends pmd; returns when it is gone. */
 int pmd_exit(pmd_connection *c, pmd_error *reterr);
 

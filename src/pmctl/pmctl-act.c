@@ -487,6 +487,26 @@ int verb_kill(int argc, char *argv[], const Options *o) {
         return EXIT_CODE_OK;
 }
 
+/* pm2 saves, kills and resurrects for that. */
+int verb_update(int argc, char *argv[], const Options *o) {
+        _cleanup_connection_ pmd_connection *c = NULL;
+        _cleanup_(pmd_error_free) pmd_error e = {};
+        _cleanup_free_ char *version = NULL;
+        int r;
+
+        r = acquire_connection(o, 0, &c);
+        if (r != EXIT_CODE_OK)
+                return r;
+
+        r = pmd_reexecute(c, &e);
+        if (r >= 0)
+                r = pmd_get_version(c, &version, &e);
+        if (r < 0)
+                return report_error(o, r, &e);
+        message_info(o, "PM2 updated: pmd was started again, in version %s; the apps ran on", version);
+        return EXIT_CODE_OK;
+}
+
 int verb_ping(int argc, char *argv[], const Options *o) {
         _cleanup_connection_ pmd_connection *c = NULL;
         _cleanup_(pmd_error_free) pmd_error e = {};

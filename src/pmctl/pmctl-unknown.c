@@ -15,8 +15,6 @@ static const Answer answers[] = {
         { "monitor unmonitor", "there is no service to be monitored by; pmctl list and D-Bus have the figures.", true },
         { "sysmonit", "pmd does not watch the machine; top, vmstat and systemd-cgtop do.", true },
         { "logrotate", "log files are rotated by pmd itself: see log_max_size, log_retain and log_rotate_interval in pmd-app(5).", true },
-        { "update updatePM2 deepUpdate",
-          "pmd is upgraded by its package. Apps do not notice a restart of it: systemctl restart pmd, or, where no systemd runs, it is enough to kill it.", false },
         { "install module:install uninstall module:uninstall module:update module:generate package module:package publish module:publish",
           "there are no modules. What pm2-logrotate does is built in (log_max_size); what others do can run as an app.", false },
         { "serve expose", "a static server is an app like any other: pmctl start \"python3 -m http.server 8080\" --name static", false },

@@ -84,6 +84,7 @@ int verb_send_message(int argc, char *argv[], const Options *o);
 int verb_trigger(int argc, char *argv[], const Options *o);
 int verb_attach(int argc, char *argv[], const Options *o);
 int verb_set_property(int argc, char *argv[], const Options *o);
+int verb_update(int argc, char *argv[], const Options *o);
 int verb_kill(int argc, char *argv[], const Options *o);
 int verb_ping(int argc, char *argv[], const Options *o);
 int verb_list(int argc, char *argv[], const Options *o);

@@ -93,6 +93,7 @@ static const Verb verbs[] = {
         { "report", NULL, NULL, 0, 0, 0, verb_report, NULL, "Print what a report of a fault should have in it" },
         { "import", NULL, "pm2 [FILE]", 1, 2, 0, verb_import, NULL, "Start what pm2 has saved in its dump.pm2" },
         { "ping", NULL, NULL, 0, 0, 0, verb_ping, "json", "Ask pmd for a sign of life" },
+        { "update", "updatePM2 deepUpdate daemon-reexec", NULL, 0, 0, 0, verb_update, NULL, "Have pmd started again, after an upgrade; apps do not notice" },
         { "kill", NULL, NULL, 0, 0, 0, verb_kill, NULL, "Stop all apps and pmd itself" },
         { "version", NULL, NULL, 0, 0, 0, verb_version, "json", "Print the version" },
         { "help", NULL, "[VERB]", 0, 1, 0, verb_help, NULL, "Print the help, of the verb if one is named" },

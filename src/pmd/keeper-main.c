@@ -17,6 +17,7 @@
 #include "shared/log.h"
 #include "shared/notify-util.h"
 #include "shared/parse-util.h"
+#include "shared/pmd-protocol.h"
 #include "shared/proc-util.h"
 #include "shared/signal-util.h"
 #include "shared/string-util.h"
@@ -36,7 +37,7 @@
 /* As LimitNOFILE= of pmd.service. */
 #define NOFILE_WANTED 65536U
 
-/* pmd's exit statuses for wrong usage, and for another pmd that serves. */
+/* pmd's exit statuses for wrong usage, and for another pmd that serves; PMD_EXIT_REEXECUTE is the third that it knows. */
 #define EXIT_USAGE 2
 #define EXIT_ANOTHER_SERVES 75
 
@@ -247,7 +248,7 @@ static void on_pmd_ended(Keeper *k, const siginfo_t *si) {
                 k->ended = true;
                 return;
         }
-        if (si->si_code != CLD_EXITED || si->si_status != EXIT_SUCCESS)
+        if (si->si_code != CLD_EXITED || !IN_SET(si->si_status, EXIT_SUCCESS, PMD_EXIT_REEXECUTE))
                 log_end(si);
         if (is_final(k, si)) {
                 k->exit_status = si->si_code == CLD_EXITED ? si->si_status : 128 + si->si_status;

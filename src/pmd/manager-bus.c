@@ -419,6 +419,23 @@ static int method_exit(sd_bus_message *message, void *userdata, sd_bus_error *re
         return 1; /* answered when all apps are gone */
 }
 
+static int method_reexecute(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        Manager *m = ASSERT_PTR(userdata);
+        int r;
+
+        r = bus_request_authorize(m, message, PMD_ACTION_EXIT, NULL, reterr);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        r = manager_reexecute(m);
+        if (r == -EOPNOTSUPP)
+                return sd_bus_error_set(reterr, SD_BUS_ERROR_NOT_SUPPORTED,
+                                        "Neither systemd nor a keeper has started this pmd, so nobody would start it again.");
+        if (r < 0)
+                return bus_request_set_error(reterr, r);
+        return sd_bus_reply_method_return(message, NULL);
+}
+
 /* ---- properties ---- */
 
 static const char *default_log_target(const Manager *m) {
@@ -571,6 +588,7 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ClearSaved", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", path), method_clear_saved, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("ReloadSettings", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload_settings, ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("Reexecute", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reexecute, ANYONE),
         SD_BUS_METHOD_WITH_ARGS("Exit", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_exit, ANYONE),
 
         SD_BUS_SIGNAL_WITH_ARGS("AppNew", SD_BUS_ARGS("s", name, "o", app), 0),

@@ -24,6 +24,7 @@
 #include "pmd/systemd-client.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
+#include "shared/pmd-protocol.h"
 #include "shared/proc-util.h"
 #include "shared/string-util.h"
 
@@ -490,6 +491,36 @@ int manager_exit(Manager *m) {
         return 0;
 }
 
+/* Who gave us a socket to be notified at, and keeps our descriptors, starts us again. */
+static int on_quiet(sd_event_source *s, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        if (fd_store_get_pending(m->fd_store) > 0)
+                return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+        m->exit_status = PMD_EXIT_REEXECUTE;
+        return sd_event_exit(m->event, 0);
+}
+
+int manager_reexecute(Manager *m) {
+        int r;
+
+        if (m->exiting)
+                return -ESHUTDOWN;
+        if (!fd_store_is_kept(m->fd_store))
+                return -EOPNOTSUPP;
+        if (m->reexecute_source)
+                return 0;
+
+        /* After the answer, and what else is to be done in this turn. */
+        r = sd_event_add_defer(m->event, &m->reexecute_source, on_quiet, m);
+        if (r >= 0)
+                r = sd_event_source_set_priority(m->reexecute_source, SD_EVENT_PRIORITY_IDLE);
+        if (r < 0)
+                return r;
+        log_info("Ending, to be started again. The apps run on.");
+        return 0;
+}
+
 /* ---- start-up and shutdown ---- */
 
 static int on_signal_exit(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
@@ -739,6 +770,7 @@ Manager *manager_free(Manager *m) {
         keeper_exits_free(m->keeper_exits);
         fd_store_free(m->fd_store);
 
+        sd_event_source_unref(m->reexecute_source);
         sd_event_source_unref(m->dispatch_source);
         sd_event_source_unref(m->sigterm_source);
         sd_event_source_unref(m->sigint_source);

@@ -51,6 +51,7 @@ struct Manager {
 
         /* Drained once per turn of the loop, by a deferred source: objects never act on each other recursively. */
         sd_event_source *dispatch_source;
+        sd_event_source *reexecute_source; /* NULL: it goes on */
         LIST_HEAD(Job, jobs_to_check);
         LIST_HEAD(Process, dirty_processes);
 
@@ -103,6 +104,8 @@ int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, si
 int manager_enqueue_reload(Manager *m, Process *const *processes, size_t n, unsigned parallel, uint32_t **ret_ids, size_t *ret_n);
 /* The same for processes of one app, because of what reason says, not of a request. -EALREADY if such a job of the app waits already. */
 int manager_enqueue_restart(Manager *m, Process *const *processes, size_t n, const char *reason);
+/* Leaves the loop with PMD_EXIT_REEXECUTE and the apps alone, for whoever supervises pmd to start it again. -EOPNOTSUPP: nobody would. */
+int manager_reexecute(Manager *m);
 int manager_exit(Manager *m);  /* stop everything, then leave the loop */
 
 /* manager-done.c: the end of all apps is ours, too. Looks whether it has come. */

@@ -10,6 +10,9 @@
 #define PMD_INTERFACE_APP "org.pmd1.App"
 #define PMD_INTERFACE_PROCESS "org.pmd1.Process"
 
+/* The exit status of a pmd that is to be started again at once, see RestartForceExitStatus= of systemd.service(5). */
+#define PMD_EXIT_REEXECUTE 133
+
 #define PMD_ERROR_NO_SUCH_APP "org.pmd1.Error.NoSuchApp"
 #define PMD_ERROR_NO_SUCH_PROCESS "org.pmd1.Error.NoSuchProcess"
 #define PMD_ERROR_APP_EXISTS "org.pmd1.Error.AppExists"

@@ -84,7 +84,10 @@ class Victim(Instance):
             with contextlib.suppress(OSError):
                 with open(f"/proc/{pid}/cmdline", "rb") as f:
                     argv = f.read().decode(errors="replace").split("\0")
-                if argv[0] == "flock" and argv[4].startswith(self.dir):
+                with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+                    parent = f.read().rsplit(")", 1)[1].split()[1]
+                # The child that it forks is another one only for a moment.
+                if argv[0] == "flock" and argv[4].startswith(self.dir) and self.comm(parent) != "flock":
                     found.setdefault(os.path.basename(argv[4]), []).append(int(pid))
         return found
 
@@ -199,6 +202,20 @@ def a_waiting_client_sees_the_end(tap, pm, _n):
     pm.run("delete", "slow")
 
 
+def an_update_is_not_noticed(tap, pm, _n):
+    pm.run(*pm.app("updated", "-i", "2"))
+    held, before = pm.holders(), pm.pid()
+    r = pm.run("update")
+    tap.check(r.returncode == 0 and "in version" in r.stdout, "an update", show(r))
+    tap.check(pm.pid() != before, "starts another pmd")
+    tap.equal((pm.holders(), pm.n_starts("updated"), pm.status("updated")), (held, 2, ["online"] * 2), "and the apps run on")
+    tap.equal(pm.run("updatePM2").returncode, 0, "by the name of pm2's, too")
+    r = pm.run_killed("update")
+    tap.equal(r.returncode, 0, "and when pmd is killed meanwhile")
+    tap.equal(pm.holders(), held, "nothing happens to the apps")
+    pm.run("delete", "updated")
+
+
 def the_end_on_purpose_is_no_pause(tap, pm, _n):
     pm.write("deaf.sh", "#!/bin/sh\ntrap '' INT\nwhile :; do sleep 0.1; done\n")
     pm.run("start", os.path.join(pm.dir, "deaf.sh"), "--name", "deaf", "--interpreter", "none", "--kill-timeout", "700")
@@ -220,7 +237,7 @@ def main():
     tap = Tap()
     with Victim(build) as pm:
         for check in (calls_see_a_pause, restarts_happen_once, starts_and_deletes_happen_once, definitions_change_once, exits_are_seen, exits_are_seen_without_the_kernel,
-                      a_waiting_client_sees_the_end, the_end_on_purpose_is_no_pause):
+                      a_waiting_client_sees_the_end, an_update_is_not_noticed, the_end_on_purpose_is_no_pause):
             try:
                 check(tap, pm, n)
             except Exception as e:  # the other checks may still tell something
