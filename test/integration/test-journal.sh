@@ -91,6 +91,8 @@ check_output "its start is an event" '^PM_APP=ender$' enter journalctl -o export
 check "its end is one" eventually output_matches '^EXIT_STATUS=3$' enter journalctl -o export PM_APP=ender MESSAGE_ID=8ff90f64733241d9a3a9e5a6f4710d0a
 check_output "so is that somebody asked" '^PM_REQUEST_UID=0$' enter journalctl -o export PM_APP=ender MESSAGE_ID=bc24721188c14706be6afbf83749a87f
 check_output "pmctl logs -x tells it" 'has ended: it exited with code 3' run pmctl logs ender -x --nostream
+check_output "pmctl why explains it" 'is stopped: it exited with code 3 .*autorestart is off' run pmctl why ender
+check_output "pmctl why tells who stopped an app" 'is stopped: user root .*asked for that' run pmctl why other
 
 # ---- pmctl logs ----
 
@@ -229,5 +231,9 @@ kill "$follower"
 check "pmd is stopped" enter systemctl stop pmd.service
 check_output "pmctl logs has what is in the journal" 'line 299$' run pmctl logs load --nostream --raw -g 'line 299$'
 check_output "and in files" '^line 2$' run pmctl logs both --nostream --raw
+# ---- pmctl why ----
+
+check "an app that complains" run pmctl start 'echo no such luck >&2; exit 4' --name complains --no-autorestart
+check "its last lines come from the journal" eventually output_matches 'no such luck' run pmctl why complains
 
 done_testing
