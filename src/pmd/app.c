@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <systemd/sd-bus.h>
 
+#include "pmd/app-sockets.h"
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/cluster.h"
@@ -43,6 +44,7 @@ App *app_free(App *a) {
                 job_free(j);
         job_free(a->job);
         cluster_free(a->cluster);
+        app_close_sockets(a);
         app_config_unref(a->config);
         free(a->object_path);
         free(a->name);

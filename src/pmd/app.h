@@ -16,6 +16,7 @@ struct App {
         Job *job;                 /* the one that runs */
         LIST_HEAD(Job, waiting_jobs);
         bool announced;           /* on the bus */
+        LIST_HEAD(AppSocket, sockets); /* those of "listen" that are open */
         Cluster *cluster;         /* the sockets that its workers share; NULL: none yet */
         unsigned n_workers;       /* how many were made: they are numbered from 1 */
 

@@ -4,6 +4,7 @@
 /* The types of pmd, so that no header needs another one. */
 typedef struct App App;
 typedef struct AppAction AppAction;
+typedef struct AppSocket AppSocket;
 typedef struct BusFace BusFace;
 typedef struct BusQueue BusQueue;
 typedef struct Cluster Cluster;

@@ -74,13 +74,12 @@ static void load_cluster(App *a) {
                 a->manager->last_cluster = MAX(a->manager->last_cluster, cluster_get_number(a->cluster));
 }
 
-/* Its sockets are needed now, or when it comes back. */
-static bool needs_listeners(const Process *p) {
+bool process_needs_sockets(const Process *p) {
         return process_is_running(p) || p->state == PROCESS_BACKOFF || (p->state == PROCESS_DRAINING && p->goal == PROCESS_UP);
 }
 
 static bool needs_slot(const Process *p, unsigned slot) {
-        return p->instance == slot && p->state != PROCESS_BACKOFF && needs_listeners(p);
+        return p->instance == slot && p->state != PROCESS_BACKOFF && process_needs_sockets(p);
 }
 
 static bool slot_is_used(unsigned slot, void *userdata) {
@@ -97,10 +96,10 @@ static bool slot_is_used(unsigned slot, void *userdata) {
 
 static bool app_needs_listeners(const App *a) {
         LIST_FOREACH(siblings, p, a->processes)
-                if (needs_listeners(p))
+                if (process_needs_sockets(p))
                         return true;
         LIST_FOREACH(hidden, p, a->manager->hidden_processes)
-                if (p->app == a && needs_listeners(p))
+                if (p->app == a && process_needs_sockets(p))
                         return true;
         return false;
 }

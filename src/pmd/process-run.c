@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pmd/app-sockets.h"
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/credentials.h"
@@ -55,6 +56,7 @@ static void run_settled(Process *p) {
                 manager_enqueue_job_check(p->manager, p->app->job);
         manager_process_settled(p->manager);
         app_release_listeners(p->app);
+        app_release_sockets(p->app);
 }
 
 /* ---- the timer ---- */
@@ -432,8 +434,37 @@ static int make_unit(Process *p) {
         return p->unit->mark ? 0 : -ENOMEM;
 }
 
+/* The sockets come first, as sd_listen_fds(3) has it. */
+static int gather_extra_fds(Process *p, int channel_fd, char ***env, int **ret, size_t *ret_n) {
+        _cleanup_free_ int *sockets = NULL, *fds = NULL;
+        size_t n;
+        int r;
+
+        r = app_open_sockets(p, &sockets, &n);
+        if (r < 0)
+                return r;
+        fds = new(int, n + 1);
+        if (!fds)
+                return -ENOMEM;
+        if (n > 0)
+                memcpy(fds, sockets, n * sizeof(int));
+        fds[n] = channel_fd;
+
+        r = app_set_sockets_environment(p, env);
+        if (r >= 0 && channel_fd >= 0)
+                r = process_set_channel_environment(p, STDERR_FILENO + 1 + (int) n, env);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(fds);
+        *ret_n = n + (channel_fd >= 0);
+        return 0;
+}
+
 static int fork_child(Process *p, int in_fd, int out_fd, int err_fd, int channel_fd) {
         _cleanup_strv_free_ char **argv = NULL, **envp = NULL;
+        _cleanup_free_ int *extra_fds = NULL;
+        size_t n_extra_fds;
         const AppConfig *c = p->config;
         const Credentials *cred = p->credentials;
         SpawnRestrictions restrictions;
@@ -452,8 +483,7 @@ static int fork_child(Process *p, int in_fd, int out_fd, int err_fd, int channel
         r = process_set_journal_stream(&envp, err_fd);
         if (r < 0)
                 return r;
-        if (channel_fd >= 0)
-                r = process_set_channel_environment(p, STDERR_FILENO + 1, &envp);
+        r = gather_extra_fds(p, channel_fd, &envp, &extra_fds, &n_extra_fds);
         if (r < 0)
                 return r;
 
@@ -465,8 +495,8 @@ static int fork_child(Process *p, int in_fd, int out_fd, int err_fd, int channel
                         .stdin_fd = in_fd,
                         .stdout_fd = out_fd,
                         .stderr_fd = err_fd,
-                        .extra_fds = &channel_fd,
-                        .n_extra_fds = channel_fd >= 0,
+                        .extra_fds = extra_fds,
+                        .n_extra_fds = n_extra_fds,
                         .cgroup_fd = p->unit->cgroup_fd,
                         .set_user = cred,
                         .uid = cred ? cred->uid : 0,
@@ -662,6 +692,7 @@ static void adopt_running(Process *p, const ProcessRemains *remains) {
 
 void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains) {
         p->state = state;
+        app_adopt_sockets(p);
         run_arm_timer(p, p->timer == PROCESS_TIMER_NONE ? USEC_INFINITY : p->timer_at);
 
         if (process_is_running(p))

@@ -37,8 +37,16 @@ static const char *const spawn_step_table[_SPAWN_STEP_MAX] = {
 DEFINE_STRING_TABLE(SpawnStep, spawn_step);
 
 #define INVOCATION_ID_LENGTH 32
-#define WATCHDOG_PID_PLACE "WATCHDOG_PID=0000000000"
 #define INVOCATION_ID_PLACE "INVOCATION_ID=00000000000000000000000000000000"
+
+/* Where the child puts in its own pid. */
+static const char *const pid_places[] = { "LISTEN_PID=0000000000", "WATCHDOG_PID=0000000000" };
+
+typedef struct PidPlace {
+        char **slot; /* in envp, NULL: there is no such place */
+        size_t prefix;
+        char text[sizeof("WATCHDOG_PID=0000000000")];
+} PidPlace;
 
 /* What opens the gate. The end of the stream without it means that there is nobody any more who would. */
 typedef struct GateMessage {
@@ -52,8 +60,7 @@ typedef struct Child {
         char **envp;
         char **invocation_id_slot; /* in envp, NULL: no place for it */
         char invocation_id[sizeof(INVOCATION_ID_PLACE)];
-        char **watchdog_pid_slot;  /* as above */
-        char watchdog_pid[sizeof(WATCHDOG_PID_PLACE)];
+        PidPlace pid_places[ELEMENTSOF(pid_places)];
         int stdio[3];
         int *extra; /* as in the parameters; may be moved */
         int gate_fd, error_fd;
@@ -143,11 +150,11 @@ static int child_arrange_fds(Child *c) {
 }
 
 /* Digits by hand: of libc's functions some take locks. */
-static void child_put_watchdog_pid(Child *c) {
-        char digits[16], *d = digits + sizeof(digits), *to = c->watchdog_pid + STRLEN("WATCHDOG_PID=");
+static void child_put_pid(PidPlace *place) {
+        char digits[16], *d = digits + sizeof(digits), *to = place->text + place->prefix;
         unsigned pid = (unsigned) getpid();
 
-        if (!c->watchdog_pid_slot)
+        if (!place->slot)
                 return;
         do
                 *--d = (char) ('0' + pid % 10);
@@ -155,7 +162,7 @@ static void child_put_watchdog_pid(Child *c) {
         while (d < digits + sizeof(digits))
                 *to++ = *d++;
         *to = 0;
-        *c->watchdog_pid_slot = c->watchdog_pid;
+        *place->slot = place->text;
 }
 
 static void child_wait_at_gate(Child *c) {
@@ -215,7 +222,8 @@ _noreturn_ static void child_run(Child *c) {
         if (r < 0)
                 child_fail(c, SPAWN_STEP_SETUP, -r);
 
-        child_put_watchdog_pid(c);
+        for (size_t i = 0; i < ELEMENTSOF(c->pid_places); i++)
+                child_put_pid(c->pid_places + i);
         child_wait_at_gate(c);
 
         r = restrict_before_user(p->restrictions, &step);
@@ -296,10 +304,11 @@ static int copy_environment(Child *c, char *const *envp) {
                         c->invocation_id_slot = e;
                         memcpy(c->invocation_id, *e, sizeof(c->invocation_id));
                 }
-                if (streq(*e, WATCHDOG_PID_PLACE)) {
-                        c->watchdog_pid_slot = e;
-                        memcpy(c->watchdog_pid, *e, sizeof(c->watchdog_pid));
-                }
+                for (size_t i = 0; i < ELEMENTSOF(pid_places); i++)
+                        if (streq(*e, pid_places[i])) {
+                                c->pid_places[i] = (PidPlace) { .slot = e, .prefix = strcspn(*e, "=") + 1 };
+                                strcpy(c->pid_places[i].text, *e);
+                        }
         }
         return 0;
 }

@@ -60,7 +60,7 @@ typedef struct SpawnResult {
 int spawn_process(const SpawnParameters *p, SpawnResult *ret);
 
 /* Lets the child go on. Takes the fd, returns -EBADF. invocation_id (32 hex digits or "") becomes INVOCATION_ID in its environment if
- * envp has a place for it: an entry "INVOCATION_ID=" followed by 32 zeros. An entry "WATCHDOG_PID=" followed by 10 zeros gets the pid of the
+ * envp has a place for it: an entry "INVOCATION_ID=" followed by 32 zeros. Entries "LISTEN_PID=" and "WATCHDOG_PID=" followed by 10 zeros get the pid of the
  * child in their place. */
 int spawn_open_gate(int gate_fd, const char *invocation_id);
 

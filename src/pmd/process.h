@@ -329,6 +329,7 @@ int process_send_disconnect(Process *p);
 bool process_ask_by_message(Process *p);
 /* Closes the sockets that pmd holds for the app if none of its processes runs, or is about to. */
 void app_release_listeners(App *a);
+bool process_needs_sockets(const Process *p); /* it runs, or will again */
 
 /* process-oom.c: processes of its unit that the kernel kills for lack of memory */
 void process_oom_begin(Process *p);  /* with an incarnation, once it is attached */

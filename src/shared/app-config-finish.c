@@ -9,6 +9,7 @@
 #include "shared/app-option.h"
 #include "shared/app-resolve.h"
 #include "shared/env-util.h"
+#include "shared/listen-address.h"
 #include "shared/parse-util.h"
 #include "shared/path-util.h"
 #include "shared/string-util.h"
@@ -107,6 +108,21 @@ static int check_user(const AppConfig *c, char **reterr) {
                 return config_fault(reterr, -EINVAL, "user: User %s cannot be found", c->user);
         if (c->group && !(safe_atou(c->group, &id) >= 0 ? getgrgid(id) : getgrnam(c->group)))
                 return config_fault(reterr, -EINVAL, "group: Group %s cannot be found", c->group);
+        return 0;
+}
+
+static int check_listen(const AppConfig *c, char **reterr) {
+        STRV_FOREACH(l, c->listen) {
+                _cleanup_listen_address_ ListenAddress address = {};
+                const char *fault;
+                int r;
+
+                r = listen_address_parse(*l, &address, &fault);
+                if (r == -EINVAL)
+                        return config_fault(reterr, r, "listen: '%s' cannot be listened on: %s", *l, fault);
+                if (r < 0)
+                        return r;
+        }
         return 0;
 }
 
@@ -460,6 +476,10 @@ int app_config_finish(AppConfig *c, const char *base, char **reterr) {
                 return r;
 
         r = check_user(c, reterr);
+        if (r < 0)
+                return r;
+
+        r = check_listen(c, reterr);
         if (r < 0)
                 return r;
 

@@ -11,7 +11,7 @@ MECHANISMS = {
     "systemd-scope", "watch", "watch-internal", "watch-scan",
 }
 OBJECTS = {
-    "app", "app-action", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-channel", "process-env", "process-files", "process-history", "process-limits", "process-notify", "process-oom", "process-argv", "process-reload", "process-input", "process-log", "process-report", "process-run",
+    "app", "app-action", "app-sockets", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-channel", "process-env", "process-files", "process-history", "process-limits", "process-notify", "process-oom", "process-argv", "process-reload", "process-input", "process-log", "process-report", "process-run",
     "process-serialize", "runner", "runner-cgroup", "runner-plain", "runner-scope",
 }
 FACE = {
