@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "pmctl/inspect.h"
+#include "pmctl/last-state.h"
 #include "pmctl/process-json.h"
 #include "pmctl/report.h"
 #include "pmctl/table.h"
@@ -325,6 +326,8 @@ int verb_list(int argc, char *argv[], const Options *o) {
         r = parse_order(o, &order);
         if (r == EXIT_CODE_OK)
                 r = acquire_connection(o, 0, &c);
+        if (r == EXIT_CODE_UNREACHABLE && !o->silent)
+                (void) show_last_state(o);
         return r == EXIT_CODE_OK ? show_list(o, c, argv + 1, &order) : r;
 }
 

@@ -22,6 +22,8 @@
 
 #define STATE_VERSION 1
 #define STATE_FILE_MAX (4U << 20)
+/* A longer one is lost with pmd. */
+#define STATUS_TEXT_MAX 256U
 #define PROCESS_DIRECTORY "processes"
 #define HIDDEN_DIRECTORY "hidden"
 #define DEFINITION_DIRECTORY "definitions"
@@ -289,6 +291,8 @@ static void add_process(json_object *o, const Process *p) {
         add_int(o, "exit_signal", p->last_exit.signal);
         add_string(o, "exit_reason", exit_reason_to_string(p->last_exit.reason));
         add_oom_kill(o, p);
+        if (p->status_text && strlen(p->status_text) <= STATUS_TEXT_MAX)
+                add_string(o, "status_text", p->status_text);
         add_int(o, "timer", p->timer);
         add_uint(o, "timer_at", p->timer_at);
         add_events(o, p);
@@ -450,6 +454,7 @@ static void read_process(Process *p, json_object *o) {
                 .reason = MAX(exit_reason_from_string(get_string(o, "exit_reason")), EXIT_REASON_NONE),
         };
         read_oom_kill(p, o);
+        (void) free_and_strdup(&p->status_text, get_string(o, "status_text"));
         p->timer = (ProcessTimer) get_int(o, "timer", PROCESS_TIMER_NONE);
         p->timer_at = get_uint(o, "timer_at");
         if (event_history_restore(&p->events, json_object_object_get(o, "events")) < 0)

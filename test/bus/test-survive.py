@@ -216,6 +216,29 @@ def an_update_is_not_noticed(tap, pm, _n):
     pm.run("delete", "updated")
 
 
+def a_pmd_that_cannot_live(tap, pm, _n):
+    """The keeper tries on, and the list is read from the files."""
+    pm.run("kill")
+    link = os.path.join(pm.dir, "pmd")
+    os.symlink(os.path.join(os.path.dirname(pm.pmctl), "pmd"), link)
+    pm.env["PMD_DAEMON"] = link
+    pm.run(*pm.app("alone"))
+    held = pm.holders()
+    os.unlink(link)
+    os.symlink("/bin/false", link)
+    pm.kill()
+    r = pm.run("list")
+    tap.check(r.returncode == 69 and "alone" in r.stdout and "runs" in r.stdout and "dies as often" in r.stderr, "the list without a pmd", show(r))
+    tap.equal(pm.holders(), held, "the app runs on")
+    os.unlink(link)
+    os.symlink(os.path.join(os.path.dirname(pm.pmctl), "pmd"), link)
+    r = pm.run("list")
+    tap.check(r.returncode == 0 and "alone" in r.stdout, "a good one takes over", show(r))
+    tap.equal((pm.holders(), pm.n_starts("alone")), (held, 1), "what runs")
+    pm.run("kill")
+    del pm.env["PMD_DAEMON"]
+
+
 def the_end_on_purpose_is_no_pause(tap, pm, _n):
     pm.write("deaf.sh", "#!/bin/sh\ntrap '' INT\nwhile :; do sleep 0.1; done\n")
     pm.run("start", os.path.join(pm.dir, "deaf.sh"), "--name", "deaf", "--interpreter", "none", "--kill-timeout", "700")
@@ -237,7 +260,7 @@ def main():
     tap = Tap()
     with Victim(build) as pm:
         for check in (calls_see_a_pause, restarts_happen_once, starts_and_deletes_happen_once, definitions_change_once, exits_are_seen, exits_are_seen_without_the_kernel,
-                      a_waiting_client_sees_the_end, an_update_is_not_noticed, the_end_on_purpose_is_no_pause):
+                      a_waiting_client_sees_the_end, an_update_is_not_noticed, a_pmd_that_cannot_live, the_end_on_purpose_is_no_pause):
             try:
                 check(tap, pm, n)
             except Exception as e:  # the other checks may still tell something

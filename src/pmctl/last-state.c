@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+
+#include "pmctl/last-state.h"
+
+#include "pmctl/pmctl-util.h"
+#include "pmctl/table.h"
+#include "shared/fd-util.h"
+#include "shared/fileio.h"
+#include "shared/instance.h"
+#include "shared/parse-util.h"
+#include "shared/pidref.h"
+#include "shared/string-util.h"
+
+#define STATE_FILE_MAX (1U << 20)
+
+DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
+
+static json_object *member(json_object *o, const char *key) {
+        json_object *v = NULL;
+
+        return json_object_object_get_ex(o, key, &v) ? v : NULL;
+}
+
+static int open_instance(const Options *o, Instance **ret) {
+        InstanceScope scope = o->home ? INSTANCE_PRIVATE : instance_scope_default();
+
+        if (o->scope == PMD_SCOPE_SYSTEM)
+                scope = INSTANCE_SYSTEM;
+        else if (o->scope == PMD_SCOPE_USER)
+                scope = INSTANCE_USER;
+        else if (o->scope == PMD_SCOPE_PRIVATE)
+                scope = INSTANCE_PRIVATE;
+        return instance_new(scope, scope == INSTANCE_PRIVATE ? o->home : NULL, ret);
+}
+
+static bool is_alive(json_object *o, char pid[static 16]) {
+        PidRef p = PIDREF_NULL;
+        bool alive;
+
+        (void) snprintf(pid, 16, "%d", json_object_get_int(member(o, "pid")));
+        if (pidref_reopen(&p, json_object_get_int(member(o, "pid")), json_object_get_uint64(member(o, "pid_start_time")),
+                          json_object_get_uint64(member(o, "pid_id"))) < 0)
+                return false;
+        alive = pidref_is_alive(&p);
+        pidref_done(&p);
+        return alive;
+}
+
+static int add_row(Table *t, json_object *o) {
+        char id[16], pid[16] = "", restarts[16];
+        bool alive = member(o, "pid") && is_alive(o, pid);
+        int r;
+
+        (void) snprintf(id, sizeof(id), "%d", json_object_get_int(member(o, "id")));
+        (void) snprintf(restarts, sizeof(restarts), "%d", json_object_get_int(member(o, "n_restarts")));
+
+        r = table_add(t, id, COLOR_CYAN);
+        if (r >= 0)
+                r = table_add(t, strna(json_object_get_string(member(o, "app"))), COLOR_NORMAL);
+        if (r >= 0)
+                r = table_add(t, alive ? pid : "0", COLOR_NORMAL);
+        if (r >= 0)
+                r = table_add(t, restarts, COLOR_NORMAL);
+        if (r >= 0)
+                r = table_add(t, strna(json_object_get_string(member(o, "state"))), COLOR_NORMAL);
+        return r < 0 ? r : table_add(t, alive ? "runs" : "does not run", alive ? COLOR_GREEN : COLOR_RED);
+}
+
+static int compare_ids(const void *a, const void *b) {
+        unsigned x = *(const unsigned *) a, y = *(const unsigned *) b;
+
+        return (x > y) - (x < y);
+}
+
+static int list_ids(DIR *d, unsigned **ret, size_t *ret_n) {
+        _cleanup_free_ unsigned *ids = NULL;
+        size_t n = 0, allocated = 0;
+
+        for (struct dirent *de; (de = readdir(d));) {
+                if (!GREEDY_REALLOC(ids, allocated, n + 1))
+                        return -ENOMEM;
+                n += safe_atou(de->d_name, &ids[n]) >= 0;
+        }
+        if (n > 0)
+                qsort(ids, n, sizeof(unsigned), compare_ids);
+        *ret = TAKE_PTR(ids);
+        *ret_n = n;
+        return 0;
+}
+
+static int fill_table(Table *t, int dir_fd, const unsigned *ids, size_t n) {
+        int n_rows = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_(json_object_putp) json_object *o = NULL;
+                _cleanup_free_ char *text = NULL;
+                char name[16];
+
+                (void) snprintf(name, sizeof(name), "%u", ids[i]);
+                if (read_full_file_at(dir_fd, name, STATE_FILE_MAX, &text, NULL) < 0)
+                        continue;
+                o = json_tokener_parse(text);
+                if (json_object_is_type(o, json_type_object) && add_row(t, o) >= 0)
+                        n_rows++;
+        }
+        return n_rows;
+}
+
+int show_last_state(const Options *o) {
+        static const TableColumn columns[] = { { "id", 4, 0 }, { "name", 11, 40 }, { "pid", 10, 0 }, { "↺", 6, 0 }, { "last known as", 15, 0 }, { "now", 14, 0 } };
+        _cleanup_(instance_freep) Instance *instance = NULL;
+        _cleanup_free_ char *directory = NULL;
+        _cleanup_(table_freep) Table *t = NULL;
+        _cleanup_free_ unsigned *ids = NULL;
+        _cleanup_closedir_ DIR *d = NULL;
+        size_t n;
+        int n_rows;
+
+        if (open_instance(o, &instance) < 0)
+                return 0;
+        directory = strjoin(instance->runtime_dir, "/processes");
+        d = directory ? opendir(directory) : NULL;
+        if (!d || list_ids(d, &ids, &n) < 0 || table_new(columns, ELEMENTSOF(columns), &t) < 0)
+                return 0;
+
+        n_rows = fill_table(t, dirfd(d), ids, n);
+        if (n_rows == 0)
+                return 0;
+        message_warn(o, "pmd does not run. What it knew of the processes last, and whether they run now:");
+        (void) table_print(t, o, terminal_width());
+        return n_rows;
+}
