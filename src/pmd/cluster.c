@@ -27,7 +27,7 @@ DEFINE_STRING_TABLE(ClusterPolicy, cluster_policy);
 #define LISTENERS_MAX 256U /* each has up to three places in the fd store, and one more for each slot */
 #define KEY_SIZE_MAX 1024U
 #define BACKLOG 511
-#define SWEEP_USEC (10 * USEC_PER_SEC)
+#define SWEEP_USEC (5 * USEC_PER_SEC)
 
 /* ---- names in the fd store ---- */
 

@@ -356,6 +356,22 @@ def check_crash(tap, pm):
     app.delete()
 
 
+def check_moved(tap, pm):
+    """What nobody listens on any more is given up, though not at once: it might have been asked for again."""
+    old, new = free_port(), free_port()
+    app = App(pm, "moved", "const port = fs.existsSync(dir + '/moved') ? %d : %d;\n" % (new, old) +
+              "require('http').createServer((q, r) => r.end(me())).listen(port, () => say('listening', port));\n")
+    app.wait("listening")
+    with open(app.dir + "/moved", "w", encoding="utf-8"):
+        pass
+    pm.run("restart", "moved")
+    wait_until(lambda: app.wait("listening") == [new, new], "the new port")
+    tap.equal(len(all_serve(lambda: get(new), 2)), 2, "an app may listen elsewhere after a restart")
+    wait_until(lambda: is_refused(old), "the end of the old port")
+    tap.equal(len(all_serve(lambda: get(new), 2)), 2, "then the old port is given up")
+    app.delete()
+
+
 def check_scale_down(tap, pm):
     port = free_port()
     app = App(pm, "down", HTTP % port + "process.on('SIGINT', () => cluster.worker.disconnect());\n", instances=6)
@@ -479,6 +495,6 @@ time.sleep(1000)
 
 
 sys.exit(run_checks([
-    check_http, check_others, check_port_0, check_errors, check_frameworks, check_spread, check_killed_pmd, check_crash, check_scale_down,
+    check_http, check_others, check_port_0, check_errors, check_frameworks, check_spread, check_killed_pmd, check_crash, check_moved, check_scale_down,
     check_fork, check_nonsense, check_flood, check_deaf,
 ]))
