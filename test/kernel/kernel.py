@@ -337,6 +337,13 @@ class Guest:
         found = re.search(rf"^{key} (\d+)$", self.read(path), re.M)
         return int(found[1]) if found else None
 
+    def cpu_usage(self, cgroups, period):
+        """Seconds of CPU that each cgroup has used in that time, and how long it was."""
+        begin, before = time.monotonic(), [self.key(c + "/cpu.stat", "usage_usec") for c in cgroups]
+        time.sleep(period)
+        after, end = [self.key(c + "/cpu.stat", "usage_usec") for c in cgroups], time.monotonic()
+        return [(b - a) / 1e6 for a, b in zip(before, after)], end - begin
+
 
 def run_guest(step):
     guest = Guest()

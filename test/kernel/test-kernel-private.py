@@ -24,7 +24,7 @@ def private(guest):
     guest.equal(status, 0, output.strip())
     guest.environment["PMD_HOME"] = HOME
     guest.wait(lambda: guest.run("pmctl", "ping")[0] == 0, "it serves")
-    for part in (limits, killed, oom):
+    for part in (limits, weights, killed, oom):
         guest.attempt(part)
     guest.pmctl("kill")
     guest.run("systemctl", "stop", "private.service")
@@ -42,6 +42,14 @@ def limits(guest):
     guest.pmctl("set-property", "api", "memory_max=60M")
     guest.equal(guest.read(cgroup + "/memory.max"), "62914560", "and can be changed")
     guest.wait(lambda: guest.read(cgroup + "/memory.current") == str(describe(guest, "api")["memory_current"]), "figures are the controller's")
+
+
+def weights(guest):
+    for name, weight in (("heavy", "1000"), ("light", "100")):
+        guest.pmctl("start", "while :; do :; done", "--name", name, "--cpu-weight", weight)
+    (heavy, light), _ = guest.cpu_usage([cgroup_of(guest, describe(guest, name)["pid"]) for name in ("heavy", "light")], 4)
+    guest.check(heavy > 4 * light, "cpu_weight: of two that want all, the heavier has far more", f"{heavy} and {light} s")
+    guest.pmctl("delete", "heavy", "light")
 
 
 def killed(guest):
