@@ -39,7 +39,7 @@ int node_channel_make_pair(int ret[static 2]);
 /* Queues a message of the program, n bytes of JSON without a newline. 0; -ENOTCONN: the child has closed its end; -ENOBUFS: it does not read. */
 int node_channel_send(NodeChannel *c, const char *json, size_t n);
 
-/* Queues a message of Node; takes neither. fd: goes along, -EBADF: none. type: what Node calls such a handle, "net.Native" or "dgram.Native". Errors as above. */
+/* Queues a message of Node; both stay the caller's. type: what Node calls a handle like fd, "net.Native" or "dgram.Native". Errors as above. */
 int node_channel_send_internal(NodeChannel *c, json_object *message);
 int node_channel_send_handle(NodeChannel *c, json_object *message, const char *type, int fd);
 
