@@ -589,6 +589,7 @@ def main(scenarios):
     build = sys.argv[1]
     chosen = [(i, s) for i, s in enumerate(scenarios, 1) if len(sys.argv) < 3 or any(word in s.name for word in sys.argv[2:])]
     programs = {"pm2": os.path.join(build, "pm2", "node_modules", ".bin", "pm2"), "pmd": os.path.join(build, "src", "pmctl")}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that no daemon is left over
     top = tempfile.mkdtemp(prefix="parity-")
     os.chmod(top, 0o755)
     sides = [kind(name, os.path.abspath(program), top) for kind, (name, program) in zip((Pm2Side, Side), programs.items())]

@@ -4,8 +4,8 @@
 
 import sys
 
-from parity import (PROBE_JS, PROBE_PY, SLEEP, Scenario, columns, command, complains, content, counted, crash, exist, json_of, listed,
-                    main, prints, remember, remove, rows, says, until, until_file, until_new, write, child, is_new)
+from parity import (PROBE_PY, SLEEP, Scenario, child, columns, command, complains, exist, is_new, json_of, listed, main, prints, remember,
+                    rows, says, until, until_file, until_new, write)
 
 ONE, TWO = {"app.sh": SLEEP}, {"a.sh": SLEEP, "b.sh": SLEEP}
 SAVED = ("status", "restart_time", "NODE_APP_INSTANCE", "pm_exec_path", "args", "kill_timeout", "namespace")

@@ -4,8 +4,8 @@
 
 import sys
 
-from parity import (FAKE_INTERPRETER, PROBE_JS, PROBE_PY, SLEEP, Scenario, child, command, complains, content, counted, exist, listed,
-                    main, remember, is_new, until, until_file, write)
+from parity import (FAKE_INTERPRETER, PROBE_JS, PROBE_PY, SLEEP, Scenario, child, command, complains, content, counted, exist, is_new,
+                    listed, main, remember, until, until_file)
 
 VARIABLES = ("NODE_APP_INSTANCE", "pm_id", "name", "PM2_HOME", "PM2_USAGE", "HOME", "pm_exec_path", "pm_cwd", "namespace", "instances",
              "exec_mode")
