@@ -24,14 +24,56 @@ static int set_save_error(sd_bus_error *reterr, int error, const char *path) {
         }
 }
 
+/* A call that is answered when the list is on the disk. */
+typedef struct SaveCall {
+        sd_bus_message *message;
+        char *path;
+        bool tells_n;
+        uint32_t n;
+} SaveCall;
+
+static SaveCall *save_call_free(SaveCall *c) {
+        if (!c)
+                return NULL;
+        sd_bus_message_unref(c->message);
+        free(c->path);
+        return mfree(c);
+}
+DEFINE_CLEANUP_FUNC(SaveCall *, save_call_free);
+
+static int save_call_new(const Manager *m, sd_bus_message *message, SaveCall **ret) {
+        _cleanup_(save_call_freep) SaveCall *c = new0(SaveCall, 1);
+
+        if (!c)
+                return -ENOMEM;
+        c->message = sd_bus_message_ref(message);
+        c->n = (uint32_t) m->n_processes;
+        c->path = manager_saved_path(m);
+        if (!c->path)
+                return -ENOMEM;
+
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+static void on_saved(int error, void *userdata) {
+        _cleanup_(save_call_freep) SaveCall *c = ASSERT_PTR(userdata);
+        _cleanup_(sd_bus_error_free) sd_bus_error e = SD_BUS_ERROR_NULL;
+
+        if (error < 0) {
+                (void) set_save_error(&e, error, c->path);
+                (void) sd_bus_reply_method_error(c->message, &e);
+        } else if (c->tells_n)
+                (void) sd_bus_reply_method_return(c->message, "su", c->path, c->n);
+        else
+                (void) sd_bus_reply_method_return(c->message, "s", c->path);
+}
+
 int method_save(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        _cleanup_(save_call_freep) SaveCall *c = NULL;
         Manager *m = ASSERT_PTR(userdata);
-        _cleanup_free_ char *path = manager_saved_path(m);
-        unsigned n;
         int r, force;
 
-        if (!path)
-                return -ENOMEM;
         r = sd_bus_message_read(message, "b", &force);
         if (r < 0)
                 return r;
@@ -39,27 +81,34 @@ int method_save(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
         if (r <= 0)
                 return r < 0 ? r : 1;
 
-        r = manager_save(m, force, &n);
+        r = save_call_new(m, message, &c);
         if (r < 0)
-                return set_save_error(reterr, r, path);
-        return sd_bus_reply_method_return(message, "su", path, (uint32_t) n);
+                return r;
+        c->tells_n = true;
+        r = manager_save(m, force, on_saved, c);
+        if (r < 0)
+                return set_save_error(reterr, r, c->path);
+        TAKE_PTR(c);
+        return 1;
 }
 
 int method_clear_saved(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        _cleanup_(save_call_freep) SaveCall *c = NULL;
         Manager *m = ASSERT_PTR(userdata);
-        _cleanup_free_ char *path = manager_saved_path(m);
         int r;
 
-        if (!path)
-                return -ENOMEM;
         r = bus_request_authorize(m, message, PMD_ACTION_MANAGE_APPS, NULL, reterr);
         if (r <= 0)
                 return r < 0 ? r : 1;
 
-        r = manager_clear_saved(m);
+        r = save_call_new(m, message, &c);
         if (r < 0)
-                return set_save_error(reterr, r, path);
-        return sd_bus_reply_method_return(message, "s", path);
+                return r;
+        r = manager_clear_saved(m, on_saved, c);
+        if (r < 0)
+                return set_save_error(reterr, r, c->path);
+        TAKE_PTR(c);
+        return 1;
 }
 
 static int set_resurrect_error(sd_bus_error *reterr, int error, const Restored *restored) {

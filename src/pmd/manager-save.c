@@ -87,13 +87,21 @@ static int append_entry(json_object *apps, const Manager *m, size_t *i) {
         return r;
 }
 
-static int save_list(const Manager *m, json_object *apps) {
+static int save_list(Manager *m, json_object *apps, store_written_t done, void *userdata) {
         _cleanup_free_ char *path = manager_saved_path(m);
+        int r;
 
-        return path ? store_save(path, apps) : -ENOMEM;
+        if (!path)
+                return -ENOMEM;
+        if (!m->store_writer) {
+                r = store_writer_new(m->event, &m->store_writer);
+                if (r < 0)
+                        return r;
+        }
+        return store_writer_save(m->store_writer, path, apps, done, userdata);
 }
 
-int manager_save(Manager *m, bool force, unsigned *ret_n) {
+int manager_save(Manager *m, bool force, store_written_t done, void *userdata) {
         _cleanup_(json_object_putp) json_object *apps = json_object_new_array();
         int r;
 
@@ -110,17 +118,13 @@ int manager_save(Manager *m, bool force, unsigned *ret_n) {
                         return r;
         }
 
-        r = save_list(m, apps);
-        if (r < 0)
-                return r;
-        *ret_n = (unsigned) m->n_processes;
-        return 0;
+        return save_list(m, apps, done, userdata);
 }
 
-int manager_clear_saved(Manager *m) {
+int manager_clear_saved(Manager *m, store_written_t done, void *userdata) {
         _cleanup_(json_object_putp) json_object *apps = json_object_new_array();
 
-        return apps ? save_list(m, apps) : -ENOMEM;
+        return apps ? save_list(m, apps, done, userdata) : -ENOMEM;
 }
 
 /* ---- restoring ---- */

@@ -21,6 +21,7 @@
 #include "pmd/process.h"
 #include "pmd/request-journal.h"
 #include "pmd/runner.h"
+#include "pmd/store-writer.h"
 #include "pmd/systemd-client.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
@@ -757,6 +758,7 @@ Manager *manager_free(Manager *m) {
         lh_table_free(m->apps);
         triggers_free(m->triggers);
 
+        store_writer_free(m->store_writer);
         free(m->node_drain);
         sd_bus_slot_unref(m->boot_slot);
         conf_done(&m->settings);

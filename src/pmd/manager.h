@@ -47,6 +47,7 @@ struct Manager {
         RestartBudget restart_budget; /* for restarts that nobody asked for */
         RequestJournal *request_journal;
         Triggers *triggers;       /* what else restarts an app */
+        StoreWriter *store_writer; /* NULL: nothing was saved yet */
         char *node_drain;         /* path of the script that helps workers of Node.js to finish; "": it is missing, NULL: not looked for yet */
 
         /* Drained once per turn of the loop, by a deferred source: objects never act on each other recursively. */

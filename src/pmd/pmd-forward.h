@@ -25,6 +25,7 @@ typedef struct RequestJournal RequestJournal;
 typedef struct ProcessReport ProcessReport;
 typedef struct Runner Runner;
 typedef struct RunnerUnit RunnerUnit;
+typedef struct StoreWriter StoreWriter;
 typedef struct SystemdClient SystemdClient;
 typedef struct Triggers Triggers;
 typedef struct Watch Watch;

@@ -36,7 +36,7 @@ static char *generation_path(const char *path, unsigned generation) {
 
 /* ---- the text of a file ---- */
 
-static int format_list(json_object *apps, char **ret, size_t *ret_size) {
+int store_format(json_object *apps, char **ret, size_t *ret_size) {
         _cleanup_(json_object_putp) json_object *list = json_object_new_object();
         json_object *version = json_object_new_int(STORE_VERSION);
         const char *body;
@@ -137,18 +137,14 @@ static int push_generations(const char *path) {
         return r;
 }
 
-int store_save(const char *path, json_object *apps) {
-        _cleanup_free_ char *text = NULL, *before = NULL, *fresh = strjoin(path, ".new");
-        size_t size, size_before;
+int store_write(const char *path, const char *text, size_t size) {
+        _cleanup_free_ char *before = NULL, *fresh = strjoin(path, ".new");
+        size_t size_before;
         bool good;
         int r;
 
         if (!fresh)
                 return -ENOMEM;
-        r = format_list(apps, &text, &size);
-        if (r < 0)
-                return r;
-
         good = newest_is_good(path, &before, &size_before);
         if (good && size == size_before && memcmp(text, before, size) == 0)
                 return 0;
@@ -163,6 +159,15 @@ int store_save(const char *path, json_object *apps) {
                 return r;
         }
         return fsync_parent(path);
+}
+
+int store_save(const char *path, json_object *apps) {
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        int r;
+
+        r = store_format(apps, &text, &size);
+        return r < 0 ? r : store_write(path, text, size);
 }
 
 /* ---- loading ---- */

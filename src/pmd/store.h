@@ -16,6 +16,10 @@
  * fails (the fsync of the directory), all generations are as before then. */
 int store_save(const char *path, json_object *apps);
 
+/* The two halves of it: the text, new memory, and its way to the disk, which may take long and needs nothing of the process's. */
+int store_format(json_object *apps, char **ret, size_t *ret_size);
+int store_write(const char *path, const char *text, size_t size);
+
 /* The newest generation that is good. ret_warnings: a line for each that was passed over, and which one was taken;
  * NULL if it was the newest. 0; -ENOENT if there is none at all; -EBADMSG if there are some, but none is good (with
  * *ret_warnings). */
