@@ -171,10 +171,10 @@ def until_file(pattern, text="", n=1):
     return run
 
 
-def until_gone(pattern):
-    @step(f"until {pattern} is gone")
+def until_empty(pattern):
+    @step(f"until {pattern} is empty")
     def run(side):
-        side.wait(lambda: not glob.glob(side.path(pattern)), lambda: f"{glob.glob(side.path(pattern))}")
+        side.wait(lambda: not any(read(path) for path in glob.glob(side.path(pattern))), lambda: f"{pattern} is not empty")
 
     return run
 
