@@ -22,6 +22,10 @@
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 
+/* Of tries to find a bus again that has been restarted. */
+#define BUS_AGAIN_MIN_USEC (100 * USEC_PER_MSEC)
+#define BUS_AGAIN_MAX_USEC (5 * USEC_PER_SEC)
+
 /* So many connections are taken in one turn of the loop. */
 #define ACCEPTS_PER_TURN 64U
 
@@ -122,6 +126,7 @@ static int on_greet(sd_event_source *source, void *userdata) {
                 else if (r == 0)
                         c->fresh = false;
                 else
+        sd_event_source_disable_unref(f->bus_again_source);
                         wake_source(f->greet_source);
         }
         return 0;
@@ -390,8 +395,45 @@ static int start_listening(BusFace *f) {
 
 /* ---- the bus ---- */
 
+static int connect_bus(const BusFace *f, sd_bus **ret) {
+        return f->manager->instance->scope == INSTANCE_SYSTEM ? sd_bus_open_system_with_description(ret, "system") :
+                                                                sd_bus_open_user_with_description(ret, "session");
+}
+
+static int retry_bus_later(BusFace *f) {
+        int r;
+
+        f->bus_again_delay = MIN(f->bus_again_delay * 2, BUS_AGAIN_MAX_USEC);
+        r = sd_event_source_set_time_relative(f->bus_again_source, f->bus_again_delay);
+        return r < 0 ? r : sd_event_source_set_enabled(f->bus_again_source, SD_EVENT_ONESHOT);
+}
+
+/* All that hangs on a connection is set up when pmd starts, and being started again costs apps and clients nothing. */
+static int on_bus_again(sd_event_source *s, uint64_t usec, void *userdata) {
+        _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
+        BusFace *f = ASSERT_PTR(userdata);
+        int r;
+
+        r = connect_bus(f, &bus);
+        if (r < 0)
+                return retry_bus_later(f);
+
+        log_info("The bus is there again.");
+        r = manager_reexecute(f->manager);
+        if (r < 0)
+                log_warning_errno(r, "Cannot be started again for that, serving the private socket only: %m");
+        return 0;
+}
+
 static int on_bus_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
-        log_warning("The connection to the bus is lost, serving the private socket only.");
+        BusFace *f = ASSERT_PTR(userdata);
+        int r;
+
+        log_warning("The connection to the bus is lost, serving the private socket only until it is there again.");
+        f->bus_again_delay = BUS_AGAIN_MIN_USEC;
+        r = sd_event_add_time_relative(f->manager->event, &f->bus_again_source, CLOCK_MONOTONIC, f->bus_again_delay, 0, on_bus_again, f);
+        if (r < 0)
+                log_error_errno(r, "Failed to wait for the bus, ignoring: %m");
         return 0;
 }
 
@@ -402,8 +444,7 @@ static int open_bus(BusFace *f) {
         if (scope == INSTANCE_PRIVATE)
                 return 0;
 
-        r = scope == INSTANCE_SYSTEM ? sd_bus_open_system_with_description(&f->bus, "system") :
-                                       sd_bus_open_user_with_description(&f->bus, "session");
+        r = connect_bus(f, &f->bus);
         if (r < 0) {
                 log_full_errno(scope == INSTANCE_SYSTEM ? LOG_WARNING : LOG_INFO, r,
                                "Cannot reach the %s bus, serving the private socket only: %m",

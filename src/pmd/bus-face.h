@@ -60,6 +60,8 @@ struct BusFace {
         unsigned n_clients, clients_max;
         bool full_logged;
         sd_event_source *greet_source, *cleanup_source;
+        sd_event_source *bus_again_source; /* the bus is gone */
+        usec_t bus_again_delay;
 
         /* Apps whose properties changed in this turn of the loop. */
         App **dirty_apps;

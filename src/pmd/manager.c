@@ -666,6 +666,14 @@ static void on_keeper_told(pid_t pid, void *userdata) {
                         return process_check_exit(p);
 }
 
+/* A scope can only be stopped. Who stops one of ours, other than by us, wants the app stopped. */
+static void on_systemd_job(const char *unit, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        for (size_t i = 0; i < m->n_processes; i++)
+                process_unit_stopped(m->processes[i], unit);
+}
+
 static int start_runner(Manager *m, const char *name) {
         sd_bus *bus = bus_face_get_bus(m->bus_face);
         int r;
@@ -679,6 +687,12 @@ static int start_runner(Manager *m, const char *name) {
         r = runner_new(m->event, m->systemd, m->instance->scope, name, &m->runner);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the runner%s%s: %m", name ? " " : "", strempty(name));
+
+        if (m->systemd && m->runner->vtable == &runner_scope_vtable) {
+                r = systemd_client_watch_jobs(m->systemd, on_systemd_job, m);
+                if (r < 0)
+                        return log_error_errno(r, "Failed to watch the jobs of the service manager: %m");
+        }
 
         r = runner_set_reaper(m->runner, is_main, m);
         if (r < 0)

@@ -345,6 +345,37 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
         return 0;
 }
 
+/* How long the news may take. */
+#define UNIT_STOPPED_LATE_USEC (1 * USEC_PER_SEC)
+
+/* "pm-api-0-1.scope": whether b is of the same process as a, and which incarnation. */
+static bool unit_is_sibling(const char *a, const char *b, unsigned *ret_incarnation) {
+        const char *number = strrchr(a, '-');
+        size_t n = number ? (size_t) (number - a) + 1 : 0;
+
+        return n > 0 && strncmp(a, b, n) == 0 && sscanf(b + n, "%u.scope", ret_incarnation) == 1;
+}
+
+static bool unit_is_meant(const Process *p, const char *unit) {
+        unsigned incarnation;
+
+        if (!p->unit || !unit_is_sibling(p->unit->name, unit, &incarnation))
+                return false;
+        if (incarnation == p->incarnation)
+                return IN_SET(p->state, PROCESS_STARTING, PROCESS_ONLINE, PROCESS_DRAINING, PROCESS_BACKOFF);
+        return incarnation + 1 == p->incarnation && !p->reload_wanted && !p->restart_wanted &&
+               now(CLOCK_MONOTONIC) < usec_add(p->started_monotonic, UNIT_STOPPED_LATE_USEC);
+}
+
+void process_unit_stopped(Process *p, const char *unit) {
+        if (p->goal != PROCESS_UP || !unit_is_meant(p, unit))
+                return;
+        log_info("Process %u (%s) is being stopped by the service manager, as somebody asked it to.", p->id, p->config->name);
+        process_event(p, PROCESS_EVENT_DOWN);
+        p->restart_reason = "its scope was stopped by the service manager";
+        manager_enqueue_changed(p->manager, p);
+}
+
 void process_check_exit(Process *p) {
         if (p->exit_source && !pidref_is_alive(&p->main))
                 (void) on_main_exit(p->exit_source, p->main.fd, 0, p);

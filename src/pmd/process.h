@@ -276,6 +276,9 @@ Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
 /* Takes note of the execution of the program if that has happened by now: what else happened must be told after it. */
 void process_check_exec(Process *p);
+/* Somebody has the service manager stop a unit. If it is the process's, it is to be down; also if it has died of that already, and been
+ * started again before we heard of it. */
+void process_unit_stopped(Process *p, const char *unit);
 /* Looks whether the main process has ended: somebody told so. */
 void process_check_exit(Process *p);
 int process_signal(Process *p, int signo, bool whole_unit);

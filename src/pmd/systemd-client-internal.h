@@ -41,7 +41,9 @@ struct SystemdClient {
         sd_bus *bus;
         sd_event *event;
         sd_event_source *dispatch_source;
-        sd_bus_slot *subscribe_slot, *job_removed_slot, *unit_removed_slot, *disconnected_slot;
+        systemd_job_t on_job;
+        void *on_job_userdata;
+        sd_bus_slot *subscribe_slot, *job_new_slot, *job_removed_slot, *unit_removed_slot, *disconnected_slot;
         PidPassing pid_passing;
         bool no_oom_policy;      /* scopes have none before systemd 253 */
         Call *queue_first, *queue_last;

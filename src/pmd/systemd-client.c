@@ -202,6 +202,24 @@ static int client_listen(SystemdClient *c) {
                         on_disconnected, NULL, c);
 }
 
+static int on_job_new(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        SystemdClient *c = ASSERT_PTR(userdata);
+        const char *unit;
+
+        if (sd_bus_message_read(m, "uos", NULL, NULL, &unit) >= 0 && endswith(unit, ".scope"))
+                c->on_job(unit, c->on_job_userdata);
+        return 0;
+}
+
+int systemd_client_watch_jobs(SystemdClient *c, systemd_job_t job, void *userdata) {
+        int r;
+
+        c->on_job = job;
+        c->on_job_userdata = userdata;
+        r = client_match(c, &c->job_new_slot, "JobNew", on_job_new);
+        return r < 0 ? r : client_subscribe(c);
+}
+
 /* Not before the first start: where pmd does without a service manager, none shall be activated. */
 int client_subscribe(SystemdClient *c) {
         if (c->subscribe_slot)
@@ -268,6 +286,7 @@ SystemdClient *systemd_client_free(SystemdClient *c) {
                 return NULL;
 
         sd_bus_slot_unref(c->subscribe_slot);
+        sd_bus_slot_unref(c->job_new_slot);
         sd_bus_slot_unref(c->job_removed_slot);
         sd_bus_slot_unref(c->unit_removed_slot);
         sd_bus_slot_unref(c->disconnected_slot);

@@ -33,6 +33,10 @@ int systemd_client_start_scope(SystemdClient *c, const ScopeSpec *spec, scope_st
 ScopeRef *scope_ref_free(ScopeRef *s);
 DEFINE_CLEANUP_FUNC(ScopeRef *, scope_ref_free);
 
+/* From now on job() is called for each job that somebody, be it us, makes the manager queue for a scope. */
+typedef void (*systemd_job_t)(const char *unit, void *userdata);
+int systemd_client_watch_jobs(SystemdClient *c, systemd_job_t job, void *userdata);
+
 /* Fire and forget; failures are logged at debug. */
 int systemd_client_stop_unit(SystemdClient *c, const char *unit);
 int systemd_client_kill_unit(SystemdClient *c, const char *unit, int signo);

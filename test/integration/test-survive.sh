@@ -1,0 +1,149 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The deaths of pmd, of the bus, of the journal and of logind, and an operator who stops a scope, under a real systemd.
+
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+APPS=/run/test/apps
+
+main_pid() {
+        enter systemctl show -p MainPID --value pmd.service
+}
+
+pid_of() { # APP
+        run pmctl pid "$1"
+}
+
+status_of() { # APP
+        run pmctl jlist | python3 -c 'import json, sys; print(*[p["pm2_env"]["status"] for p in json.load(sys.stdin) if p["name"] == sys.argv[1]])' "$1"
+}
+
+another_pmd() { # PID
+        local pid
+        pid=$(main_pid)
+        [ "${pid:-0}" != 0 ] && [ "$pid" != "$1" ]
+}
+
+owner_pid() {
+        enter busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus GetConnectionUnixProcessID s org.pmd1
+}
+
+name_is_owned() {
+        [ "$(owner_pid)" = "u $(main_pid)" ]
+}
+
+container_boot
+check "an app is started" run pmctl start $APPS/sleeper.sh --name api
+app=$(pid_of api)
+
+# ---- pmd is killed ----
+
+failed=0
+for _ in $(seq 1 8); do
+        before=$(main_pid)
+        enter kill -KILL "$before"
+        run pmctl ping >/dev/null || failed=$((failed + 1))
+        eventually another_pmd "$before" || failed=$((failed + 1))
+done
+check_equal "calls succeed after each of 8 times SIGKILL" 0 "$failed"
+check_equal "the app runs on" "$app" "$(pid_of api)"
+check_output "not restarted" '^u 0$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process NRestarts
+check "the service manager is told to forget the deaths" enter systemctl reset-failed pmd.service
+
+before=$(main_pid)
+check_output "pmctl update" 'in version' run pmctl update
+check "starts another pmd" another_pmd "$before"
+check_equal "the app runs on" "$app" "$(pid_of api)"
+check_output "nothing has failed" '^0 loaded units' enter systemctl list-units --failed
+
+# ---- an app ends meanwhile ----
+
+before=$(main_pid)
+enter kill -KILL "$before" "$app"
+check "what ends with pmd is started again" eventually_output '^online$' status_of api
+check_output "once, and why is known" '^\(iis\) -1 9 "signal"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process LastExit
+check_output "and counted" '^u 1$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process NRestarts
+
+# ---- an operator stops a scope ----
+
+unit=$(run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Unit | cut -d'"' -f2)
+check "systemctl stop of the scope" enter systemctl stop "$unit"
+check "stops the app" eventually_output '^stopped$' status_of api
+sleep 1
+check_equal "for good" stopped "$(status_of api)"
+check_output "why is told" 'stopped by the service manager' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process RestartReason
+check "it can be started again" run pmctl start api
+unit=$(run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Unit | cut -d'"' -f2)
+enter systemctl kill -s KILL "$unit"
+check "a scope that is killed is a crash" eventually_output '^online$' status_of api
+check_differ "in another scope" "$unit" "$(run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Unit | cut -d'"' -f2)"
+app=$(pid_of api)
+
+# ---- the service manager, the journal, logind ----
+
+(for _ in $(seq 1 10); do
+        enter systemctl daemon-reload
+        enter systemctl daemon-reexec
+done) &
+reloads=$!
+failed=0
+for i in $(seq 1 10); do
+        run pmctl restart api >/dev/null || failed=$((failed + 1))
+done
+wait $reloads
+check_equal "10 restarts while the service manager is reloaded and reexecuted" 0 "$failed"
+check_equal "leave the app up" online "$(status_of api)"
+check_output "in one scope" '^1 loaded units' enter systemctl list-units 'pm-api-*.scope'
+app=$(pid_of api)
+enter systemctl restart systemd-journald.service
+enter systemctl try-restart systemd-logind.service
+check_equal "the app does not notice a restart of journald and logind" "$app" "$(pid_of api)"
+
+# ---- the bus ----
+
+enter systemctl reset-failed pmd.service
+enter systemctl restart dbus.service
+check "the bus is restarted: the private socket serves" eventually enter pmctl ping
+check "the name is owned again" eventually name_is_owned
+check_equal "the app runs on" "$app" "$(pid_of api)"
+check "it can be restarted" run pmctl restart api
+check_equal "and is up" online "$(status_of api)"
+app=$(pid_of api)
+
+# ---- what is wiped ----
+
+enter rm -rf /run/pmd/pmd.sock /run/pmd/processes /run/pmd/definitions
+check "with its runtime directory wiped pmd serves" run pmctl restart api
+app=$(pid_of api)
+before=$(main_pid)
+enter kill -KILL "$before"
+check "the next one" eventually another_pmd "$before"
+check_equal "knows what was written since" "$app" "$(pid_of api)"
+
+# ---- a pmd that cannot live ----
+
+enter systemctl reset-failed pmd.service
+put_file /run/systemd/system/pmd.service.d/broken.conf <<-'CONF'
+	[Service]
+	ExecStart=
+	ExecStart=/bin/false
+CONF
+enter systemctl daemon-reload
+enter kill -KILL "$(main_pid)"
+check "a pmd that cannot live is given up" eventually_output '^failed$' enter systemctl is-failed pmd.service
+output=$(enter timeout 30 pmctl list 2>&1)
+check_equal "pmctl list has its exit status" 69 $?
+check_output "says what is wrong" 'systemctl status pmd' echo "$output"
+check_output "and shows what was known" 'api .*runs' echo "$output"
+check "the app runs on" enter kill -0 "$app"
+enter rm -r /run/systemd/system/pmd.service.d
+enter systemctl daemon-reload
+enter systemctl reset-failed pmd.service
+check_equal "a good one takes over" "$app" "$(pid_of api)"
+
+check "pmctl kill" run pmctl kill
+check "leaves nothing" eventually_output '^0 loaded units' enter systemctl list-units --all 'pm-*'
+
+done_testing
