@@ -16,72 +16,12 @@ import threading
 import time
 import urllib.request
 
+from apptest import App, Load, daemon_pid, free_port, get, is_refused
 from pmctltest import run_checks, show
 from pmdtest import PATIENCE, SOURCE_DIR, wait_until
 
 NPM = os.path.join(SOURCE_DIR, "build-test", "npm")
 NODES = ["node"] + sorted(glob.glob(os.path.join(NPM, "node-*", "node_modules", "*", "bin", "node")))
-
-PROLOGUE = """
-const fs = require('fs'), cluster = require('cluster'), dir = %r, instance = process.env.NODE_APP_INSTANCE;
-function say(what, value) { fs.writeFileSync(`${dir}/.${what}.${instance}`, JSON.stringify(value === undefined ? null : value)); fs.renameSync(`${dir}/.${what}.${instance}`, `${dir}/${what}.${instance}`); }
-process.on('disconnect', () => fs.appendFileSync(`${dir}/disconnects`, `${process.pid}\\n`));
-const me = () => JSON.stringify({pid: process.pid, instance, id: cluster.worker && cluster.worker.id});
-"""
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def is_refused(port):
-    with socket.socket() as s:
-        s.settimeout(PATIENCE)
-        return s.connect_ex(("127.0.0.1", port)) != 0
-
-
-class App:
-    """A script in a directory of its own, to which its processes write what they have to say."""
-
-    def __init__(self, pm, name, code, *options, instances=2, env=None, start=True):
-        self.pm, self.name = pm, name
-        self.dir = os.path.join(pm.dir, name)
-        os.makedirs(self.dir, exist_ok=True)
-        self.script = pm.write(f"{name}/{name}.js", PROLOGUE % self.dir + code)
-        count = ("-i", str(instances)) if instances else ()
-        self.started = pm.run("start", self.script, "--name", name, *count, *options, **(env or {})) if start else None
-
-    def heard(self, what):
-        """instance → what it said"""
-        result = {}
-        for path in glob.glob(f"{self.dir}/{what}.*"):
-            with open(path, encoding="utf-8") as f:
-                result[int(path.rsplit(".", 1)[1])] = json.load(f)
-        return result
-
-    def wait(self, what, n=2):
-        wait_until(lambda: len(self.heard(what)) >= n, f"{what} of {self.name}, from {n}, heard {self.heard(what)}")
-        return [v for _, v in sorted(self.heard(what).items())]
-
-    def pids(self):
-        return [p["pid"] for p in self.pm.jlist() if p["name"] == self.name]
-
-    def disconnects(self):
-        try:
-            with open(f"{self.dir}/disconnects", encoding="utf-8") as f:
-                return f.read().split()
-        except FileNotFoundError:
-            return []
-
-    def delete(self):
-        return self.pm.run("delete", self.name)
-
-
-def get(port, path="/"):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as r:
-        return r.read().decode()
 
 
 def answers_of(n, ask):
@@ -263,47 +203,6 @@ def check_spread(tap, pm):
             tap.check(os.geteuid() != 0, f"{policy}: one socket for each, where the kernel has it and pmd may", "it did not")
         app.delete()
         shutil.rmtree(app.dir)
-
-
-class Load(threading.Thread):
-    """Asks over and over, each time by a new connection, or always by the same."""
-
-    def __init__(self, port, keep):
-        super().__init__(daemon=True)
-        self.port, self.keep, self.n, self.failures, self.stopped = port, keep, 0, [], False
-        self.start()
-
-    def ask(self, s):
-        s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"" if self.keep else b"Connection: close\r\n") + b"\r\n")
-        data = s.recv(4096)
-        while not self.keep and (more := s.recv(4096)):
-            data += more
-        if not data.startswith(b"HTTP/1.1 200"):
-            raise OSError(f"got {data[:50]!r}")
-        self.n += 1
-
-    def run(self):
-        s = None
-        while not self.stopped:
-            try:
-                s = s or socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-                self.ask(s)
-            except OSError as e:
-                self.failures.append(repr(e))
-                s = None
-            if s and not self.keep:
-                s.close()
-                s = None
-
-    def finish(self):
-        self.stopped = True
-        self.join(PATIENCE)
-        return self.failures
-
-
-def daemon_pid(pm):
-    with open(os.path.join(pm.env["PMD_HOME"], "run", "pmd.lock"), encoding="utf-8") as f:
-        return int(f.read().strip() or 0)
 
 
 def check_killed_pmd(tap, pm):
