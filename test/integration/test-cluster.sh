@@ -46,10 +46,10 @@ check_place() { # PLACE RUN PORT SYSTEMCTL…
 
         pid=$(pmd_pid "$@")
         check "$place: kill -9 of pmd" enter kill -KILL "$pid"
-        check_equal "$place: they serve on" "$pids" "$(serving "$port" 40)"
+        check "$place: they serve on" eventually_output "^$pids\$" serving "$port" 40
         check "$place: the next pmd comes" eventually is_another_pmd "$pid" "$@"
         check "$place: restart pmd" "$@" restart pmd.service
-        check_equal "$place: they serve on" "$pids" "$(serving "$port" 40)"
+        check "$place: they serve on" eventually_output "^$pids\$" serving "$port" 40
 
         check "$place: scale up" $run pmctl scale web 6
         check "$place: the new ones get its sockets" eventually_output '^6$' number_serving "$port" 60
