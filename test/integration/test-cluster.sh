@@ -42,7 +42,7 @@ check_place() { # PLACE RUN PORT SYSTEMCTL…
 
         check "$place: pmctl start -i 4" $run env PORT="$port" pmctl start $APP --name web -i 4
         check "$place: all four serve" eventually_output '^4$' number_serving "$port" 40
-        pids=$(serving "$port" 40)
+        pids=$(serving "$port" 400)
 
         pid=$(pmd_pid "$@")
         check "$place: kill -9 of pmd" enter kill -KILL "$pid"
