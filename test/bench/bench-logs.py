@@ -4,9 +4,13 @@
 
 usage: bench-logs.py BUILD_DIR [MEGABYTES]
 
+LAST_LINES, ROTATIONS, GIGABYTES: how much of the long measurements is made.
+
 Beside each figure stands what copying the same lines to a file through a pipe takes with cat, in the same run.
 """
+import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +31,7 @@ def pmctl(*args):
 
 
 def busctl(*args):
-    address = "unix:path=" + subprocess.run(["find", HOME, "-type", "s"], stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
+    address = "unix:path=" + os.path.join(ENV["PMD_HOME"], "run", "pmd.sock")
     return subprocess.run(["busctl", "--address=" + address, *args], stdout=subprocess.PIPE, text=True).stdout
 
 
@@ -105,6 +109,63 @@ def last_lines(n):
     print(f"| last lines before SIGKILL | {found} of {n} | | |", flush=True)
 
 
+def rotations(n):
+    """100 000 lines a second, of 100 bytes, and 1000 of them in a file."""
+    lines, directory = n * 1000, os.path.join(HOME, "rotated")
+    os.mkdir(directory)
+    script = os.path.join(HOME, "paced.py")
+    with open(script, "w") as f:
+        f.write("import os, sys, time\nstart = time.monotonic()\n"
+                f"for k in range(0, {lines}, 1000):\n"
+                "    data = b''.join(b'line %-93d.\\n' % i for i in range(k, k + 1000))\n"
+                "    while data:\n        data = data[os.write(1, data):]\n"
+                "    time.sleep(max(0, start + (k + 1000) / 100000 - time.monotonic()))\n")
+    out = os.path.join(directory, "out.log")
+    start = time.monotonic()
+    pmctl("start", f"{sys.executable} {script}", "--name", "rotate", "--no-autorestart", "--output", out, "--merge-logs", "--log-max-size", "100000",
+          "--log-retain", str(n + 10))
+    while "stopped" not in pmctl("list", "rotate"):
+        time.sleep(0.1)
+    seconds = time.monotonic() - start
+    found, newlines, files = [], 0, glob.glob(os.path.join(directory, "*"))
+    for path in files:
+        with open(path, "rb") as f:
+            text = f.read()
+        newlines += text.count(b"\n")
+        found += [int(i) for i in re.findall(rb"^line (\d+) +\.$", text, re.M)]
+    lost, torn = lines - len(set(found)), newlines - len(found)
+    print(f"| {len(files) - 1} rotations at {lines / seconds:.0f} lines/s | {lost} lost, {torn} torn of {lines} | | |", flush=True)
+    pmctl("delete", "rotate")
+    shutil.rmtree(directory)
+
+
+def flat(gigabytes):
+    """Memory after each tenth of so many gigabytes."""
+    out, pid = os.path.join(HOME, "flat.out"), daemon_pid()
+    rounds = max(1, int(gigabytes * 1e9 / os.stat(PREPARED).st_size))
+    command = f"i=0; while [ $i -lt {rounds} ]; do cat {PREPARED}; i=$((i + 1)); done"
+    pmctl("start", command, "--name", "flat", "--no-autorestart", "--output", out, "--merge-logs", "--log-max-size", "100M", "--log-retain", "1")
+    time.sleep(1)
+    first = highest = rss(pid)
+    while "stopped" not in pmctl("list", "flat"):
+        highest = max(highest, rss(pid))
+        time.sleep(0.2)
+    print(f"| {rounds * os.stat(PREPARED).st_size / 1e9:.0f} GB | | RSS {first} KiB after a second, at most {highest}, {rss(pid)} at the end | |", flush=True)
+    pmctl("delete", "flat")
+
+
+def per_stream(n):
+    pid = daemon_pid()
+    before = rss(pid)
+    for kind in ("silent", "busy"):
+        command = "exec sleep infinity" if kind == "silent" else "head -c 100000 /dev/zero | tr '\\0' x | fold -w 99; exec sleep infinity"
+        for i in range(n):
+            pmctl("start", command, "--name", f"{kind}{i}")
+    time.sleep(2)
+    print(f"| {4 * n} streams | | {(rss(pid) - before) / (4 * n):.1f} KiB of RSS for each, processes and all | |", flush=True)
+    pmctl("delete", "all")
+
+
 try:
     subprocess.run(WRITER + " > " + PREPARED, shell=True, check=True)
     pmctl("list")
@@ -113,6 +174,9 @@ try:
     one_writer("plain")
     one_writer("dated", "--time")
     one_writer("json", "--log-type", "json")
+    rotations(int(os.environ.get("ROTATIONS", "1000")))
+    flat(float(os.environ.get("GIGABYTES", "10")))
+    per_stream(50)
     last_lines(int(os.environ.get("LAST_LINES", "1000")))
     cat()
 finally:
