@@ -129,7 +129,7 @@ int show_last_state(const Options *o) {
         n_rows = fill_table(t, dirfd(d), ids, n);
         if (n_rows == 0)
                 return 0;
-        message_warn(o, "pmd does not run. What it knew of the processes last, and whether they run now:");
+        message_warn(o, "pmd does not answer. What it knew of the processes last, and whether they run now:");
         (void) table_print(t, o, terminal_width());
         return n_rows;
 }

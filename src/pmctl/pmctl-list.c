@@ -326,7 +326,7 @@ int verb_list(int argc, char *argv[], const Options *o) {
         r = parse_order(o, &order);
         if (r == EXIT_CODE_OK)
                 r = acquire_connection(o, 0, &c);
-        if (r == EXIT_CODE_UNREACHABLE && !o->silent)
+        if (IN_SET(r, EXIT_CODE_UNREACHABLE, EXIT_CODE_TIMED_OUT) && !o->silent)
                 (void) show_last_state(o);
         return r == EXIT_CODE_OK ? show_list(o, c, argv + 1, &order) : r;
 }

@@ -321,11 +321,36 @@ static int add_boot(json_object *o, const Manager *m) {
         return 0;
 }
 
+/* What was written is no more: somebody has emptied the runtime directory. */
+static void forget_written(Manager *m) {
+        for (size_t i = 0; i < m->n_processes; i++) {
+                Process *p = m->processes[i];
+
+                p->definition_serial = p->next_definition_serial = 0;
+                p->saved_config = p->saved_next_config = NULL;
+                manager_enqueue_changed(m, p);
+        }
+        LIST_FOREACH(hidden, p, m->hidden_processes) {
+                p->definition_serial = p->next_definition_serial = 0;
+                p->saved_config = p->saved_next_config = NULL;
+                manager_enqueue_changed(m, p);
+        }
+}
+
+/* The directory is made with the first definition. */
+static bool directory_is_gone(const Process *p) {
+        _cleanup_free_ char *path = strjoin(p->manager->instance->runtime_dir, "/" DEFINITION_DIRECTORY);
+
+        return p->definition_serial > 0 && path && access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 int process_save(Process *p) {
         _cleanup_(json_object_putp) json_object *o = NULL;
         _cleanup_free_ char *path = NULL;
         int r;
 
+        if (directory_is_gone(p))
+                forget_written(p->manager);
         r = save_definition(p);
         if (r >= 0)
                 r = save_next_definition(p);

@@ -43,7 +43,7 @@ struct SystemdClient {
         sd_event_source *dispatch_source;
         systemd_job_t on_job;
         void *on_job_userdata;
-        sd_bus_slot *subscribe_slot, *job_new_slot, *job_removed_slot, *unit_removed_slot, *disconnected_slot;
+        sd_bus_slot *subscribe_slot, *job_new_slot, *job_removed_slot, *reloading_slot, *unit_removed_slot, *disconnected_slot;
         PidPassing pid_passing;
         bool no_oom_policy;      /* scopes have none before systemd 253 */
         Call *queue_first, *queue_last;
@@ -79,6 +79,7 @@ struct ScopeRef {
         char *job;               /* object path */
         char *early_result;      /* of a job that was removed before the reply came, whose path is in job */
         sd_bus_slot *fetch_slot;
+        unsigned n_repeats;    /* how often the manager has been replaced in the middle of the start */
         sd_event_source *timeout_source;
 
         bool forgotten;          /* by its owner, while the manager may be making the unit: stopped if it comes up */
@@ -92,6 +93,7 @@ int client_enqueue(SystemdClient *c, sd_bus_message *m, ScopeRef *scope);
 void client_end_call(SystemdClient *c, Call *call);
 void client_schedule(SystemdClient *c);
 int client_subscribe(SystemdClient *c);
+int on_reloading(sd_bus_message *m, void *userdata, sd_bus_error *reterr);
 
 /* (sv) for each of the limits in mask. */
 int systemd_append_limits(sd_bus_message *m, const ResourceLimits *l, unsigned mask);

@@ -194,6 +194,9 @@ static int client_listen(SystemdClient *c) {
         r = client_match(c, &c->job_removed_slot, "JobRemoved", on_job_removed);
         if (r < 0)
                 return r;
+        r = client_match(c, &c->reloading_slot, "Reloading", on_reloading);
+        if (r < 0)
+                return r;
         r = client_match(c, &c->unit_removed_slot, "UnitRemoved", on_unit_removed);
         if (r < 0)
                 return r;
@@ -288,6 +291,7 @@ SystemdClient *systemd_client_free(SystemdClient *c) {
         sd_bus_slot_unref(c->subscribe_slot);
         sd_bus_slot_unref(c->job_new_slot);
         sd_bus_slot_unref(c->job_removed_slot);
+        sd_bus_slot_unref(c->reloading_slot);
         sd_bus_slot_unref(c->unit_removed_slot);
         sd_bus_slot_unref(c->disconnected_slot);
         sd_event_source_disable_unref(c->dispatch_source);

@@ -5,9 +5,11 @@
 #include "shared/cgroup-util.h"
 #include "shared/log.h"
 #include "shared/resource-limits.h"
+#include "shared/path-util.h"
 #include "shared/string-util.h"
 
 /* From the reply to the end of the job. A start job only waits for its slice; one that takes longer is lost. */
+#define REPEATS_MAX 5U
 #define JOB_TIMEOUT_USEC (30 * USEC_PER_SEC)
 
 static const char *const scope_phase_table[_SCOPE_PHASE_MAX] = {
@@ -210,6 +212,37 @@ int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         return 0;
 }
 
+/* Whether the job has done its work already. */
+static bool scope_has_main(const ScopeRef *s) {
+        _cleanup_free_ char *cgroup = NULL;
+
+        return !s->forgotten && cgroup_path_of_pid(s->main->pid, &cgroup) >= 0 && streq(path_basename(cgroup), s->unit);
+}
+
+static ScopeRef *find_done(SystemdClient *c) {
+        struct lh_entry *entry;
+
+        lh_foreach(c->scopes, entry) {
+                ScopeRef *s = (ScopeRef *) lh_entry_v(entry);
+
+                if (s->phase == SCOPE_WAITING && scope_has_main(s))
+                        return s;
+        }
+        return NULL;
+}
+
+/* Signals of the time in which the manager read its units again, or executed itself, are lost. */
+int on_reloading(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        SystemdClient *c = ASSERT_PTR(userdata);
+        int active;
+
+        if (sd_bus_message_read(m, "b", &active) < 0 || active)
+                return 0;
+        for (ScopeRef *s; (s = find_done(c));)
+                scope_job_ended(s, "done");
+        return 0;
+}
+
 static int on_job_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         ScopeRef *s = ASSERT_PTR(userdata);
 
@@ -307,6 +340,23 @@ static void scope_handle_start_error(ScopeRef *s, const sd_bus_error *e) {
                 scope_fail(s, r);
 }
 
+/* A manager that executes itself anew leaves calls without an answer, be they carried out or not. */
+static bool scope_survives_reexec(ScopeRef *s, sd_bus_message *m) {
+        const sd_bus_error *e = sd_bus_message_get_error(m);
+
+        if (s->forgotten)
+                return false;
+        if (s->n_repeats > 0 && sd_bus_error_has_name(e, "org.freedesktop.systemd1.UnitExists")) {
+                scope_job_ended(s, "done");
+                return true;
+        }
+        /* A timeout of our own has no sender. */
+        if (!sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) || !sd_bus_message_get_sender(m) || s->n_repeats >= REPEATS_MAX)
+                return false;
+        s->n_repeats++;
+        return scope_send_start(s) >= 0;
+}
+
 static int scope_begin_waiting(ScopeRef *s, sd_bus_message *reply) {
         const char *job;
         int r;
@@ -342,7 +392,8 @@ static int on_start_reply(sd_bus_message *m, void *userdata, sd_bus_error *reter
         s->call->slot = sd_bus_slot_unref(s->call->slot);
 
         if (sd_bus_message_is_method_error(m, NULL)) {
-                scope_handle_start_error(s, sd_bus_message_get_error(m));
+                if (!scope_survives_reexec(s, m))
+                        scope_handle_start_error(s, sd_bus_message_get_error(m));
                 return 0;
         }
 

@@ -114,7 +114,12 @@ def calls_see_a_pause(tap, pm, n):
 def restarts_happen_once(tap, pm, n):
     r = pm.run(*pm.app("counted"))
     tap.equal(r.returncode, 0, "an app is started")
-    succeed(tap, [pm.run_killed("restart", "counted") for _ in range(n)], f"{n} restarts while pmd is killed")
+    results = []
+    for i in range(n):
+        wait_until(lambda: pm.n_starts("counted") > i, "the script to note its start")
+        results.append(pm.run_killed("restart", "counted"))
+    succeed(tap, results, f"{n} restarts while pmd is killed")
+    wait_until(lambda: pm.n_starts("counted") > n, "the last start")
     wait_until(lambda: pm.status("counted") == ["online"], "the last restart")
     tap.equal(pm.process("counted")["pm2_env"]["restart_time"], n, "the counter of restarts is right")
     tap.equal(pm.n_starts("counted"), n + 1, "and so many there were")
@@ -129,6 +134,7 @@ def starts_and_deletes_happen_once(tap, pm, n):
         results.append(pm.run_killed(*pm.app(name, "-i", "3")))
         results.append(pm.run_killed("scale", name, "+1"))
         counts.append(len(pm.status(name)))
+        wait_until(lambda: pm.n_starts(name) >= 4, "four starts")
         results.append(pm.run_killed("stop", name))
         after.append((set(pm.status(name)), pm.n_starts(name)))
         results.append(pm.run_killed("delete", name))
@@ -144,11 +150,13 @@ def definitions_change_once(tap, pm, n):
     pm.run(*pm.app("changed"))
     results, lost = [], []
     for i in range(n // 4):
+        wait_until(lambda: pm.n_starts("changed") > i, "the script to note its start")
         results.append(pm.run_killed("restart", "changed", "--update-env", WHICH=str(i)))
         if pm.process("changed")["pm2_env"].get("WHICH") != str(i):
             lost.append(i)
     succeed(tap, results, f"{n // 4} restarts with another environment while pmd is killed")
     tap.equal(lost, [], "the environment is that of the last one each time")
+    wait_until(lambda: pm.n_starts("changed") > n // 4, "the last start")
     tap.equal(pm.n_starts("changed"), n // 4 + 1, "there is one start for each")
     pm.run("delete", "changed")
 
@@ -184,6 +192,7 @@ def exits_are_seen_by(tap, pm, n, who):
         if (p["restart_time"], p["exit_code"]) != (i + 1, 7):
             wrong.append((i, p["restart_time"], p["exit_code"]))
     tap.equal(wrong, [], f"{n // 4} ends while pmd is dead, or is another one: {who} tells each status, each is restarted once")
+    wait_until(lambda: pm.n_starts("ends") > n // 4, "the last start")
     tap.equal(pm.n_starts("ends"), n // 4 + 1, "and no more")
     pm.run("delete", "ends")
 
@@ -204,6 +213,7 @@ def a_waiting_client_sees_the_end(tap, pm, _n):
 
 def an_update_is_not_noticed(tap, pm, _n):
     pm.run(*pm.app("updated", "-i", "2"))
+    wait_until(lambda: len(pm.holders()) == 2, "both processes")
     held, before = pm.holders(), pm.pid()
     r = pm.run("update")
     tap.check(r.returncode == 0 and "in version" in r.stdout, "an update", show(r))
@@ -223,6 +233,7 @@ def a_pmd_that_cannot_live(tap, pm, _n):
     os.symlink(os.path.join(os.path.dirname(pm.pmctl), "pmd"), link)
     pm.env["PMD_DAEMON"] = link
     pm.run(*pm.app("alone"))
+    wait_until(pm.holders, "the process")
     held = pm.holders()
     os.unlink(link)
     os.symlink("/bin/false", link)
