@@ -12,6 +12,7 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/env-util.h"
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/listen-address.h"
 #include "shared/log.h"
@@ -288,8 +289,10 @@ void app_release_sockets(App *a) {
                 if (is_needed(a, s->address))
                         continue;
                 (void) fd_store_remove(a->manager->fd_store, stored_name(a, s->address, name));
+                FAULT_BEFORE(SOCKET_REMOVE);
                 if (startswith(s->address, "unix://"))
                         (void) unlink(s->address + STRLEN("unix://"));
+                FAULT_AFTER(SOCKET_REMOVE);
                 close_socket(a, s);
         }
 }

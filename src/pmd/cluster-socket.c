@@ -9,6 +9,7 @@
 
 #include "pmd/cluster-socket.h"
 
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/path-util.h"
 #include "shared/string-table.h"
@@ -102,7 +103,11 @@ static int bind_ip(const ClusterAddress *a, const char *host, int family, bool j
         if (r < 0)
                 return r;
 
-        return bind(fd, &address.any, size) < 0 ? -errno : TAKE_FD(fd);
+        FAULT_BEFORE(SOCKET_BIND);
+        if (bind(fd, &address.any, size) < 0)
+                return -errno;
+        FAULT_AFTER(SOCKET_BIND);
+        return TAKE_FD(fd);
 }
 
 static int bind_any(const ClusterAddress *a, bool join) {
@@ -121,7 +126,9 @@ static int bind_path(int fd, const ClusterAddress *a, const SocketAddress *addre
         uid_t uid = (uid_t) setfsuid(a->uid);
         int r;
 
+        FAULT_BEFORE(SOCKET_BIND);
         r = bind(fd, &address->any, sizeof(address->un)) < 0 ? -errno : 0;
+        FAULT_AFTER(SOCKET_BIND);
         (void) setfsuid(uid);
         (void) setfsgid(gid);
         return r;

@@ -10,6 +10,7 @@
 #include "pmd/cluster-internal.h"
 #include "pmd/cluster-socket.h"
 #include "pmd/fd-store.h"
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/string-table.h"
@@ -110,8 +111,10 @@ static bool owns_path(const Listener *l) {
 static void close_listener(Cluster *c, Listener *l) {
         log_debug("Closing the sockets of %s.", l->key);
 
+        FAULT_BEFORE(SOCKET_REMOVE);
         if (owns_path(l))
                 (void) unlink(l->host);
+        FAULT_AFTER(SOCKET_REMOVE);
         for (unsigned i = 0; i < l->n_sockets; i++)
                 close_slot(c, l, i);
         if (l->balance)

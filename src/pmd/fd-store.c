@@ -7,6 +7,7 @@
 
 #include "pmd/fd-store.h"
 
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/notify-util.h"
@@ -158,7 +159,15 @@ static int append(FdStore *s, const char *text, int fd) {
 static int send_now(FdStore *s, const char *text, int fd) {
         int r;
 
+        if (fd >= 0)
+                FAULT_BEFORE(FD_PUSH);
+        else
+                FAULT_BEFORE(FD_REMOVE);
         r = notify_send(s->socket, text, fd);
+        if (fd >= 0)
+                FAULT_AFTER(FD_PUSH);
+        else
+                FAULT_AFTER(FD_REMOVE);
         if (IN_SET(r, -ECONNREFUSED, -ECONNRESET, -ENOTCONN, -EPIPE)) {
                 log_warning_errno(r, "Who kept the descriptors of pmd is gone, they are lost when pmd ends: %m");
                 disconnect(s);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "pmd/notify-socket.h"
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
@@ -192,8 +193,10 @@ int notify_socket_new(sd_event *event, const char *path, uid_t owner, const Noti
                 return fd;
         if (unlink(path) < 0 && errno != ENOENT)
                 return -errno;
+        FAULT_BEFORE(SOCKET_BIND);
         if (bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
                 return -errno;
+        FAULT_AFTER(SOCKET_BIND);
         if (owner != geteuid() && chown(path, owner, (gid_t) -1) < 0) {
                 r = -errno;
                 (void) unlink(path);

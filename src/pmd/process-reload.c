@@ -3,6 +3,7 @@
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
+#include "shared/fault.h"
 #include "shared/log.h"
 
 /* Two incarnations at once: the successor is made, becomes the current process, or is given up; the one that is not current any
@@ -90,7 +91,9 @@ void process_end_reload(Process *p) {
         p->goal = PROCESS_DOWN;
         p->reload_wanted = false;
 
+        FAULT_BEFORE(SWAP);
         save_swapped(p, s);
+        FAULT_AFTER(SWAP);
         process_write_pid_file(s);
         s->host->changed(s, PROCESS_FIELD_ALL);
         retire(p);

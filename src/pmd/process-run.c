@@ -20,6 +20,7 @@
 #include "pmd/process.h"
 #include "pmd/runner.h"
 #include "pmd/spawn-restrict.h"
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
@@ -216,9 +217,14 @@ static void run_give_up_drain(Process *p) {
 /* ---- signals ---- */
 
 int process_signal(Process *p, int signo, bool whole_unit) {
+        int r;
+
         if (!process_is_running(p) || !pidref_is_set(&p->main))
                 return -ESRCH;
-        return whole_unit ? runner_unit_signal(p->unit, signo) : pidref_kill(&p->main, signo);
+        FAULT_BEFORE(SIGNAL);
+        r = whole_unit ? runner_unit_signal(p->unit, signo) : pidref_kill(&p->main, signo);
+        FAULT_AFTER(SIGNAL);
+        return r;
 }
 
 static bool run_ask_to_finish(Process *p) {
@@ -246,10 +252,12 @@ static void run_abort(Process *p) {
 static void run_kill(Process *p) {
         int r;
 
+        FAULT_BEFORE(KILL);
         /* At the gate the child may not be in its unit yet. */
         if (process_is_running(p))
                 (void) pidref_kill(&p->main, SIGKILL);
         r = p->unit ? runner_unit_kill(p->unit) : 0;
+        FAULT_AFTER(KILL);
         if (r < 0 && r != -ESRCH)
                 log_warning_errno(r, "Failed to kill process %u, ignoring: %m", p->id);
 }

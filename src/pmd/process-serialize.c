@@ -13,6 +13,7 @@
 #include "pmd/request-journal.h"
 #include "pmd/runner.h"
 #include "shared/app-config-saved.h"
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
@@ -97,8 +98,10 @@ static int overwrite_json(const char *path, json_object *o) {
         fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return errno == ENOENT ? write_json(path, o) : -errno;
+        FAULT_BEFORE(STATE_WRITE);
         if (pwrite(fd, text, n, 0) != (ssize_t) n || ftruncate(fd, (off_t) n) < 0)
                 return -EIO;
+        FAULT_AFTER(STATE_WRITE);
         return 0;
 }
 
@@ -150,8 +153,10 @@ static int write_definition(Manager *m, const AppConfig *config, unsigned *ret) 
 static void remove_definition(const Manager *m, unsigned serial) {
         _cleanup_free_ char *path = state_path(m, DEFINITION_DIRECTORY, serial);
 
+        FAULT_BEFORE(STATE_REMOVE);
         if (path)
                 (void) unlink(path);
+        FAULT_AFTER(STATE_REMOVE);
 }
 
 static bool definition_is_used(const Manager *m, unsigned serial) {
@@ -374,16 +379,20 @@ int process_save(Process *p) {
 void process_unsave_hidden(const Process *p) {
         _cleanup_free_ char *path = hidden_path(p->manager, p->id, p->incarnation);
 
+        FAULT_BEFORE(STATE_REMOVE);
         if (path)
                 (void) unlink(path);
+        FAULT_AFTER(STATE_REMOVE);
 }
 
 void process_unsave(Process *p) {
         _cleanup_free_ char *path = process_path(p);
         unsigned serial = TAKE_GENERIC(p->definition_serial, 0), next = TAKE_GENERIC(p->next_definition_serial, 0);
 
+        FAULT_BEFORE(STATE_REMOVE);
         if (path)
                 (void) unlink(path);
+        FAULT_AFTER(STATE_REMOVE);
         if (serial > 0 && !definition_is_used(p->manager, serial))
                 remove_definition(p->manager, serial);
         if (next > 0 && !definition_is_used(p->manager, next))

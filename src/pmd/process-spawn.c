@@ -14,6 +14,7 @@
 
 #include "pmd/process-spawn.h"
 #include "pmd/spawn-restrict.h"
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
@@ -279,13 +280,16 @@ static pid_t clone_child(int cgroup_fd, int *ret_pidfd) {
                 args.cgroup = (uint64_t) cgroup_fd;
         }
 
+        FAULT_BEFORE(FORK);
         pid = syscall(SYS_clone3, &args, sizeof(args));
         if (pid < 0 && cgroup_fd < 0 && IN_SET(errno, ENOSYS, EPERM))
                 return fork_with_pidfd(ret_pidfd);
         if (pid < 0)
                 return -errno;
-        if (pid > 0)
+        if (pid > 0) {
                 *ret_pidfd = pidfd;
+                FAULT_AFTER(FORK);
+        }
         return (pid_t) pid;
 }
 
@@ -416,8 +420,10 @@ int spawn_open_gate(int gate_fd, const char *invocation_id) {
         if (strlen(invocation_id) == sizeof(m.invocation_id))
                 memcpy(m.invocation_id, invocation_id, sizeof(m.invocation_id));
 
+        FAULT_BEFORE(GATE_OPEN);
         if (send(gate_fd, &m, sizeof(m), MSG_NOSIGNAL) < 0)
                 log_debug_errno(errno, "Failed to open the gate of a child, which has probably ended, ignoring: %m");
+        FAULT_AFTER(GATE_OPEN);
         return safe_close(gate_fd);
 }
 

@@ -11,6 +11,7 @@
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
@@ -35,8 +36,10 @@ static char *entry_path(const RequestJournal *j, const Entry *e) {
 static void entry_forget(RequestJournal *j, Entry *e) {
         _cleanup_free_ char *path = e->serial > 0 ? entry_path(j, e) : NULL;
 
+        FAULT_BEFORE(REQUEST_REMOVE);
         if (path)
                 (void) unlink(path);
+        FAULT_AFTER(REQUEST_REMOVE);
         if (j->unwritten == e)
                 j->unwritten = NULL;
         LIST_REMOVE(entries, j->entries, e);
@@ -348,13 +351,19 @@ static int describe_failures(const Job *job, json_object *o) {
 static int append_to_file(RequestJournal *j, const Entry *e, json_object *job) {
         _cleanup_free_ char *path = NULL, *line = NULL;
         _cleanup_close_ int fd = -EBADF;
+        int r;
 
         path = entry_path(j, e);
         line = strjoin(json_object_to_json_string_ext(job, JSON_C_TO_STRING_PLAIN), "\n");
         if (!path || !line)
                 return -ENOMEM;
         fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
-        return fd < 0 ? -errno : write_all(fd, line, strlen(line));
+        if (fd < 0)
+                return -errno;
+        FAULT_BEFORE(REQUEST_APPEND);
+        r = write_all(fd, line, strlen(line));
+        FAULT_AFTER(REQUEST_APPEND);
+        return r;
 }
 
 void request_journal_job_removed(RequestJournal *j, const Job *job, JobResult result) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "pmd/runner.h"
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
@@ -302,9 +303,11 @@ static int cgroup_prepare(RunnerUnit *u) {
         if (!u->cgroup)
                 return -ENOMEM;
 
+        FAULT_BEFORE(CGROUP_MAKE);
         if (mkdirat(root->fd, u->name, 0755) < 0)
                 return -errno;
         CGROUP_UNIT(u)->made = true;
+        FAULT_AFTER(CGROUP_MAKE);
 
         u->cgroup_fd = openat(root->fd, u->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (u->cgroup_fd < 0)
@@ -409,7 +412,9 @@ static void cgroup_unit_done(RunnerUnit *u) {
                 return;
 
         /* What stays, because somebody is still in it, is tried again with the whole directory at the end. */
+        FAULT_BEFORE(CGROUP_REMOVE);
         r = c->adopted ? remove_adopted(u) : cgroup_remove(root->fd, u->name);
+        FAULT_AFTER(CGROUP_REMOVE);
         if (r < 0)
                 log_debug_errno(r, "Failed to remove cgroup %s, ignoring: %m", u->cgroup);
 }

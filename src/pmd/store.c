@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "pmd/store.h"
+#include "shared/fault.h"
 #include "shared/fileio.h"
 #include "shared/string-util.h"
 
@@ -115,6 +116,7 @@ static int push_generations(const char *path) {
                 return -ENOMEM;
 
         (void) unlink(linked);
+        FAULT_BEFORE(GENERATION);
         if (link(path, linked) < 0) {
                 /* Some file systems know no links. */
                 if (!IN_SET(errno, EPERM, EOPNOTSUPP, ENOSYS))
@@ -131,6 +133,7 @@ static int push_generations(const char *path) {
                         r = -ENOMEM;
                 else if (rename(from, to) < 0 && errno != ENOENT)
                         r = -errno;
+                FAULT_AFTER(GENERATION);
         }
         if (r < 0)
                 (void) unlink(linked);
@@ -152,8 +155,10 @@ int store_write(const char *path, const char *text, size_t size) {
         r = write_file_atomic(fresh, text, size, 0600);
         if (r >= 0 && good)
                 r = push_generations(path);
+        FAULT_BEFORE(FILE_RENAME);
         if (r >= 0 && rename(fresh, path) < 0)
                 r = -errno;
+        FAULT_AFTER(FILE_RENAME);
         if (r < 0) {
                 (void) unlink(fresh);
                 return r;

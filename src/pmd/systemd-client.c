@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmd/systemd-client.h"
 #include "pmd/systemd-client-internal.h"
+#include "shared/fault.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 
@@ -148,7 +149,12 @@ static int client_call_manager(SystemdClient *c, const char *member, const char 
 }
 
 int systemd_client_stop_unit(SystemdClient *c, const char *unit) {
-        return client_call_manager(c, "StopUnit", "ss", unit, "replace");
+        int r;
+
+        FAULT_BEFORE(SCOPE_STOP);
+        r = client_call_manager(c, "StopUnit", "ss", unit, "replace");
+        FAULT_AFTER(SCOPE_STOP);
+        return r;
 }
 
 int systemd_client_kill_unit(SystemdClient *c, const char *unit, int signo) {

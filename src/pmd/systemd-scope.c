@@ -3,6 +3,7 @@
 
 #include "pmd/systemd-client-internal.h"
 #include "shared/cgroup-util.h"
+#include "shared/fault.h"
 #include "shared/log.h"
 #include "shared/resource-limits.h"
 #include "shared/path-util.h"
@@ -389,6 +390,7 @@ static int on_start_reply(sd_bus_message *m, void *userdata, sd_bus_error *reter
         SystemdClient *c = s->client;
         int r;
 
+        FAULT_BEFORE(SCOPE_REPLY);
         s->call->slot = sd_bus_slot_unref(s->call->slot);
 
         if (sd_bus_message_is_method_error(m, NULL)) {
@@ -403,6 +405,7 @@ static int on_start_reply(sd_bus_message *m, void *userdata, sd_bus_error *reter
         }
 
         r = scope_begin_waiting(s, m);
+        FAULT_AFTER(SCOPE_REPLY);
         if (r < 0) {
                 log_debug_errno(r, "Failed to wait for %s: %m", s->unit);
                 scope_give_up(s, r);
@@ -469,7 +472,10 @@ int scope_send_start(ScopeRef *s) {
         r = sd_bus_message_append(m, "a(sa(sv))", 0);
         if (r < 0)
                 return r;
-        return sd_bus_call_async(c->bus, &s->call->slot, m, on_start_reply, s, 0);
+        FAULT_BEFORE(SCOPE_START);
+        r = sd_bus_call_async(c->bus, &s->call->slot, m, on_start_reply, s, 0);
+        FAULT_AFTER(SCOPE_START);
+        return r;
 }
 
 /* ---- references ---- */

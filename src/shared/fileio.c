@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/string-util.h"
@@ -91,8 +92,26 @@ int fsync_parent(const char *path) {
         if (!dir)
                 return -ENOMEM;
         fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        FAULT_BEFORE(DIRECTORY_SYNC);
         if (fd < 0 || fsync(fd) < 0)
                 return -errno;
+        FAULT_AFTER(DIRECTORY_SYNC);
+        return 0;
+}
+
+static int commit_file(int fd, const char *tmp, const char *path, mode_t mode, bool durable) {
+        if (fchmod(fd, mode) < 0)
+                return -errno;
+        if (durable) {
+                FAULT_BEFORE(FILE_SYNC);
+                if (fsync(fd) < 0)
+                        return -errno;
+                FAULT_AFTER(FILE_SYNC);
+        }
+        FAULT_BEFORE(FILE_RENAME);
+        if (rename(tmp, path) < 0)
+                return -errno;
+        FAULT_AFTER(FILE_RENAME);
         return 0;
 }
 
@@ -109,9 +128,11 @@ static int replace_file(const char *path, const void *data, size_t size, mode_t 
         if (fd < 0)
                 return -errno;
 
+        FAULT_BEFORE(FILE_WRITE);
         r = write_all(fd, data, size);
-        if (r >= 0 && (fchmod(fd, mode) < 0 || (durable && fsync(fd) < 0) || rename(tmp, path) < 0))
-                r = -errno;
+        FAULT_AFTER(FILE_WRITE);
+        if (r >= 0)
+                r = commit_file(fd, tmp, path, mode, durable);
         if (r < 0) {
                 (void) unlink(tmp);
                 return r;
