@@ -48,6 +48,7 @@ typedef struct Keeper {
 
         LIST_HEAD(Kept, kept);
         size_t n_kept, n_kept_max;
+        uint64_t nofile;          /* the limit that we were started with */
         size_t names_size;        /* of all names, each with a separator */
 } Keeper;
 

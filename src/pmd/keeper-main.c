@@ -87,6 +87,9 @@ static int set_environment(Keeper *k, size_t n_fds) {
         (void) snprintf(number, sizeof(number), "%d", (int) getpid());
         if (setenv("LISTEN_PID", number, true) < 0 || setenv("WATCHDOG_PID", number, true) < 0)
                 return -errno;
+        (void) snprintf(number, sizeof(number), "%" PRIu64, k->nofile);
+        if (setenv("PMD_NOFILE", number, true) < 0)
+                return -errno;
         (void) snprintf(number, sizeof(number), "%" PRIu64, k->watchdog_usec);
         return setenv("WATCHDOG_USEC", number, true) < 0 ? -errno : 0;
 }
@@ -404,11 +407,12 @@ static usec_t watchdog_usec_of_environment(void) {
         return usec && safe_atou64(usec, &u) >= 0 && u > 0 && u < USEC_INFINITY ? u : WATCHDOG_USEC;
 }
 
-static rlim_t raise_nofile(void) {
+static rlim_t raise_nofile(uint64_t *ret_before) {
         struct rlimit limit;
 
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return 1024;
+                limit = (struct rlimit) { 1024, 1024 };
+        *ret_before = limit.rlim_cur;
         if (limit.rlim_cur < NOFILE_WANTED) {
                 limit.rlim_cur = MIN(limit.rlim_max, (rlim_t) NOFILE_WANTED);
                 (void) setrlimit(RLIMIT_NOFILE, &limit);
@@ -447,7 +451,7 @@ static int setup(Keeper *k) {
 
         connect_upstream(k);
         k->watchdog_usec = watchdog_usec_of_environment();
-        k->n_kept_max = how_many_can_be_kept(raise_nofile());
+        k->n_kept_max = how_many_can_be_kept(raise_nofile(&k->nofile));
         return 0;
 }
 

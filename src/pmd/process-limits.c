@@ -1,13 +1,32 @@
 /* SPDX-License-Identifier: MIT */
+#include <sys/resource.h>
+
 #include "pmd/app-triggers.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
 #include "pmd/spawn-restrict.h"
 #include "shared/capability-util.h"
 #include "shared/log.h"
+#include "shared/parse-util.h"
 #include "shared/resource-limits.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
+
+/* pmd has more descriptors than who started it, which is not for programs that use select(). The keeper says what the limit was; systemd
+ * gives 1024 to everybody else. */
+static void restore_nofile(Rlimit *l) {
+        const char *s = getenv("PMD_NOFILE");
+        struct rlimit own;
+        uint64_t soft;
+
+        if (l->set || getrlimit(RLIMIT_NOFILE, &own) < 0)
+                return;
+        if (s ? safe_atou64(s, &soft) < 0 : !getenv("SYSTEMD_EXEC_PID"))
+                return;
+        if (!s)
+                soft = 1024;
+        *l = (Rlimit) { .set = true, .soft = MIN((rlim_t) soft, own.rlim_max), .hard = own.rlim_max };
+}
 
 int process_restrictions(const AppConfig *c, SpawnRestrictions *ret) {
         SpawnRestrictions s = {
@@ -20,6 +39,7 @@ int process_restrictions(const AppConfig *c, SpawnRestrictions *ret) {
         int r;
 
         memcpy(s.rlimits, c->rlimits, sizeof(s.rlimits));
+        restore_nofile(&s.rlimits[RLIMIT_NOFILE]);
         r = capabilities_to_mask(c->capabilities, &s.capabilities);
         if (r < 0)
                 return r;

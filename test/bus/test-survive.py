@@ -226,6 +226,18 @@ def an_update_is_not_noticed(tap, pm, _n):
     pm.run("delete", "updated")
 
 
+def limits_are_the_callers(tap, pm, _n):
+    pm.run("kill")
+    subprocess.run(["sh", "-c", 'ulimit -Sn 777; exec "$0" ping', pm.pmctl], env=pm.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    limits = []
+    for args in ((), ("--limit-nofile", "999")):
+        pm.run(*pm.app("limited", *args))
+        with open(f"/proc/{pm.process('limited')['pid']}/limits", encoding="utf-8") as f:
+            limits.append(next(line.split()[3] for line in f if line.startswith("Max open files")))
+        pm.run("delete", "limited")
+    tap.equal(limits, ["777", "999"], "the limit of open files is that of who started pmd, or what was said")
+
+
 def a_pmd_that_cannot_live(tap, pm, _n):
     """The keeper tries on, and the list is read from the files."""
     pm.run("kill")
@@ -271,7 +283,7 @@ def main():
     tap = Tap()
     with Victim(build) as pm:
         for check in (calls_see_a_pause, restarts_happen_once, starts_and_deletes_happen_once, definitions_change_once, exits_are_seen, exits_are_seen_without_the_kernel,
-                      a_waiting_client_sees_the_end, an_update_is_not_noticed, a_pmd_that_cannot_live, the_end_on_purpose_is_no_pause):
+                      a_waiting_client_sees_the_end, an_update_is_not_noticed, limits_are_the_callers, a_pmd_that_cannot_live, the_end_on_purpose_is_no_pause):
             try:
                 check(tap, pm, n)
             except Exception as e:  # the other checks may still tell something
