@@ -140,8 +140,8 @@ static size_t choose_columns(const Inspector *c, char *const *entries, size_t n)
                 return 1;
 
         bias = sqrt((double) width - (double) total / (double) n);
-        cell = fmax((double) width - 3 - bias, 1);
-        square = (size_t) lround(sqrt(2.5 * cell * (double) n) / cell); /* a character is 2.5 times as high as wide */
+        cell = MAX((double) width - 3 - bias, 1.0);
+        square = (size_t) (sqrt(2.5 * cell * (double) n) / cell + 0.5); /* a character is 2.5 times as high as wide */
         room = MIN((BREAK_LENGTH - c->indentation) / width, (size_t) COLUMNS_MAX);
         return MIN(square, room);
 }
