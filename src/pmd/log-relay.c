@@ -110,7 +110,7 @@ static int on_closed(sd_event_source *source, int fd, uint32_t revents, void *us
 }
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
-        log_warning("The log thread hangs, going on without the last lines of an app for now.");
+        log_warning("The log thread hangs, going on without its answer for now.");
         subscription_tell(ASSERT_PTR(userdata));
         return 0;
 }
@@ -197,6 +197,22 @@ int log_relay_new(sd_event *event, LogRelay **ret) {
         return 0;
 }
 
+/* One mark is under way to each thread. */
+typedef struct Sync {
+        unsigned n_left;
+        void (*done)(void *userdata);
+        void *userdata;
+} Sync;
+
+static void on_mark(uint64_t stream, void *userdata) {
+        Sync *y = ASSERT_PTR(userdata);
+
+        if (--y->n_left > 0)
+                return;
+        y->done(y->userdata);
+        free(y);
+}
+
 LogRelay *log_relay_free(LogRelay *l) {
         if (!l)
                 return NULL;
@@ -207,8 +223,14 @@ LogRelay *log_relay_free(LogRelay *l) {
         if (l->subscriptions) {
                 struct lh_entry *e, *next;
 
-                lh_foreach_safe(l->subscriptions, e, next)
-                        subscription_free((Subscription *) lh_entry_v(e));
+                lh_foreach_safe(l->subscriptions, e, next) {
+                        Subscription *u = (Subscription *) lh_entry_v(e);
+
+                        if (u->closed == on_mark)
+                                subscription_tell(u);
+                        else
+                                subscription_free(u);
+                }
                 lh_table_free(l->subscriptions);
         }
         log_tap_close(l->tap);
@@ -307,6 +329,50 @@ static int send_data(LogThread *t, log_command_run_t run, const char *data, size
 
 int log_relay_flush_file(LogRelay *l, const char *path, bool own_path, uid_t uid, gid_t gid) {
         return send_data(l->shards[find_shard(l, own_path ? NULL : path)].thread, log_command_flush, path, strlen(path), uid, gid);
+}
+
+static int send_mark(LogRelay *l, unsigned shard, Sync *y) {
+        _cleanup_(subscription_freep) Subscription *u = NULL;
+        _cleanup_(log_command_freep) LogCommand *c = new(LogCommand, 1);
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        *c = (LogCommand) { .run = log_command_mark };
+        l->last_stream = (l->last_stream / THREADS_MAX + 1) * THREADS_MAX + shard;
+        r = log_stream_new_mark(l->last_stream, &c->stream);
+        if (r < 0)
+                return r;
+        r = subscription_new(l, l->last_stream, on_mark, y, &u);
+        if (r < 0)
+                return r;
+        r = sd_event_add_time_relative(l->event, &u->deadline, CLOCK_MONOTONIC, GIVE_UP_USEC, 0, on_deadline, u);
+        if (r < 0)
+                return r;
+        r = log_thread_send(l->shards[shard].thread, TAKE_PTR(c));
+        if (r < 0)
+                return r;
+        TAKE_PTR(u);
+        return 0;
+}
+
+int log_relay_sync(LogRelay *l, void (*done)(void *userdata), void *userdata) {
+        Sync *y = new(Sync, 1);
+        int r;
+
+        if (!y)
+                return -ENOMEM;
+        *y = (Sync) { 1, done, userdata };
+        for (unsigned i = 0; i < l->n_shards; i++) {
+                y->n_left++;
+                r = send_mark(l, i, y);
+                if (r < 0) {
+                        log_warning_errno(r, "Failed to ask a log thread for an answer, ignoring: %m");
+                        y->n_left--;
+                }
+        }
+        on_mark(0, y);
+        return 0;
 }
 
 int log_relay_send_event(LogRelay *l, const char *fields, size_t n) {

@@ -102,5 +102,8 @@ int log_relay_reopen_files(LogRelay *l);
 /* Empties a log file, whether it is open now or not. */
 int log_relay_flush_file(LogRelay *l, const char *path, bool own_path, uid_t uid, gid_t gid);
 
+/* done() is called in the main loop when all that was asked for until now has been done; after a second at the latest, see above. */
+int log_relay_sync(LogRelay *l, void (*done)(void *userdata), void *userdata);
+
 /* Sends one entry to the journal: fields as log_json_add_field() makes them. */
 int log_relay_send_event(LogRelay *l, const char *fields, size_t n);

@@ -85,6 +85,17 @@ int log_stream_new(uint64_t id, int fd, const LogStreamSpec *spec, LogStream **r
         return 0;
 }
 
+int log_stream_new_mark(uint64_t id, LogStream **ret) {
+        LogStream *s = new(LogStream, 1);
+
+        if (!s)
+                return -ENOMEM;
+        *s = (LogStream) { .id = id, .fd = -EBADF };
+        log_splitter_init(&s->splitter, LOG_LINE_MAX);
+        *ret = s;
+        return 0;
+}
+
 LogStream *log_stream_free(LogStream *s) {
         if (!s)
                 return NULL;

@@ -60,7 +60,9 @@ struct LogStream {
         LogSinkJournal *journal;
 };
 
-int log_stream_new(uint64_t id, int fd, const LogStreamSpec *spec, LogStream **ret); /* takes fd, also on failure */
+int log_stream_new(uint64_t id, int fd, const LogStreamSpec *spec, LogStream **ret); /* One without a pipe, which only goes the way of streams. */
+int log_stream_new_mark(uint64_t id, LogStream **ret);
+/* takes fd, also on failure */
 LogStream *log_stream_free(LogStream *s);
 DEFINE_CLEANUP_FUNC(LogStream *, log_stream_free);
 

@@ -171,6 +171,10 @@ void log_command_event(LogThread *t, LogCommand *c) {
         log_journal_send_event(t->context.journal, c->data, c->n_data);
 }
 
+void log_command_mark(LogThread *t, LogCommand *c) {
+        on_stream_closed(TAKE_PTR(c->stream), t);
+}
+
 static void command_stop(LogThread *t, LogCommand *c) {
         (void) sd_event_exit(t->context.event, 0);
 }

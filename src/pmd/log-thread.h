@@ -51,6 +51,7 @@ void log_command_give_up(LogThread *t, LogCommand *c);
 void log_command_reopen(LogThread *t, LogCommand *c);
 void log_command_flush(LogThread *t, LogCommand *c);
 void log_command_event(LogThread *t, LogCommand *c);
+void log_command_mark(LogThread *t, LogCommand *c); /* the stream has closed */
 
 /* A hash table from uint64_t, which lies in the value, to a value. */
 struct lh_table *log_id_table_new(void);

@@ -460,3 +460,37 @@ TEST(what_cannot_be_read) {
         ASSERT_TRUE(fcntl(fd, F_GETFD) < 0);
         fixture_done(&f);
 }
+
+static void count(void *userdata) {
+        ++*(unsigned *) userdata;
+}
+
+/* What was asked for before it has been done when it answers. */
+TEST(sync_follows_what_was_asked_for) {
+        _cleanup_free_ char *path = NULL, *got = NULL;
+        unsigned n_answers = 0;
+        Fixture f;
+
+        fixture_init(&f);
+        path = in_dir(&f, "out.log");
+        ASSERT_OK(write_file_atomic(path, "old\n", 4, 0600));
+        ASSERT_OK(log_relay_flush_file(f.relay, path, false, geteuid(), getegid()));
+        ASSERT_OK(log_relay_sync(f.relay, count, &n_answers));
+        ASSERT_EQ(n_answers, 0);
+        while (n_answers == 0)
+                ASSERT_OK(sd_event_run(f.event, UINT64_MAX));
+        got = content(path, NULL);
+        ASSERT_STREQ(got, "");
+        fixture_done(&f);
+        ASSERT_EQ(n_answers, 1);
+}
+
+TEST(sync_is_answered_at_the_end_at_the_latest) {
+        unsigned n_answers = 0;
+        Fixture f;
+
+        fixture_init(&f);
+        ASSERT_OK(log_relay_sync(f.relay, count, &n_answers));
+        fixture_done(&f);
+        ASSERT_EQ(n_answers, 1);
+}
