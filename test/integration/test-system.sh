@@ -109,6 +109,8 @@ check_output "why is told" '^\(iis\) -1 9 "signal"$' run busctl get-property org
 unit=$(property 0 Unit)
 check "systemctl stop of the scope" enter systemctl stop "$unit"
 check "the process is gone from it" eventually_output 'LoadState=not-found' enter systemctl show -p LoadState "$unit"
+check "the app is stopped" eventually_output '^stopped$' property 0 Status
+check "until it is started again" run pmctl start api
 
 # ---- stop ----
 
