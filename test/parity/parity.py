@@ -171,14 +171,6 @@ def until_file(pattern, text="", n=1):
     return run
 
 
-def until_empty(pattern):
-    @step(f"until {pattern} is empty")
-    def run(side):
-        side.wait(lambda: not any(read(path) for path in glob.glob(side.path(pattern))), lambda: f"{pattern} is not empty")
-
-    return run
-
-
 def content(pattern):
     @step(f"content of {pattern}")
     def run(side):
