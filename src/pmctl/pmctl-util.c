@@ -27,7 +27,8 @@ const char *color(const Options *o, Color c) {
         return o->color ? color_table[c] : "";
 }
 
-static void message(FILE *f, bool colored, Color c, const char *prefix, const char *format, va_list ap) {
+__attribute__((format(printf, 5, 0))) static void message(FILE *f, bool colored, Color c, const char *prefix, const char *format,
+                                                           va_list ap) {
         (void) fprintf(f, "%s%s%s ", colored ? color_table[c] : "", prefix, colored ? color_table[COLOR_NORMAL] : "");
         (void) vfprintf(f, format, ap);
         (void) fputc('\n', f);

@@ -156,8 +156,7 @@ TEST(what_is_of_no_use) {
                 "{}", "[]", "null", "{\"definition\":{}}", "{\"definition\":[],\"environment\":[]}", "{\"definition\":{},\"environment\":{}}",
                 "{\"definition\":{},\"environment\":[\"novalue\"]}", "{\"definition\":{},\"environment\":[]}",
                 "{\"definition\":{\"script\":\"/nowhere\",\"cwd\":\"/\"},\"environment\":[],\"resolved\":{}}",
-                "{\"definition\":{\"script\":\"/nowhere\",\"cwd\":\"/\"},\"environment\":[],\"resolved\":{\"name\":\"../x\",\"exec_path\":\"/x\","
-                "\"interpreter\":\"none\",\"exec_mode\":\"fork_mode\",\"instances\":1,\"version\":\"N/A\"}}",
+                "{\"definition\":{\"script\":\"/nowhere\",\"cwd\":\"/\"},\"environment\":[],\"resolved\":{\"name\":\"../x\",\"exec_path\":\"/x\",\"interpreter\":\"none\",\"exec_mode\":\"fork_mode\",\"instances\":1,\"version\":\"N/A\"}}",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
