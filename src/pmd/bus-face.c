@@ -126,7 +126,6 @@ static int on_greet(sd_event_source *source, void *userdata) {
                 else if (r == 0)
                         c->fresh = false;
                 else
-        sd_event_source_disable_unref(f->bus_again_source);
                         wake_source(f->greet_source);
         }
         return 0;
@@ -585,6 +584,7 @@ BusFace *bus_face_free(BusFace *f) {
         event_bus_forget_connection(f, f->bus);
         sd_event_source_disable_unref(f->listen_source);
         sd_event_source_disable_unref(f->listen_again_source);
+        sd_event_source_disable_unref(f->bus_again_source);
         sd_event_source_disable_unref(f->greet_source);
         sd_event_source_disable_unref(f->cleanup_source);
         safe_close(f->listen_fd);

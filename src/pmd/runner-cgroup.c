@@ -282,6 +282,8 @@ static void cgroup_runner_done(Runner *runner) {
 static int cgroup_set_limits(RunnerUnit *u, unsigned mask) {
         int ret = 0, r;
 
+        if (u->cgroup_fd < 0)
+                return -EOPNOTSUPP;
         for (LimitKind k = 0; k < _LIMIT_KIND_MAX; k++) {
                 if (!(mask & LIMIT_BIT(k)))
                         continue;
@@ -315,9 +317,12 @@ static int cgroup_prepare(RunnerUnit *u) {
         return u->config ? cgroup_set_limits(u, resource_limits_mask(&u->config->limits)) : 0;
 }
 
+/* Its cgroup is gone, or the pmd that made it ran with another runner: only the main process is known. */
 static int cgroup_signal(RunnerUnit *u, int signo) {
         int n;
 
+        if (u->cgroup_fd < 0)
+                return pidref_kill(u->main, signo);
         n = cgroup_signal_all(u->cgroup_fd, signo);
         if (n == 0)
                 return -ESRCH;
@@ -325,7 +330,7 @@ static int cgroup_signal(RunnerUnit *u, int signo) {
 }
 
 static int cgroup_kill(RunnerUnit *u) {
-        return cgroup_kill_all(u->cgroup_fd);
+        return u->cgroup_fd >= 0 ? cgroup_kill_all(u->cgroup_fd) : pidref_kill(u->main, SIGKILL);
 }
 
 static void report_empty(RunnerUnit *u) {
@@ -338,6 +343,8 @@ static void report_empty(RunnerUnit *u) {
 static bool unit_is_empty(const RunnerUnit *u) {
         int r;
 
+        if (u->cgroup_fd < 0)
+                return true;
         r = cgroup_is_populated(u->cgroup_fd);
         if (r < 0)
                 log_warning_errno(r, "Failed to read whether %s is empty, assuming that it is: %m", u->cgroup);

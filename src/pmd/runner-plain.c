@@ -13,9 +13,13 @@
  * from another child of pmd's: one of the main process's session, or with the unit's mark in its environment. Therefore nobody
  * has to look through all of /proc, and a unit is empty exactly when pmd has no such child.
  *
+ * Of a unit that another pmd began, such a process is the child of whichever ancestor of pmd's came in its place: of the keeper, of a
+ * subreaper above, or of process 1.
+ *
  * Lost is who clears its environment, makes a session of its own, and loses its parent before anybody looked. */
 
 #define KILL_ROUNDS_MAX 100U /* a fork bomb must not hold the event loop for ever */
+#define ANCESTORS_MAX 64U
 #define EXECVE_LOOKS_MAX 1000U /* some 10 ms */
 
 typedef struct PlainUnit PlainUnit;
@@ -31,6 +35,7 @@ struct PlainUnit {
         Member **members; /* found so far and not known to have ended, without the main process */
         size_t n_members, n_allocated;
         bool draining;
+        bool adopted; /* begun by another pmd */
 };
 
 static PlainUnit *PLAIN_UNIT(RunnerUnit *u) {
@@ -170,24 +175,55 @@ static bool is_our_orphan(const PlainUnit *u, pid_t pid) {
         return base->mark && has_mark(pid, base->mark);
 }
 
-static int add_orphans(PlainUnit *u) {
+/* Among the children of parent, which is pmd or an ancestor; ours is then the one that leads to pmd. */
+static int add_orphans_of(PlainUnit *u, pid_t parent, pid_t ours) {
         _cleanup_free_ pid_t *children = NULL;
-        pid_t self = getpid();
         int n, r, added = 0;
 
-        n = proc_get_children(self, &children);
+        n = proc_get_children(parent, &children);
         if (n < 0)
                 return n;
 
         for (int i = 0; i < n; i++) {
-                if (!is_our_orphan(u, children[i]))
+                if (children[i] == ours || !is_our_orphan(u, children[i]))
                         continue;
-                r = add_member(u, children[i], self);
+                r = add_member(u, children[i], parent);
                 if (r < 0)
                         return r;
                 added += r;
         }
         return added;
+}
+
+static int add_orphans_of_ancestors(PlainUnit *u) {
+        pid_t pid = getpid();
+        int r, added = 0;
+
+        for (unsigned i = 0; i < ANCESTORS_MAX && pid > 1; i++) {
+                ProcStat st;
+
+                r = proc_read_stat(pid, &st);
+                if (r < 0 || st.ppid <= 0)
+                        break;
+                r = add_orphans_of(u, st.ppid, pid);
+                if (r == -ENOMEM)
+                        return r;
+                if (r < 0) /* hidden from us */
+                        break;
+                added += r;
+                pid = st.ppid;
+        }
+        return added;
+}
+
+static int add_orphans(PlainUnit *u) {
+        int r, added;
+
+        added = add_orphans_of(u, getpid(), 0);
+        if (added < 0 || !u->adopted)
+                return added;
+        r = add_orphans_of_ancestors(u);
+        return r < 0 ? r : added + r;
 }
 
 /* Looks for members. The number of those that were not known yet, or a negative errno. */
@@ -357,6 +393,10 @@ static int plain_prepare(RunnerUnit *u) {
         return 0;
 }
 
+static void plain_adopt(RunnerUnit *u) {
+        PLAIN_UNIT(u)->adopted = true;
+}
+
 static void plain_unit_done(RunnerUnit *u) {
         PlainUnit *p = PLAIN_UNIT(u);
 
@@ -383,6 +423,7 @@ const RunnerVTable runner_plain_vtable = {
         .signal = plain_signal,
         .kill = plain_kill,
         .drain = plain_drain,
+        .adopt = plain_adopt,
         .read_usage = plain_read_usage,
         .unit_done = plain_unit_done,
         .runner_done = plain_runner_done,

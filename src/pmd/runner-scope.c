@@ -73,6 +73,12 @@ static int scope_drain(RunnerUnit *u) {
         ScopeUnit *s = SCOPE_UNIT(u);
         int r;
 
+        /* A scope that was adopted without a cgroup that can be read: nobody would tell of its end. */
+        if (u->cgroup_fd < 0 && s->started && !s->ref) {
+                (void) systemd_client_stop_unit(u->runner->backend, u->name);
+                s->started = false;
+        }
+
         /* The child died at its gate, so there is nobody else; the client stops the scope should it still come up. */
         if (s->pending) {
                 s->ref = scope_ref_free(s->ref);

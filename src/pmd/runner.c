@@ -214,14 +214,16 @@ int runner_unit_report_attached(RunnerUnit *u) {
 
 /* ---- members ---- */
 
+static bool path_is_below(const char *path, const char *cgroup) {
+        const char *rest = startswith(path, cgroup);
+
+        return rest && IN_SET(*rest, 0, '/');
+}
+
 static bool cgroup_has_process(const char *cgroup, pid_t pid) {
         _cleanup_free_ char *path = NULL;
-        const char *rest;
 
-        if (cgroup_path_of_pid(pid, &path) < 0)
-                return false;
-        rest = startswith(path, cgroup);
-        return rest && IN_SET(*rest, 0, '/');
+        return cgroup_path_of_pid(pid, &path) >= 0 && path_is_below(path, cgroup);
 }
 
 /* A session cannot be joined from outside. */
@@ -246,6 +248,31 @@ bool runner_unit_has_process(const RunnerUnit *u, pid_t pid) {
         if (pid == u->main->pid)
                 return true;
         return u->cgroup ? cgroup_has_process(u->cgroup, pid) : descends_from(u->main->pid, pid);
+}
+
+/* ---- signals ---- */
+
+/* Who may do so can move it to another cgroup, and then remove its own. */
+static bool main_was_moved(const RunnerUnit *u) {
+        _cleanup_free_ char *path = NULL;
+
+        return u->cgroup_fd >= 0 && pidref_is_alive(u->main) && cgroup_path_of_pid(u->main->pid, &path) >= 0 && !path_is_below(path, u->cgroup);
+}
+
+/* r: what came of the signal to the unit. */
+static int signal_moved_main(const RunnerUnit *u, int signo, int r) {
+        if (!main_was_moved(u))
+                return r;
+        log_debug("Process %d is not in %s any more.", (int) u->main->pid, u->cgroup);
+        return pidref_kill(u->main, signo);
+}
+
+int runner_unit_signal(RunnerUnit *u, int signo) {
+        return signal_moved_main(u, signo, u->runner->vtable->signal(u, signo));
+}
+
+int runner_unit_kill(RunnerUnit *u) {
+        return signal_moved_main(u, SIGKILL, u->runner->vtable->kill(u));
 }
 
 /* ---- limits ---- */
@@ -299,15 +326,21 @@ static int sum_up_cgroup(int cgroup_fd, ResourceUsage *ret) {
 }
 
 int runner_unit_adopt(RunnerUnit *u, const char *cgroup, const char *invocation_id) {
+        int r;
+
         if (invocation_id)
                 (void) snprintf(u->invocation_id, sizeof u->invocation_id, "%s", invocation_id);
         if (cgroup) {
                 u->cgroup = strdup(cgroup);
                 if (!u->cgroup)
                         return -ENOMEM;
-                u->cgroup_fd = cgroup_open(cgroup);
-                if (u->cgroup_fd < 0)
-                        log_debug_errno(u->cgroup_fd, "Failed to open cgroup %s, ignoring: %m", cgroup);
+                r = cgroup_open(cgroup);
+                if (r >= 0)
+                        u->cgroup_fd = r;
+                else if (r == -ENOENT) /* with who was in it */
+                        u->cgroup = mfree(u->cgroup);
+                else
+                        log_warning_errno(r, "Failed to open cgroup %s, ignoring: %m", cgroup);
         }
         if (u->runner->vtable->adopt)
                 u->runner->vtable->adopt(u);

@@ -51,7 +51,7 @@ typedef struct RunnerVTable {
         int (*signal)(RunnerUnit *u, int signo); /* to every process of the unit; -ESRCH if there is none */
         int (*kill)(RunnerUnit *u);              /* SIGKILL to every process of the unit */
         int (*drain)(RunnerUnit *u);
-        void (*adopt)(RunnerUnit *u);            /* cgroup and cgroup_fd are set, if known; NULL: nothing to do */
+        void (*adopt)(RunnerUnit *u);            /* cgroup and cgroup_fd are set, if known and still there; NULL: nothing to do */
         int (*set_limits)(RunnerUnit *u, unsigned mask); /* config has changed, in these LIMIT_BIT()s; NULL: it has no means for any */
         int (*read_usage)(RunnerUnit *u, ResourceUsage *ret); /* what it can tell at once, without blocking; NULL: nothing */
         void (*unit_done)(RunnerUnit *u);        /* frees what the runner's own struct holds */
@@ -92,12 +92,8 @@ static inline int runner_unit_prepare(RunnerUnit *u) {
 static inline int runner_unit_attach(RunnerUnit *u) {
         return u->runner->vtable->attach(u);
 }
-static inline int runner_unit_signal(RunnerUnit *u, int signo) {
-        return u->runner->vtable->signal(u, signo);
-}
-static inline int runner_unit_kill(RunnerUnit *u) {
-        return u->runner->vtable->kill(u);
-}
+int runner_unit_signal(RunnerUnit *u, int signo);
+int runner_unit_kill(RunnerUnit *u);
 static inline int runner_unit_drain(RunnerUnit *u) {
         return u->runner->vtable->drain(u);
 }

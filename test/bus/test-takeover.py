@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What the next pmd finds of the one before: processes whose parents have ended, cgroups that are gone, files that it did not write.
+Argument: the build directory."""
+
+import contextlib
+import os
+import signal
+import sys
+
+from pmctltest import show
+from pmdtest import Tap, wait_until
+from survivetest import Victim
+
+# Forks twice, at once or when told to, and leaves a process in a session of its own, whose parent has ended.
+FORKER = """#!/bin/sh
+leave() { setsid sh -c 'sleep 10000 & echo $! >>"$0"' "$1.left"; }
+trap 'leave "$1"' USR1
+trap 'exit 3' USR2
+leave "$1"
+while :; do sleep 0.02; done
+"""
+
+
+def lives(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def left_by(pm, name):
+    try:
+        with open(os.path.join(pm.dir, name + ".left"), encoding="utf-8") as f:
+            return [int(line) for line in f]
+    except FileNotFoundError:
+        return []
+
+
+def start_forker(pm, name, *args):
+    pm.write(name + ".sh", FORKER)
+    r = pm.run("start", os.path.join(pm.dir, name + ".sh"), "--name", name, "--interpreter", "none", "--min-uptime", "100", "--kill-timeout", "500",
+               *args, "--", os.path.join(pm.dir, name))
+    if r.returncode != 0:
+        raise RuntimeError(show(r))
+    wait_until(lambda: len(left_by(pm, name)) == 1, "the app to leave a process")
+    return pm.process(name)["pid"]
+
+
+def kill_and_wait(pm):
+    before = pm.pid()
+    pm.kill()
+    pm.run("ping")
+    wait_until(lambda: pm.pid() not in (0, before), "the next pmd")
+
+
+def messages(pm):
+    with open(os.path.join(pm.dir, "home", "pmd.log"), encoding="utf-8", errors="replace") as f:
+        return f.read()
+
+
+def what_was_left_is_stopped(tap, pm, runner):
+    main = start_forker(pm, "forker")
+    kill_and_wait(pm)
+    os.kill(main, signal.SIGUSR1)
+    wait_until(lambda: len(left_by(pm, "forker")) == 2, "the app to leave another")
+    left = left_by(pm, "forker")
+    tap.equal([lives(pid) for pid in (main, *left)], [True] * 3, f"{runner}: an app forks twice before and after pmd was killed")
+    r = pm.run("stop", "forker")
+    tap.check(r.returncode == 0 and pm.status("forker") == ["stopped"], f"{runner}: a stop", show(r))
+    tap.equal([lives(pid) for pid in (main, *left)], [False] * 3, f"{runner}: ends all of it")
+    pm.run("delete", "forker")
+
+
+def what_was_left_by_the_dead_is_removed(tap, pm, runner):
+    """The app ends while there is no pmd, and a process of it lives on."""
+    main = start_forker(pm, "dead")
+    left = left_by(pm, "dead")
+    other = start_forker(pm, "other")
+    os.kill(pm.pid(), signal.SIGSTOP)
+    os.kill(main, signal.SIGUSR2)
+    wait_until(lambda: not lives(main), "the end of the app")
+    kill_and_wait(pm)
+    wait_until(lambda: len(left_by(pm, "dead")) == 2, "another start")
+    tap.equal([lives(pid) for pid in left], [False], f"{runner}: what an app left that has ended without a pmd is removed before the next start")
+    tap.equal([lives(pid) for pid in (other, *left_by(pm, "other"))], [True] * 2, f"{runner}: and nothing of another app")
+    pm.run("delete", "dead", "other")
+
+
+def nothing_is_left(tap, pm, runner):
+    main = start_forker(pm, "ended")
+    left = left_by(pm, "ended")
+    os.kill(pm.pid(), signal.SIGSTOP)
+    for pid in (main, *left):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(lives, (main, *left))), "the end of the app")
+    kill_and_wait(pm)
+    wait_until(lambda: len(left_by(pm, "ended")) == 2, "another start")
+    tap.equal(pm.process("ended")["pm2_env"]["restart_time"], 1, f"{runner}: what has ended without a pmd is started again once")
+    pm.run("delete", "ended")
+    tap.check("Failed to" not in messages(pm), f"{runner}: with nothing to complain about", messages(pm)[-2000:])
+
+
+def cgroup_of(pid):
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as f:
+        return next(line.split("::")[1].strip() for line in f if line.startswith("0::"))
+
+
+def find_mount():
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        return next(line.split()[4] for line in f if " - cgroup2 " in line)
+
+
+def who_was_moved_is_stopped(tap, pm, _runner):
+    """Somebody moves the processes to another cgroup, and removes the one that pmd has made."""
+    main = start_forker(pm, "moved")
+    directory = find_mount() + cgroup_of(main)
+    with open(os.path.join(directory, "cgroup.procs"), encoding="utf-8") as f:
+        pids = f.read().split()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError), open(os.path.join(find_mount(), "cgroup.procs"), "w", encoding="utf-8") as f:
+            f.write(pid)
+    wait_until(lambda: not open(os.path.join(directory, "cgroup.procs"), encoding="utf-8").read(), "the cgroup to be empty")
+    os.rmdir(directory)
+    r = pm.run("stop", "moved")
+    tap.check(r.returncode == 0 and pm.status("moved") == ["stopped"] and not lives(main), "cgroup: a process that was moved away can be stopped", show(r))
+    main = start_again(pm, "moved", 2)
+    directory = find_mount() + cgroup_of(main)
+    tap.check(os.path.isdir(directory), "cgroup: and started again")
+    pm.run("delete", "moved")
+    for pid in left_by(pm, "moved"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def start_again(pm, name, n):
+    pm.run("start", name)
+    wait_until(lambda: len(left_by(pm, name)) == n, "another start")
+    return pm.process(name)["pid"]
+
+
+def cgroups_can_be_made(pm):
+    pm.env["PMD_RUNNER"] = "cgroup"
+    r = pm.run("ping")
+    pm.run("kill")
+    return r.returncode == 0
+
+
+def with_runner(tap, build, runner, checks):
+    with Victim(build) as pm:
+        if runner == "cgroup" and not cgroups_can_be_made(pm):
+            tap.check(True, "cgroup # SKIP no cgroups can be made here")
+            return
+        pm.env["PMD_RUNNER"] = runner
+        for check in checks:
+            try:
+                check(tap, pm, runner)
+            except Exception as e:  # the other checks may still tell something
+                tap.check(False, f"{runner}: {check.__name__}", f"{e!r}\n{messages(pm)[-3000:]}")
+
+
+def main():
+    build = os.path.abspath(sys.argv[1])
+    tap = Tap()
+    common = (what_was_left_is_stopped, what_was_left_by_the_dead_is_removed, nothing_is_left)
+    with_runner(tap, build, "plain", common)
+    with_runner(tap, build, "cgroup", (*common, who_was_moved_is_stopped))
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
