@@ -428,6 +428,9 @@ static int on_bus_disconnected(sd_bus_message *message, void *userdata, sd_bus_e
         BusFace *f = ASSERT_PTR(userdata);
         int r;
 
+        if (f->manager->stopping)
+                return 0; /* nobody would start us again */
+
         log_warning("The connection to the bus is lost, serving the private socket only until it is there again.");
         f->bus_again_delay = BUS_AGAIN_MIN_USEC;
         r = sd_event_add_time_relative(f->manager->event, &f->bus_again_source, CLOCK_MONOTONIC, f->bus_again_delay, 0, on_bus_again, f);
@@ -587,6 +590,7 @@ BusFace *bus_face_free(BusFace *f) {
         sd_event_source_disable_unref(f->bus_again_source);
         sd_event_source_disable_unref(f->greet_source);
         sd_event_source_disable_unref(f->cleanup_source);
+        sd_event_source_disable_unref(f->bus_again_source);
         safe_close(f->listen_fd);
         if (f->socket_path)
                 (void) unlink(f->socket_path);

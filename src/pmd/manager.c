@@ -14,6 +14,7 @@
 #include "pmd/keeper.h"
 #include "pmd/log-relay.h"
 #include "pmd/manager-boot.h"
+#include "pmd/manager-outside.h"
 #include "pmd/manager-settings.h"
 #include "pmd/manager.h"
 #include "pmd/oom-log.h"
@@ -505,7 +506,7 @@ static int on_quiet(sd_event_source *s, void *userdata) {
 int manager_reexecute(Manager *m) {
         int r;
 
-        if (m->exiting)
+        if (m->exiting || m->stopping)
                 return -ESHUTDOWN;
         if (!fd_store_is_kept(m->fd_store))
                 return -EOPNOTSUPP;
@@ -666,14 +667,6 @@ static void on_keeper_told(pid_t pid, void *userdata) {
                         return process_check_exit(p);
 }
 
-/* A scope can only be stopped. Who stops one of ours, other than by us, wants the app stopped. */
-static void on_systemd_job(const char *unit, void *userdata) {
-        Manager *m = ASSERT_PTR(userdata);
-
-        for (size_t i = 0; i < m->n_processes; i++)
-                process_unit_stopped(m->processes[i], unit);
-}
-
 static int start_runner(Manager *m, const char *name) {
         sd_bus *bus = bus_face_get_bus(m->bus_face);
         int r;
@@ -689,9 +682,9 @@ static int start_runner(Manager *m, const char *name) {
                 return log_error_errno(r, "Failed to set up the runner%s%s: %m", name ? " " : "", strempty(name));
 
         if (m->systemd && m->runner->vtable == &runner_scope_vtable) {
-                r = systemd_client_watch_jobs(m->systemd, on_systemd_job, m);
+                r = manager_watch_systemd(m);
                 if (r < 0)
-                        return log_error_errno(r, "Failed to watch the jobs of the service manager: %m");
+                        return log_error_errno(r, "Failed to watch the service manager: %m");
         }
 
         r = runner_set_reaper(m->runner, is_main, m);

@@ -98,6 +98,7 @@ static usec_t run_take_restart(Process *p) {
 /* Lets go of all that belongs to the incarnation that has ended, or that never came to be. */
 static void release_incarnation(Process *p) {
         process_oom_end(p);
+        process_forget_outside(p);
         p->exit_source = sd_event_source_disable_unref(p->exit_source);
         p->error_source = sd_event_source_disable_unref(p->error_source);
         p->gate_fd = safe_close(p->gate_fd);
@@ -154,10 +155,10 @@ static int on_drained(sd_event_source *s, void *userdata) {
 }
 
 /* From an event source of its own: the state machine must not be entered from within one of its own operations. */
-static void check_drained(Process *p) {
+void process_check_drained(Process *p) {
         int r;
 
-        if (p->state != PROCESS_DRAINING || !p->unit_empty || p->streams[LOG_STREAM_OUT] != 0 || p->streams[LOG_STREAM_ERR] != 0)
+        if (p->state != PROCESS_DRAINING || p->outside_slot || !p->unit_empty || p->streams[LOG_STREAM_OUT] != 0 || p->streams[LOG_STREAM_ERR] != 0)
                 return;
 
         if (!p->drained_source) {
@@ -178,14 +179,14 @@ static void on_stream_closed(uint64_t stream, void *userdata) {
                         p->streams[k] = 0;
                         process_unstore_fd(p, log_stream_kind_to_string((LogStreamKind) k));
                 }
-        check_drained(p);
+        process_check_drained(p);
 }
 
 static void on_unit_empty(RunnerUnit *u) {
         Process *p = ASSERT_PTR(u->userdata);
 
         p->unit_empty = true;
-        check_drained(p);
+        process_check_drained(p);
 }
 
 static void run_drain(Process *p) {
@@ -193,6 +194,8 @@ static void run_drain(Process *p) {
 
         if (p->role == PROCESS_CURRENT)
                 process_remove_pid_file(p);
+        if (!p->restart_wanted)
+                process_ask_outside(p);
 
         r = runner_unit_drain(p->unit);
         if (r < 0) {
@@ -201,17 +204,19 @@ static void run_drain(Process *p) {
         }
         if (!p->unit_empty)
                 (void) runner_unit_signal(p->unit, p->config->kill_signal);
-        check_drained(p);
+        process_check_drained(p);
 }
 
 static void run_give_up_drain(Process *p) {
-        log_warning("Process %u (%s) left processes behind that cannot be ended; going on without them.", p->id, p->config->name);
+        if (!p->unit_empty || p->streams[LOG_STREAM_OUT] != 0 || p->streams[LOG_STREAM_ERR] != 0)
+                log_warning("Process %u (%s) left processes behind that cannot be ended; going on without them.", p->id, p->config->name);
 
+        process_forget_outside(p);
         p->unit_empty = true;
         for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
                 if (p->streams[k] != 0)
                         (void) log_relay_give_up(p->manager->log_relay, p->streams[k]);
-        check_drained(p);
+        process_check_drained(p);
 }
 
 /* ---- signals ---- */
@@ -351,37 +356,6 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
                 p->last_exit = r > 0 ? last_exit_from_siginfo(p, &si) : last_exit_unseen(p);
         process_event(p, PROCESS_EVENT_EXITED);
         return 0;
-}
-
-/* How long the news may take. */
-#define UNIT_STOPPED_LATE_USEC (1 * USEC_PER_SEC)
-
-/* "pm-api-0-1.scope": whether b is of the same process as a, and which incarnation. */
-static bool unit_is_sibling(const char *a, const char *b, unsigned *ret_incarnation) {
-        const char *number = strrchr(a, '-');
-        size_t n = number ? (size_t) (number - a) + 1 : 0;
-
-        return n > 0 && strncmp(a, b, n) == 0 && sscanf(b + n, "%u.scope", ret_incarnation) == 1;
-}
-
-static bool unit_is_meant(const Process *p, const char *unit) {
-        unsigned incarnation;
-
-        if (!p->unit || !unit_is_sibling(p->unit->name, unit, &incarnation))
-                return false;
-        if (incarnation == p->incarnation)
-                return IN_SET(p->state, PROCESS_STARTING, PROCESS_ONLINE, PROCESS_DRAINING, PROCESS_BACKOFF);
-        return incarnation + 1 == p->incarnation && !p->reload_wanted && !p->restart_wanted &&
-               now(CLOCK_MONOTONIC) < usec_add(p->started_monotonic, UNIT_STOPPED_LATE_USEC);
-}
-
-void process_unit_stopped(Process *p, const char *unit) {
-        if (p->goal != PROCESS_UP || !unit_is_meant(p, unit))
-                return;
-        log_info("Process %u (%s) is being stopped by the service manager, as somebody asked it to.", p->id, p->config->name);
-        process_event(p, PROCESS_EVENT_DOWN);
-        p->restart_reason = "its scope was stopped by the service manager";
-        manager_enqueue_changed(p->manager, p);
 }
 
 void process_check_exit(Process *p) {
@@ -704,7 +678,7 @@ static void begin_again(Process *p) {
                 run_drain(p);
         else
                 p->unit_empty = true;
-        check_drained(p);
+        process_check_drained(p);
 }
 
 /* A main process that lived when pmd ended is found again, or is gone. */
@@ -732,7 +706,7 @@ static void adopt_running(Process *p, const ProcessRemains *remains) {
 void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains) {
         p->state = state;
         app_adopt_sockets(p);
-        run_arm_timer(p, p->timer == PROCESS_TIMER_NONE ? USEC_INFINITY : p->timer_at);
+        run_arm_timer(p, state == PROCESS_BACKOFF && p->timer == PROCESS_TIMER_NONE ? 0 : p->timer == PROCESS_TIMER_NONE ? USEC_INFINITY : p->timer_at);
 
         if (process_is_running(p))
                 adopt_running(p, remains);
@@ -743,7 +717,7 @@ void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains
                         run_drain(p);
                 else {
                         p->unit_empty = true;
-                        check_drained(p);
+                        process_check_drained(p);
                 }
         }
 
@@ -766,6 +740,7 @@ static int process_make(Manager *m, App *app, AppConfig *config, unsigned id, un
                 return -ENOMEM;
         process_init(p, &process_run_host, app, config, id, instance);
         p->manager = m;
+        p->held = m->stopping;
         p->created_realtime = now(CLOCK_REALTIME);
 
         r = sd_id128_randomize(&uuid);

@@ -366,11 +366,21 @@ static void spawn_again(Process *p) {
         enter_spawning(p);
 }
 
+/* It ended with the machine, or could be started for no more than a moment. Should that be called off, TIMER comes. */
+static void wait_for_machine(Process *p) {
+        p->restart_reason = "the machine is going down";
+        p->host->changed(p, PROCESS_FIELD_COUNTERS);
+        process_set_state(p, PROCESS_BACKOFF);
+}
+
 /* However many apps crash, pmd stays within what it may cost. The wait does not count as time in which the process could have proved
  * stable: it would not be given up any more if it did. */
 static void restart_within_budget(Process *p) {
-        usec_t delay = p->host->take_restart(p);
+        usec_t delay;
 
+        if (p->held)
+                return wait_for_machine(p);
+        delay = p->host->take_restart(p);
         if (delay == 0)
                 return spawn_again(p);
 
@@ -430,6 +440,8 @@ static void restart_by_policy(Process *p) {
 static void on_drained(Process *p) {
         if (p->goal == PROCESS_DOWN)
                 return process_set_state(p, PROCESS_STOPPED);
+        if (p->held && p->role == PROCESS_CURRENT)
+                return wait_for_machine(p);
         if (p->start_timed_out)
                 return process_set_state(p, PROCESS_ERRORED);
         if (p->restart_wanted)
@@ -444,7 +456,7 @@ static void on_drained(Process *p) {
 }
 
 static void on_backoff_elapsed(Process *p) {
-        if (TAKE_GENERIC(p->restart_granted, false))
+        if (TAKE_GENERIC(p->restart_granted, false) && !p->held)
                 return spawn_again(p);
         restart_within_budget(p);
 }

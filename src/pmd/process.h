@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 #include <systemd/sd-id128.h>
 
@@ -178,6 +179,7 @@ struct Process {
         bool delete_wanted;           /* a job is about to forget it */
         bool reload_wanted;           /* a job is about to reload it, or has begun to */
         bool start_timed_out;         /* a successor that was not ready in time */
+        bool held;                    /* the machine goes down: it is not started again by itself */
         bool listening;               /* this incarnation: it serves, as worker of a cluster */
         unsigned incarnation;         /* n of the unit name; grows with each spawn, never reused */
         unsigned last_incarnation;    /* the highest that its id has had, be it another Process's */
@@ -217,6 +219,10 @@ struct Process {
         uint64_t streams[_LOG_STREAM_KIND_MAX]; /* 0: none, or closed */
         LogCounter *log_dropped;      /* NULL: it had no log yet */
         bool unit_empty;
+
+        /* For process-outside.c. */
+        bool unit_job_seen;          /* this incarnation: the service manager is about to stop it */
+        sd_bus_slot *outside_slot;   /* of the question what it is doing */
 
         /* For process-oom.c. */
         OomKill last_oom_kill;
@@ -276,11 +282,10 @@ Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
 /* Takes note of the execution of the program if that has happened by now: what else happened must be told after it. */
 void process_check_exec(Process *p);
-/* Somebody has the service manager stop a unit. If it is the process's, it is to be down; also if it has died of that already, and been
- * started again before we heard of it. */
-void process_unit_stopped(Process *p, const char *unit);
 /* Looks whether the main process has ended: somebody told so. */
 void process_check_exit(Process *p);
+/* Looks whether what remains of the incarnation has ended. */
+void process_check_drained(Process *p);
 int process_signal(Process *p, int signo, bool whole_unit);
 /* Goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what must
  * follow it if the main process has ended meanwhile. The fields that were saved are set. */
@@ -333,6 +338,12 @@ bool process_ask_by_message(Process *p);
 /* Closes the sockets that pmd holds for the app if none of its processes runs, or is about to. */
 void app_release_listeners(App *a);
 bool process_needs_sockets(const Process *p); /* it runs, or will again */
+
+/* process-outside.c: what the service manager does to its unit without us */
+void process_ask_outside(Process *p);    /* its end, which nobody asked for, has no consequences until the answer is there */
+void process_unit_job_seen(Process *p, const char *unit); /* a job for a unit, which may be its */
+void process_forget_outside(Process *p); /* with the end of the incarnation */
+void process_hold(Process *p, bool hold);
 
 /* process-oom.c: processes of its unit that the kernel kills for lack of memory */
 void process_oom_begin(Process *p);  /* with an incarnation, once it is attached */

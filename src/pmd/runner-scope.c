@@ -157,8 +157,10 @@ static void on_scope_started(void *userdata, int error, const char *cgroup, cons
         (void) snprintf(u->invocation_id, sizeof(u->invocation_id), "%s", invocation_id);
 
         /* The manager never sees a scope become empty that was born so, and would keep it for ever. */
-        if (!take_cgroup(s, cgroup))
+        if (!take_cgroup(s, cgroup)) {
+                u->stopped_by_us = true;
                 (void) systemd_client_stop_unit(u->runner->backend, u->name);
+        }
 
         u->on_attached(u, 0);
 }

@@ -32,6 +32,7 @@ struct RunnerUnit {
         const PidRef *main;    /* the main process, owned by the Process; stays readable after its exit */
         AppConfig *config;
         unsigned incarnation;
+        bool stopped_by_us;    /* the service manager was asked to stop it */
         char invocation_id[33]; /* 32 hex digits after attach(), "" where there is none */
 
         void (*on_attached)(RunnerUnit *u, int error);

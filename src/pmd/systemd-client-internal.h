@@ -41,9 +41,10 @@ struct SystemdClient {
         sd_bus *bus;
         sd_event *event;
         sd_event_source *dispatch_source;
-        systemd_job_t on_job;
-        void *on_job_userdata;
-        sd_bus_slot *subscribe_slot, *job_new_slot, *job_removed_slot, *reloading_slot, *unit_removed_slot, *disconnected_slot;
+        const SystemdWatch *watch;
+        void *watch_userdata;
+        sd_bus_slot *subscribe_slot, *job_removed_slot, *reloading_slot, *unit_removed_slot, *disconnected_slot;
+        sd_bus_slot *watch_new_slot, *watch_removed_slot;
         PidPassing pid_passing;
         bool no_oom_policy;      /* scopes have none before systemd 253 */
         Call *queue_first, *queue_last;
@@ -93,6 +94,7 @@ int client_enqueue(SystemdClient *c, sd_bus_message *m, ScopeRef *scope);
 void client_end_call(SystemdClient *c, Call *call);
 void client_schedule(SystemdClient *c);
 int client_subscribe(SystemdClient *c);
+int client_match(SystemdClient *c, sd_bus_slot **slot, const char *member, sd_bus_message_handler_t handler);
 int on_reloading(sd_bus_message *m, void *userdata, sd_bus_error *reterr);
 
 /* (sv) for each of the limits in mask. */

@@ -188,7 +188,7 @@ static int on_setup_reply(sd_bus_message *m, void *userdata, sd_bus_error *reter
         return 0;
 }
 
-static int client_match(SystemdClient *c, sd_bus_slot **slot, const char *member, sd_bus_message_handler_t handler) {
+int client_match(SystemdClient *c, sd_bus_slot **slot, const char *member, sd_bus_message_handler_t handler) {
         return sd_bus_match_signal_async(c->bus, slot, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, member,
                         handler, on_setup_reply, c);
 }
@@ -209,24 +209,6 @@ static int client_listen(SystemdClient *c) {
         return sd_bus_match_signal_async(c->bus, &c->disconnected_slot,
                         "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local", "Disconnected",
                         on_disconnected, NULL, c);
-}
-
-static int on_job_new(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
-        SystemdClient *c = ASSERT_PTR(userdata);
-        const char *unit;
-
-        if (sd_bus_message_read(m, "uos", NULL, NULL, &unit) >= 0 && endswith(unit, ".scope"))
-                c->on_job(unit, c->on_job_userdata);
-        return 0;
-}
-
-int systemd_client_watch_jobs(SystemdClient *c, systemd_job_t job, void *userdata) {
-        int r;
-
-        c->on_job = job;
-        c->on_job_userdata = userdata;
-        r = client_match(c, &c->job_new_slot, "JobNew", on_job_new);
-        return r < 0 ? r : client_subscribe(c);
 }
 
 /* Not before the first start: where pmd does without a service manager, none shall be activated. */
@@ -295,7 +277,8 @@ SystemdClient *systemd_client_free(SystemdClient *c) {
                 return NULL;
 
         sd_bus_slot_unref(c->subscribe_slot);
-        sd_bus_slot_unref(c->job_new_slot);
+        sd_bus_slot_unref(c->watch_new_slot);
+        sd_bus_slot_unref(c->watch_removed_slot);
         sd_bus_slot_unref(c->job_removed_slot);
         sd_bus_slot_unref(c->reloading_slot);
         sd_bus_slot_unref(c->unit_removed_slot);

@@ -33,9 +33,17 @@ int systemd_client_start_scope(SystemdClient *c, const ScopeSpec *spec, scope_st
 ScopeRef *scope_ref_free(ScopeRef *s);
 DEFINE_CLEANUP_FUNC(ScopeRef *, scope_ref_free);
 
-/* From now on job() is called for each job that somebody, be it us, makes the manager queue for a scope. */
-typedef void (*systemd_job_t)(const char *unit, void *userdata);
-int systemd_client_watch_jobs(SystemdClient *c, systemd_job_t job, void *userdata);
+/* What the manager does that we have not asked for. */
+typedef struct SystemdWatch {
+        void (*scope_job)(const char *unit, void *userdata); /* a job for a scope was queued, be it by us */
+        void (*stopping)(bool stopping, void *userdata);     /* the machine or the user's session goes down, or stays up after all */
+} SystemdWatch;
+
+int systemd_client_watch(SystemdClient *c, const SystemdWatch *watch, void *userdata); /* watch is static */
+
+/* Asks whether the machine, or the user's session, is going down. When the answer comes, what the manager did before has been told. */
+int systemd_client_ask_stopping(SystemdClient *c, sd_bus_message_handler_t told, void *userdata, sd_bus_slot **ret);
+bool systemd_client_read_stopping(sd_bus_message *answer); /* false also where there is none */
 
 /* Fire and forget; failures are logged at debug. */
 int systemd_client_stop_unit(SystemdClient *c, const char *unit);

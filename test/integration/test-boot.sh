@@ -5,10 +5,10 @@
 
 PERSISTENT=$(mktemp -d "${TMPDIR:-/tmp}/pmd-boot.XXXXXX") || exit 1
 echo 0123456789abcdef0123456789abcdef >"$PERSISTENT/machine-id"
-mkdir -p "$PERSISTENT/lib" "$PERSISTENT/system" "$PERSISTENT/linger" "$PERSISTENT/home"
+mkdir -p "$PERSISTENT/lib" "$PERSISTENT/system" "$PERSISTENT/linger" "$PERSISTENT/home" "$PERSISTENT/journal"
 # What of the container a reboot leaves as it is.
 BINDS=("$PERSISTENT/lib:/var/lib/pmd" "$PERSISTENT/system:/etc/systemd/system" "$PERSISTENT/linger:/var/lib/systemd/linger"
-        "$PERSISTENT/home:/home" "$PERSISTENT/machine-id:/etc/machine-id")
+        "$PERSISTENT/home:/home" "$PERSISTENT/journal:/var/log/journal" "$PERSISTENT/machine-id:/etc/machine-id")
 # shellcheck disable=SC2034
 BOOT_TARGET=multi-user.target
 
@@ -62,7 +62,18 @@ check_equal "all as it was" "$before" "$(statuses)"
 
 check_output "startup" '^\[PM2\] Init System found: systemd$' run pmctl startup systemd
 check_output "enables the service" '^enabled$' enter systemctl is-enabled pmd.service
+
+# ---- the machine goes down: scopes end before pmd ----
+
+check "an app that ends slowly" run pmctl start $APPS/slow-end.sh --name slow --kill-timeout 10000
+check "one that waits to be restarted" run pmctl start /bin/false --name waiting --restart-delay 1000
 container_reboot
+check "the journal of the former boot is there" enter test -e /var/log/journal/0123456789abcdef0123456789abcdef/system.journal
+down=$(enter journalctl -b -1 --no-pager -o short-monotonic | sed -n '/The service manager is about to end/,$p')
+check_output "pmd is told that the machine goes down" 'pmd.*The service manager is about to end' echo "$down"
+check_output "before the apps are at their end" 'slow.*has ended well' echo "$down"
+check_no_output "and tries to start nothing again, nor takes anything for stopped by an operator" \
+        '(Started|Failed to start) pm-|pmd.*(Failed to|gives up|is being stopped|is online)' echo "$down"
 check_output "after a reboot pmd runs" '^active$' enter systemctl is-active pmd.service
 check "and the apps do" eventually_output 'worker 0 online' statuses
 check_equal "all as it was, with what was stopped stopped" "$before" "$(statuses)"

@@ -519,6 +519,50 @@ TEST(request_does_not_wait_for_the_budget) {
         ASSERT_TRUE(!p.restart_granted);
 }
 
+/* Neither what crashes nor what ends well is started again, and none of it is forgotten. */
+TEST(machine_goes_down) {
+        Process p;
+
+        reset(&p);
+        bring_up(&p);
+        clock_now += 60 * USEC_PER_SEC;
+        p.held = true;
+        crash(&p, 1);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
+        ASSERT_EQ(timer_at, USEC_INFINITY);
+        ASSERT_EQ(p.goal, PROCESS_UP);
+        ASSERT_EQ(p.n_restarts, 0);
+        ASSERT_STREQ(p.restart_reason, "the machine is going down");
+        go(&p, PROCESS_EVENT_DOWN, "settled", PROCESS_STOPPED);
+
+        /* One that is not to be restarted by itself was up as well. */
+        reset(&p);
+        config.autorestart = false;
+        bring_up(&p);
+        p.held = true;
+        crash(&p, 0);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
+        ASSERT_EQ(p.goal, PROCESS_UP);
+}
+
+TEST(machine_stays_up_after_all) {
+        Process p;
+
+        reset(&p);
+        config.restart_delay = 5 * USEC_PER_SEC;
+        bring_up(&p);
+        clock_now += 60 * USEC_PER_SEC;
+        crash(&p, 1);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
+        p.held = true;
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "settled", PROCESS_BACKOFF);
+        ASSERT_EQ(timer_at, USEC_INFINITY);
+        p.held = false;
+        go(&p, PROCESS_EVENT_TIMER, "spawn", PROCESS_SPAWNING);
+        ASSERT_EQ(p.n_restarts, 1);
+}
+
 TEST(restart_delay_is_waited) {
         Process p;
 

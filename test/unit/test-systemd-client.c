@@ -24,6 +24,7 @@ typedef struct Fake {
         size_t n_starts;
         sd_bus_message *set_properties; /* the last SetUnitProperties() */
         sd_bus_message *fetch;       /* the last Get() of an invocation id */
+        const char *state;           /* SystemState; NULL: refuses to tell */
         unsigned n_stops;
         bool hold_fetch;
 } Fake;
@@ -56,6 +57,14 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
                 ASSERT_TRUE(f->n_starts < ELEMENTSOF(f->starts));
                 f->starts[f->n_starts++] = sd_bus_message_ref(m);
                 return 1;
+        }
+        if (sd_bus_message_is_method_call(m, NULL, "Get") && streq(sd_bus_message_get_path(m), MANAGER_PATH)) {
+                const char *interface, *name;
+
+                ASSERT_OK(sd_bus_message_read(m, "ss", &interface, &name));
+                ASSERT_STREQ(interface, MANAGER);
+                ASSERT_STREQ(name, "SystemState");
+                return f->state ? sd_bus_reply_method_return(m, "v", "s", f->state) : sd_bus_reply_method_errorf(m, SD_BUS_ERROR_FAILED, "No.");
         }
         if (sd_bus_message_is_method_call(m, NULL, "Get")) {
                 sd_bus_message_unref(f->fetch);
@@ -635,5 +644,77 @@ TEST(client_goes_first) {
         ASSERT_EQ(s[0].n_removed, 0);
         for (size_t i = 0; i < ELEMENTSOF(s); i++)
                 scope_ref_free(s[i].ref);
+        fake_done(&f);
+}
+
+/* ---- what others have the manager do ---- */
+
+static char watched[128];
+
+static void note_job(const char *unit, void *userdata) {
+        strcat(strcat(watched, unit), " ");
+}
+
+static void note_stopping(bool stopping, void *userdata) {
+        strcat(watched, stopping ? "down " : "up ");
+}
+
+TEST(watch) {
+        static const SystemdWatch watch = { note_job, note_stopping };
+        Scope s = {};
+        Fake f;
+
+        fake_init(&f);
+        *watched = 0;
+        ASSERT_OK(systemd_client_watch(f.client, &watch, NULL));
+        pump(&f);
+
+        send_signal(&f, "JobNew", "uos", 1, JOB, "pm-a-0-1.scope");
+        send_signal(&f, "JobNew", "uos", 2, JOB, "cron.service");
+        send_signal(&f, "JobNew", "uos", 3, JOB, "shutdown.target");
+        ASSERT_STREQ(watched, "pm-a-0-1.scope down ");
+
+        *watched = 0;
+        send_job_removed(&f, JOB, "cron.service", "canceled");
+        send_job_removed(&f, JOB, "shutdown.target", "done");
+        ASSERT_STREQ(watched, "");
+        send_job_removed(&f, JOB, "shutdown.target", "canceled");
+        ASSERT_STREQ(watched, "up ");
+
+        /* It is not in the way of scopes. */
+        scope_bring_up(&f, &s, "a.scope");
+        scope_ref_free(s.ref);
+        fake_done(&f);
+}
+
+static int on_state(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        *(int *) userdata = systemd_client_read_stopping(m);
+        return 0;
+}
+
+TEST(ask_whether_stopping) {
+        static const struct {
+                const char *state;
+                int stopping;
+        } table[] = {
+                { "stopping", true },
+                { "running", false },
+                { "degraded", false },
+                { NULL, false },
+        };
+        Fake f;
+
+        fake_init(&f);
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                sd_bus_slot *slot = NULL;
+                int stopping = -1;
+
+                f.state = table[i].state;
+                ASSERT_OK(systemd_client_ask_stopping(f.client, on_state, &stopping, &slot));
+                ASSERT_EQ(stopping, -1);
+                pump(&f);
+                ASSERT_EQ(stopping, table[i].stopping);
+                sd_bus_slot_unref(slot);
+        }
         fake_done(&f);
 }
