@@ -337,6 +337,10 @@ static int get_exit(const Process *p, siginfo_t *ret) {
         return r == -EOPNOTSUPP ? keeper_exits_get(p->manager->keeper_exits, &p->main, ret) : r;
 }
 
+static bool found_gate_closed(const Process *p, const siginfo_t *si) {
+        return p->gate_unsure && si->si_code == CLD_EXITED && si->si_status == SPAWN_EXIT_GATE_CLOSED;
+}
+
 static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
         siginfo_t si = {};
@@ -352,7 +356,9 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
         }
 
         p->exit_source = sd_event_source_disable_unref(p->exit_source);
-        if (p->spawn_error >= 0)
+        if (r > 0 && found_gate_closed(p, &si))
+                p->restart_wanted = p->goal == PROCESS_UP; /* nothing of the app ran: this does not count */
+        else if (p->spawn_error >= 0)
                 p->last_exit = r > 0 ? last_exit_from_siginfo(p, &si) : last_exit_unseen(p);
         process_event(p, PROCESS_EVENT_EXITED);
         return 0;
@@ -699,8 +705,12 @@ static void adopt_running(Process *p, const ProcessRemains *remains) {
                 process_event(p, PROCESS_EVENT_EXITED);
                 return;
         }
-        if (spawning)
-                process_event(p, PROCESS_EVENT_EXEC_OK);
+        if (!spawning)
+                return;
+        p->gate_unsure = true;
+        if (p->role == PROCESS_CURRENT)
+                process_write_pid_file(p);
+        process_event(p, PROCESS_EVENT_EXEC_OK);
 }
 
 void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains) {

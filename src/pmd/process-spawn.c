@@ -174,7 +174,7 @@ static void child_wait_at_gate(Child *c) {
                 n = read(c->gate_fd, &m, sizeof(m));
         while (n < 0 && errno == EINTR);
         if (n != sizeof(m))
-                _exit(EXIT_FAILURE);
+                _exit(SPAWN_EXIT_GATE_CLOSED);
 
         if (!c->invocation_id_slot)
                 return;

@@ -25,6 +25,9 @@ typedef struct SpawnParameters {
         const SpawnRestrictions *restrictions; /* NULL: none */
 } SpawnParameters;
 
+/* The exit code of a child that nobody opened the gate for. */
+#define SPAWN_EXIT_GATE_CLOSED 217
+
 typedef enum SpawnStep {
         SPAWN_STEP_NONE,
         SPAWN_STEP_SETUP, /* session, signals, descriptors */

@@ -178,7 +178,7 @@ static void enter_spawning(Process *p) {
 
         p->incarnation = MAX(p->last_incarnation, p->peer ? p->peer->last_incarnation : 0) + 1;
         p->last_incarnation = p->incarnation;
-        p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = p->gate_opened = p->watchdog_missed = false;
+        p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = p->gate_opened = p->gate_unsure = p->watchdog_missed = false;
         p->start_timed_out = p->listening = false;
         p->spawn_error = 0;
         p->spawn_failed_step = SPAWN_STEP_NONE;

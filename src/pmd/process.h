@@ -176,6 +176,7 @@ struct Process {
         bool reached_online;          /* this incarnation */
         bool watchdog_missed;         /* this incarnation */
         bool gate_opened;             /* this incarnation */
+        bool gate_unsure;             /* the same: pmd ended when that was on file, but perhaps not done */
         bool delete_wanted;           /* a job is about to forget it */
         bool reload_wanted;           /* a job is about to reload it, or has begun to */
         bool start_timed_out;         /* a successor that was not ready in time */
