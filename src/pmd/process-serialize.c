@@ -169,7 +169,12 @@ static bool definition_is_used(const Manager *m, unsigned serial) {
         return false;
 }
 
-/* The definition changes with a restart; the file of the old one goes when nobody needs it. */
+static void remove_unused_definition(const Manager *m, unsigned serial) {
+        if (serial > 0 && !definition_is_used(m, serial))
+                remove_definition(m, serial);
+}
+
+/* The definition changes with a restart. */
 static int save_definition(Process *p) {
         unsigned old = p->definition_serial, serial;
         int r;
@@ -190,8 +195,6 @@ static int save_definition(Process *p) {
 
         p->definition_serial = serial;
         p->saved_config = p->config;
-        if (old > 0 && !definition_is_used(p->manager, old))
-                remove_definition(p->manager, old);
         return 0;
 }
 
@@ -213,8 +216,6 @@ static int save_next_definition(Process *p) {
 
         p->next_definition_serial = serial;
         p->saved_next_config = p->next_config;
-        if (old > 0 && !definition_is_used(p->manager, old))
-                remove_definition(p->manager, old);
         return 0;
 }
 
@@ -350,6 +351,7 @@ static bool directory_is_gone(const Process *p) {
 }
 
 int process_save(Process *p) {
+        unsigned old = p->definition_serial, old_next = p->next_definition_serial;
         _cleanup_(json_object_putp) json_object *o = NULL;
         _cleanup_free_ char *path = NULL;
         int r;
@@ -373,7 +375,14 @@ int process_save(Process *p) {
                 return r;
         add_process(o, p);
         add_incarnation(o, p);
-        return overwrite_json(path, o);
+        r = overwrite_json(path, o);
+        if (r < 0)
+                return r;
+
+        /* Not before: until now the file named them. */
+        remove_unused_definition(p->manager, old);
+        remove_unused_definition(p->manager, old_next);
+        return 0;
 }
 
 void process_unsave_hidden(const Process *p) {
@@ -393,10 +402,8 @@ void process_unsave(Process *p) {
         if (path)
                 (void) unlink(path);
         FAULT_AFTER(STATE_REMOVE);
-        if (serial > 0 && !definition_is_used(p->manager, serial))
-                remove_definition(p->manager, serial);
-        if (next > 0 && !definition_is_used(p->manager, next))
-                remove_definition(p->manager, next);
+        remove_unused_definition(p->manager, serial);
+        remove_unused_definition(p->manager, next);
 }
 
 /* ---- reading ---- */
