@@ -177,6 +177,25 @@ void bus_face_job_new(BusFace *f, const Job *j) {
         bus_face_for_each(f, send_job_new, (void *) j);
 }
 
+typedef struct JobProgressSignal {
+        const Job *job;
+        uint32_t process_id;
+} JobProgressSignal;
+
+static int send_job_progress(sd_bus *bus, void *userdata) {
+        const JobProgressSignal *s = ASSERT_PTR(userdata);
+        const Job *j = s->job;
+
+        return sd_bus_emit_signal(bus, PMD_PATH, PMD_INTERFACE_MANAGER, "JobProgress", "usuuu", j->id, j->app->name, s->process_id,
+                                  (uint32_t) j->n_finished, (uint32_t) j->n_processes);
+}
+
+void bus_face_job_progress(BusFace *f, const Job *j, uint32_t process_id) {
+        JobProgressSignal s = { j, process_id };
+
+        bus_face_for_each(f, send_job_progress, &s);
+}
+
 typedef struct JobRemovedSignal {
         const Job *job;
         JobResult result;

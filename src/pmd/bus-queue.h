@@ -18,6 +18,7 @@ void bus_face_process_removed(BusFace *f, Process *p);
 void bus_face_process_changed(BusFace *f, Process *p, ProcessField fields);
 
 void bus_face_job_new(BusFace *f, const Job *j);
+void bus_face_job_progress(BusFace *f, const Job *j, uint32_t process_id);
 void bus_face_job_removed(BusFace *f, const Job *j, JobResult result);
 
 /* For bus-face.c: the changes of apps wait in a queue of their own. */

@@ -52,10 +52,6 @@ static void publish_process_event(Process *p, const char *event, bool manually) 
 }
 
 void event_bus_process_changed(Process *p, ProcessField changed) {
-        /* Another one of the same number took its place, nothing has happened. */
-        if (changed == PROCESS_FIELD_ALL)
-                return;
-
         if (changed & PROCESS_FIELD_EXIT) {
                 publish_process_event(p, "exit", false);
                 app_action_process_ended(p);
@@ -65,7 +61,7 @@ void event_bus_process_changed(Process *p, ProcessField changed) {
                 return;
         if (p->state == PROCESS_ONLINE)
                 publish_process_event(p, "online", false);
-        else if (p->state == PROCESS_ERRORED && p->spawn_error >= 0)
+        else if (p->state == PROCESS_ERRORED && p->spawn_error >= 0 && p->role == PROCESS_CURRENT)
                 publish_process_event(p, "restart overlimit", false);
 }
 

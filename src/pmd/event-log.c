@@ -134,6 +134,11 @@ void event_log_oom_kill(Process *p) {
 }
 
 static void send_exit(Process *p) {
+        static const char *const ends[_PROCESS_ROLE_MAX] = {
+                [PROCESS_CURRENT] = "has ended",
+                [PROCESS_SUCCESSOR] = "is not reloaded, the new process has ended",
+                [PROCESS_RETIRED] = "runs on, the process beside it has ended",
+        };
         const LastExit *x = &p->last_exit;
         _cleanup_free_ char *reason = describe_exit(p);
         bool wanted = p->goal == PROCESS_DOWN || p->restart_wanted;
@@ -144,12 +149,16 @@ static void send_exit(Process *p) {
         add(&e, "PM_EXIT_REASON", exit_reason_to_string(x->reason));
         if (x->reason == EXIT_REASON_OOM_KILL)
                 add_oom_kill(&e, p);
-        send_process(p, &e, wanted || (x->signal == 0 && x->code == 0) ? LOG_INFO : LOG_WARNING, PMD_MESSAGE_EXITED_STR, "has ended",
+        send_process(p, &e, wanted || (x->signal == 0 && x->code == 0) ? LOG_INFO : LOG_WARNING, PMD_MESSAGE_EXITED_STR, ends[p->role],
                      strempty(reason));
 }
 
 static void send_state(Process *p) {
         Event e = {};
+
+        /* What ends beside the current one has been told. */
+        if (p->role != PROCESS_CURRENT && p->state != PROCESS_ONLINE)
+                return;
 
         switch (p->state) {
         case PROCESS_ONLINE:

@@ -84,6 +84,16 @@ static void put_place(json_object *o, const Process *p) {
         put_uint(o, c->instance_var, p->instance);
 }
 
+/* As pm2 calls what a reload has replaced. */
+static void put_id(json_object *o, const Process *p) {
+        char old[32];
+
+        if (p->role != PROCESS_RETIRED)
+                return put_uint(o, "pm_id", p->id);
+        (void) snprintf(old, sizeof old, "_old_%u", p->id);
+        put_string(o, "pm_id", old);
+}
+
 static void put_state(json_object *o, const Process *p) {
         const LastExit *x = &p->last_exit;
 
@@ -91,7 +101,7 @@ static void put_state(json_object *o, const Process *p) {
         put_string(o, "status", process_status(p));
         put_uint(o, "pm_uptime", p->started_realtime / USEC_PER_MSEC);
         put_uint(o, "created_at", p->created_realtime / USEC_PER_MSEC);
-        put_uint(o, "pm_id", p->id);
+        put_id(o, p);
         put_uint(o, "restart_time", p->n_restarts);
         put_uint(o, "unstable_restarts", p->history.unstable_restarts);
         put_string(o, "version", p->config->version ?: "N/A");

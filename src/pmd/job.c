@@ -97,14 +97,19 @@ static void job_begin_process(Job *j, size_t i) {
         }
 }
 
-static bool overlaps(const Job *j) {
-        Process *p = j->n_begun < j->n_processes ? manager_get_process(j->app->manager, j->process_ids[j->n_begun]) : NULL;
+/* One of them may be down, and is only started: that is no reason to be quicker with the others. */
+static bool is_rolling(const Job *j) {
+        for (size_t i = 0; j->verb == JOB_RELOAD && i < j->n_processes; i++) {
+                Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
 
-        return p && j->verb == JOB_RELOAD && (p->peer || process_can_overlap(p));
+                if (p && process_may_overlap(p))
+                        return true;
+        }
+        return false;
 }
 
 static void job_begin_more(Job *j) {
-        size_t window = overlaps(j)                              ? MAX(j->parallel, 1U)
+        size_t window = is_rolling(j)                            ? MAX(j->parallel, 1U)
                         : IN_SET(j->verb, JOB_STOP, JOB_DELETE) ? j->n_processes
                                                                 : JOB_STARTS_AT_ONCE;
 
@@ -120,8 +125,32 @@ static void job_run(Job *j) {
         manager_enqueue_job_check(j->app->manager, j);
 }
 
+static void run_next(App *a) {
+        Job *next = a->waiting_jobs;
+
+        LIST_REMOVE(jobs, a->waiting_jobs, next);
+        job_run(next);
+}
+
 static bool supersedes(JobVerb later, JobVerb earlier) {
         return IN_SET(later, JOB_STOP, JOB_DELETE) && IN_SET(earlier, JOB_START, JOB_RESTART, JOB_RELOAD);
+}
+
+static void cancel_superseded(App *a, JobVerb verb) {
+        if (!a->job || !supersedes(verb, a->job->verb))
+                return;
+
+        /* Those that wait came before, but what they want is superseded as well. */
+        LIST_FOREACH_SAFE(jobs, w, a->waiting_jobs)
+                if (supersedes(verb, w->verb))
+                        job_finish(w, JOB_CANCELED);
+        job_finish(a->job, JOB_CANCELED);
+}
+
+void app_cancel_starts(App *a) {
+        cancel_superseded(a, JOB_STOP);
+        if (!a->job && a->waiting_jobs)
+                run_next(a);
 }
 
 int job_new(App *a, JobVerb verb, Process *const *processes, size_t n, Job **ret) {
@@ -150,14 +179,7 @@ int job_new(App *a, JobVerb verb, Process *const *processes, size_t n, Job **ret
         }
 
         manager_job_new(a->manager, j);
-
-        if (a->job && supersedes(verb, a->job->verb)) {
-                /* Those that wait came before this one, but what they want is superseded as well. */
-                LIST_FOREACH_SAFE(jobs, w, a->waiting_jobs)
-                        if (supersedes(verb, w->verb))
-                                job_finish(w, JOB_CANCELED);
-                job_finish(a->job, JOB_CANCELED);
-        }
+        cancel_superseded(a, verb);
 
         *ret = j;
         if (a->job)
@@ -341,6 +363,8 @@ static void tell_done(const Job *j, unsigned id) {
 
         if (p && j->verb != JOB_DELETE)
                 event_bus_process_done(p, job_verb_to_string(j->verb), !j->reason);
+        if (p && j->verb == JOB_RELOAD)
+                manager_job_progress(j->app->manager, j, id);
 }
 
 /* Looks at those that have begun; true if one more of them is over. */
@@ -377,11 +401,8 @@ void job_check(Job *j) {
         if (a->job)
                 return;
 
-        if (a->waiting_jobs) {
-                Job *next = a->waiting_jobs;
-
-                LIST_REMOVE(jobs, a->waiting_jobs, next);
-                job_run(next);
-        } else if (!a->processes)
+        if (a->waiting_jobs)
+                run_next(a);
+        else if (!a->processes)
                 manager_remove_app(a->manager, a);
 }

@@ -62,6 +62,9 @@ struct Job {
 int job_new(App *a, JobVerb verb, Process *const *processes, size_t n, Job **ret);
 Job *job_free(Job *j);
 
+/* Those that would start something; pmd is about to end. */
+void app_cancel_starts(App *a);
+
 /* From the manager's dispatch: ends, and frees, the job if all its processes are where they should be, and runs the next one. */
 void job_check(Job *j);
 

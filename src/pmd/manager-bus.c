@@ -596,6 +596,7 @@ const sd_bus_vtable manager_bus_vtable[] = {
         SD_BUS_SIGNAL_WITH_ARGS("ProcessNew", SD_BUS_ARGS("u", id, "o", process), 0),
         SD_BUS_SIGNAL_WITH_ARGS("ProcessRemoved", SD_BUS_ARGS("u", id, "o", process), 0),
         SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("u", id, "s", verb, "s", app), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("JobProgress", SD_BUS_ARGS("u", id, "s", app, "u", process, "u", done, "u", total), 0),
         SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
                                 SD_BUS_ARGS("u", id, "s", verb, "s", app, "s", result, "a(uss)", failures),
                                 0),

@@ -239,6 +239,10 @@ void manager_remove_process(Manager *m, Process *p) {
         process_free(p);
 }
 
+void manager_job_progress(Manager *m, const Job *j, unsigned process_id) {
+        bus_face_job_progress(m->bus_face, j, process_id);
+}
+
 void manager_job_removed(Manager *m, Job *j, JobResult result) {
         request_journal_job_removed(m->request_journal, j, result);
         bus_face_job_removed(m->bus_face, j, result);
@@ -479,12 +483,16 @@ int manager_enqueue_restart(Manager *m, Process *const *processes, size_t n, con
 }
 
 int manager_exit(Manager *m) {
+        struct lh_entry *e;
+
         if (m->exiting)
                 return 0;
 
         m->exiting = true;
         request_journal_clear(m->request_journal);
         (void) sd_notify(false, "STOPPING=1");
+        lh_foreach(m->apps, e)
+                app_cancel_starts(lh_entry_v(e));
         for (size_t i = 0; i < m->n_processes; i++)
                 process_event(m->processes[i], PROCESS_EVENT_DOWN);
         LIST_FOREACH(hidden, p, m->hidden_processes)

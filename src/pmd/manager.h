@@ -90,6 +90,7 @@ void manager_enqueue_job_check(Manager *m, Job *j);
 void manager_dequeue_job_check(Manager *m, Job *j);
 void manager_enqueue_changed(Manager *m, Process *p);  /* p->dirty says what */
 void manager_job_new(Manager *m, Job *j);
+void manager_job_progress(Manager *m, const Job *j, unsigned process_id); /* one more of its processes is where it should be */
 void manager_job_removed(Manager *m, Job *j, JobResult result);
 
 /* Requests, used by the bus face. Definitions are finished and checked. While the manager is exiting all give -ESHUTDOWN.

@@ -14,13 +14,13 @@ const at = process.execArgv.indexOf(__filename);
 if (at > 0)
         process.execArgv.splice(at - 1, 2);
 
+// Those to requests that have been received already as well.
 function lastAnswers(prototype) {
-        const emit = prototype.emit;
+        const writeHead = prototype.writeHead;
 
-        prototype.emit = function (event, request, response) {
-                if ((event === 'request' || event === 'checkContinue' || event === 'checkExpectation') && response)
-                        response.shouldKeepAlive = false;
-                return emit.apply(this, arguments);
+        prototype.writeHead = function () {
+                this.shouldKeepAlive = false;
+                return writeHead.apply(this, arguments);
         };
 }
 
@@ -38,12 +38,9 @@ function closeIdleLater(prototype) {
 }
 
 function finish() {
-        for (const name of ['http', 'https']) {
-                const { prototype } = require(name).Server;
-
-                lastAnswers(prototype);
-                closeIdleLater(prototype);
-        }
+        lastAnswers(require('http').ServerResponse.prototype);
+        for (const name of ['http', 'https'])
+                closeIdleLater(require(name).Server.prototype);
 }
 
 if (cluster.isWorker) {

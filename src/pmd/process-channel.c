@@ -209,8 +209,8 @@ static void on_closed(void *userdata) {
         /* Likely it has ended, and what it leaves behind may take its time to do so as well: that is not for new connections to wait for. */
         if (p->worker_id > 0 && p->app->cluster)
                 cluster_worker_retires(p->app->cluster, worker_of(p));
-        /* A worker that was told to finish has done so. */
-        if (p->timer == PROCESS_TIMER_FINISH)
+        /* A worker that was told to finish has done so; one that was told to shut down as well may have more to do. */
+        if (p->timer == PROCESS_TIMER_FINISH && !p->config->shutdown_with_message)
                 process_event(p, PROCESS_EVENT_DOWN);
 }
 

@@ -80,6 +80,13 @@ static void save_swapped(Process *p, Process *s) {
         process_unsave_hidden(s);
 }
 
+/* What is known of the number rather than of the incarnation. */
+static void inherit(Process *s, Process *p) {
+        event_history_done(&s->events);
+        s->events = TAKE_GENERIC(p->events, (EventHistory) {});
+        s->memory_restarted_at = p->memory_restarted_at;
+}
+
 void process_end_reload(Process *p) {
         Process *s = p->peer;
 
@@ -90,12 +97,13 @@ void process_end_reload(Process *p) {
         hide(p, PROCESS_RETIRED);
         p->goal = PROCESS_DOWN;
         p->reload_wanted = false;
+        inherit(s, p);
 
         FAULT_BEFORE(SWAP);
         save_swapped(p, s);
         FAULT_AFTER(SWAP);
         process_write_pid_file(s);
-        s->host->changed(s, PROCESS_FIELD_ALL);
+        process_mark_replaced(s);
         retire(p);
 }
 

@@ -47,6 +47,12 @@ static void run_changed(Process *p, ProcessField fields) {
                 app_triggers_process_changed(p);
 }
 
+void process_mark_replaced(Process *p) {
+        p->dirty |= PROCESS_FIELD_ALL;
+        manager_enqueue_changed(p->manager, p);
+        app_triggers_process_changed(p);
+}
+
 static void run_reconfigured(Process *p, const AppConfig *before) {
         if (p->role == PROCESS_CURRENT)
                 app_triggers_reconfigure(p, before);
@@ -233,7 +239,9 @@ int process_signal(Process *p, int signo, bool whole_unit) {
 }
 
 static bool run_ask_to_finish(Process *p) {
-        return process_ask_by_message(p) || process_send_disconnect(p) >= 0;
+        bool told = process_ask_by_message(p);
+
+        return process_send_disconnect(p) >= 0 || told;
 }
 
 static void run_ask_to_end(Process *p) {

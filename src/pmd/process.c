@@ -260,8 +260,12 @@ static void on_attach_failed(Process *p) {
         enter_killing(p);
 }
 
+bool process_may_overlap(const Process *p) {
+        return p->config->exec_mode == EXEC_MODE_CLUSTER || p->config->listen;
+}
+
 bool process_can_overlap(const Process *p) {
-        return p->state == PROCESS_ONLINE && (p->config->exec_mode == EXEC_MODE_CLUSTER || p->config->listen);
+        return p->state == PROCESS_ONLINE && process_may_overlap(p);
 }
 
 static bool says_when_ready(const Process *p) {

@@ -270,6 +270,7 @@ char *process_failure_message(const Process *p);
 void process_reset_counters(Process *p);
 /* Whether the next incarnation may run beside the present one, so that a reload is more than a restart. */
 bool process_can_overlap(const Process *p);
+bool process_may_overlap(const Process *p); /* by its definition, whatever its state */
 /* After PROCESS_EVENT_RESTART, if nobody asked for it: says why. */
 void process_set_restart_trigger(Process *p, const char *reason);
 /* Gives it another definition: with its next start, at once if it is down. */
@@ -281,6 +282,8 @@ int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned i
 int process_new_restored(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, int error, const char *fault, Process **ret);
 Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
+/* It is another one than its number's was before: nothing has happened to it, but all properties are to be read anew. */
+void process_mark_replaced(Process *p);
 /* Takes note of the execution of the program if that has happened by now: what else happened must be told after it. */
 void process_check_exec(Process *p);
 /* Looks whether the main process has ended: somebody told so. */
