@@ -10,6 +10,7 @@
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
+#include "shared/resource-limits.h"
 #include "shared/string-util.h"
 
 /* Each incarnation is a scope of the service manager: "systemctl status", "systemd-cgls", MemoryMax= and the journal know
@@ -172,8 +173,10 @@ static int scope_prepare(RunnerUnit *u) {
 static int scope_attach(RunnerUnit *u) {
         _cleanup_free_ char *description = NULL;
         ScopeUnit *s = SCOPE_UNIT(u);
+        unsigned weights;
         int r;
 
+        weights = (resource_limits_mask(&u->config->limits) & LIMITS_OF_SLICE) | systemd_slice_weights(u->slice, u->runner->user);
         description = string_escape_cc(u->config->name);
         if (!description)
                 return -ENOMEM;
@@ -187,6 +190,7 @@ static int scope_attach(RunnerUnit *u) {
                                 .kill_signal = u->config->kill_signal,
                                 .timeout_stop = u->config->kill_timeout,
                                 .limits = &u->config->limits,
+                                .slice_weights = weights,
                                 /* At shutdown scopes are stopped before pmd, which sees them off. */
                                 .after_unit = u->runner->user ? NULL : "pmd.service",
                         },
@@ -199,7 +203,15 @@ static int scope_attach(RunnerUnit *u) {
 }
 
 static int scope_set_limits(RunnerUnit *u, unsigned mask) {
-        return SCOPE_UNIT(u)->started ? systemd_client_set_limits(u->runner->backend, u->name, &u->config->limits, mask) : 0;
+        const ResourceLimits *limits = &u->config->limits;
+        unsigned weights = mask & LIMITS_OF_SLICE;
+        int r;
+
+        if (!SCOPE_UNIT(u)->started)
+                return 0;
+
+        r = systemd_client_set_limits(u->runner->backend, u->name, limits, mask);
+        return r < 0 || weights == 0 ? r : systemd_client_set_limits(u->runner->backend, u->slice, limits, weights);
 }
 
 /* ---- signals ---- */

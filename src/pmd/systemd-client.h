@@ -6,6 +6,7 @@
 #include "pmd/pmd-forward.h"
 #include "shared/app-config.h"
 #include "shared/pidref.h"
+#include "shared/resource-limits.h"
 
 /* Talks to org.freedesktop.systemd1, asynchronously only, with at most 64 calls in flight and the rest queued. */
 
@@ -16,6 +17,7 @@ typedef struct ScopeSpec {
         usec_t timeout_stop;
         const char *after_unit; /* "pmd.service", NULL: none */
         const ResourceLimits *limits; /* NULL: none */
+        unsigned slice_weights; /* the slice gets these as well, said or not */
 } ScopeSpec;
 
 /* error: 0, or a negative errno (-EEXIST: the unit name is taken). invocation_id is "" if it could not be had. */
@@ -51,3 +53,8 @@ int systemd_client_kill_unit(SystemdClient *c, const char *unit, int signo);
 
 /* Of a unit that has started, until it ends: those of LIMIT_BIT() in mask, back to none if they are not said. A failure is a warning. */
 int systemd_client_set_limits(SystemdClient *c, const char *unit, const ResourceLimits *l, unsigned mask);
+
+/* Between apps it is the weights of their slices that count. */
+#define LIMITS_OF_SLICE (LIMIT_BIT(LIMIT_CPU_WEIGHT) | LIMIT_BIT(LIMIT_IO_WEIGHT))
+/* Those that were set since the machine has booted, perhaps for an app of that name that is gone: the manager keeps them. */
+unsigned systemd_slice_weights(const char *slice, bool user);

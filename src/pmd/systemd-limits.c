@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <unistd.h>
+
 #include "pmd/systemd-client-internal.h"
 #include "shared/parse-util.h"
 #include "shared/resource-limits.h"
+#include "shared/string-util.h"
 
 /* The one place where limits become properties of units, for the start of a scope and for changes later. */
 
@@ -75,4 +78,22 @@ int systemd_client_set_limits(SystemdClient *c, const char *unit, const Resource
         if (r < 0)
                 return r;
         return client_enqueue(c, m, NULL);
+}
+
+/* A file for each, which the manager writes and alone knows how to take away; it outlives the slice. */
+static bool is_kept(const char *slice, bool user, LimitKind k) {
+        const char *runtime = user ? getenv("XDG_RUNTIME_DIR") : "/run";
+        _cleanup_free_ char *path = NULL;
+
+        path = strprintf("%s/systemd/%s.control/%s.d/50-%s.conf", strempty(runtime), user ? "user" : "system", slice, properties[k]);
+        return path && access(path, F_OK) >= 0;
+}
+
+unsigned systemd_slice_weights(const char *slice, bool user) {
+        unsigned mask = 0;
+
+        for (LimitKind k = 0; k < _LIMIT_KIND_MAX; k++)
+                if ((LIMITS_OF_SLICE & LIMIT_BIT(k)) && is_kept(slice, user, k))
+                        mask |= LIMIT_BIT(k);
+        return mask;
 }

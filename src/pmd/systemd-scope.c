@@ -522,6 +522,12 @@ int systemd_client_start_scope(
         if (r < 0)
                 return r;
 
+        if (spec->limits && spec->slice_weights != 0) {
+                r = systemd_client_set_limits(c, spec->slice, spec->limits, spec->slice_weights);
+                if (r < 0)
+                        return r;
+        }
+
         if (lh_table_insert(c->scopes, s->unit, s) < 0)
                 return -ENOMEM;
         r = client_enqueue(c, NULL, s);

@@ -30,6 +30,10 @@ check_equal "CPUWeight" 50 "$(shown CPUWeight)"
 check_equal "IOWeight" 60 "$(shown IOWeight)"
 check_equal "TasksMax" 70 "$(shown TasksMax)"
 check_equal "AllowedCPUs" 0 "$(shown AllowedCPUs)"
+slice_weights() {
+        enter systemctl show -p CPUWeight -p IOWeight --value pm-api.slice | xargs
+}
+check_equal "weights count between apps: the slice has them" "50 60" "$(slice_weights)"
 
 check_output "set-property" '\[api\]\(0\)' enter pmctl set-property api memory_max=700M cpu_quota=50% tasks_max=infinity allowed_cpus=
 check_soon() { # NAME EXPECTED PROPERTY: pmd does not wait for systemd
@@ -44,11 +48,17 @@ check_soon "MemoryMax has changed" 734003200 MemoryMax
 check_soon "CPUQuota has changed" 500ms CPUQuotaPerSecUSec
 check_soon "TasksMax is gone" infinity TasksMax
 check_soon "AllowedCPUs are gone" "" AllowedCPUs
+check "other weights" enter pmctl set-property api cpu_weight=70 io_weight=
+check "are the slice's" eventually_output '^70 \[not set\]$' slice_weights
 check_equal "what was not named has not" 524288000 "$(shown MemoryHigh)"
 check_equal "it is the same process" "$pid" "$(property 0 PID)"
 check "restart" enter pmctl restart api
 unit=$(property 0 Unit)
 check_equal "the next incarnation has the new limit" 734003200 "$(shown MemoryMax)"
+
+check "delete" enter pmctl delete api
+check "an app of the same name without weights" enter pmctl start $APPS/sleeper.sh --name api
+check_equal "does not inherit them" "[not set] [not set]" "$(slice_weights)"
 
 # A bash that binds a port below 1024 needs a helper; what the kernel says of the process is enough.
 check_output "a capability for a user" 'web' enter pmctl start $APPS/sleeper.sh --name web --uid nobody --capabilities cap_net_bind_service

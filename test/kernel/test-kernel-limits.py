@@ -41,6 +41,7 @@ def limits_arrive(guest):
     guest.equal(guest.read(cgroup + "/memory.high"), "524288000", "memory_high is in memory.high")
     guest.equal(guest.read(cgroup + "/cpu.max"), "150000 100000", "cpu_quota is in cpu.max")
     guest.equal(guest.read(cgroup + "/cpu.weight"), "50", "cpu_weight is in cpu.weight")
+    guest.equal(guest.read(os.path.dirname(cgroup) + "/cpu.weight"), "50", "and in that of the app's slice")
     guest.equal(guest.read(cgroup + "/pids.max"), "70", "tasks_max is in pids.max")
     notes = guest.pmctl("describe", "api")
     guest.matches(notes, "allowed_cpus has no effect here: there is no controller 'cpuset'", "what this kernel lacks is told")
@@ -53,6 +54,7 @@ def limits_arrive(guest):
     guest.equal(guest.read(cgroup + "/memory.high"), "max", "and takes memory.high back")
     guest.equal(guest.read(cgroup + "/cpu.max"), "50000 100000", "and cpu.max")
     guest.equal(guest.read(cgroup + "/cpu.weight"), "200", "and cpu.weight")
+    guest.wait(lambda: guest.read(os.path.dirname(cgroup) + "/cpu.weight") == "200", "and that of the slice")
     guest.equal(guest.property(api, "PID"), pid, "of the same process")
     guest.pmctl("delete", "api")
 
@@ -103,6 +105,17 @@ def cpu_holds(guest):
     # systemd takes the whole controller away that nobody needs any more.
     guest.wait(lambda: not guest.read(cgroup + "/cpu.max")[:1].isdigit(), "cpu_quota: can be taken back")
     guest.pmctl("delete", "quick")
+
+
+def weights(guest):
+    apps = [start(guest, name, "while :; do :; done", "--cpu-weight", weight) for name, weight in (("heavy", "1000"), ("light", "100"))]
+    (heavy, light), _ = guest.cpu_usage([guest.cgroup(app) for app in apps], 4)
+    guest.check(heavy > 4 * light, "cpu_weight: of two apps that want all, the heavier has far more", f"{heavy} and {light} s")
+    guest.pmctl("set-property", "heavy", "cpu_weight=100")
+    guest.pmctl("set-property", "light", "cpu_weight=1000")
+    (heavy, light), _ = guest.cpu_usage([guest.cgroup(app) for app in apps], 4)
+    guest.check(light > 4 * heavy, "cpu_weight: and the other way round when that is changed", f"{heavy} and {light} s")
+    guest.pmctl("delete", "heavy", "light")
 
 
 def memory_holds(guest):
@@ -229,7 +242,7 @@ def limits(guest):
     guest.say(f"booted in {guest.read('/proc/uptime')}")
     guest.idle_list = list_time(guest)
     guest.say(f"an idle list takes {guest.idle_list * 1000:.0f} ms")
-    for part in (limits_arrive, figures_agree, cpu_holds, memory_holds, fork_bomb, oom_of_child, oom_of_leader, oom_of_group, sigkill_is_no_oom):
+    for part in (limits_arrive, figures_agree, cpu_holds, weights, memory_holds, fork_bomb, oom_of_child, oom_of_leader, oom_of_group, sigkill_is_no_oom):
         guest.attempt(part)
 
 

@@ -297,15 +297,32 @@ static const ResourceLimits all_limits = {
 };
 
 TEST(limits_of_start) {
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *text = NULL, *slice = NULL;
+        const char *unit;
         Scope s = {};
         Fake f;
 
         fake_init(&f);
         ASSERT_OK(systemd_client_start_scope(f.client,
-                        &(ScopeSpec) { .unit = "a.scope", .slice = "pm-x.slice", .description = "x", .main = &f.self, .limits = &all_limits },
+                        &(ScopeSpec) {
+                                .unit = "a.scope",
+                                .slice = "pm-x.slice",
+                                .description = "x",
+                                .main = &f.self,
+                                .limits = &all_limits,
+                                .slice_weights = LIMIT_BIT(LIMIT_CPU_WEIGHT),
+                        },
                         on_started, on_removed, &s, &s.ref));
+
+        /* It comes first, so that the slice begins with it; and one call at a time until it is known how a pid is passed. */
+        while (!f.set_properties)
+                ASSERT_OK(sd_event_run(f.event, UINT64_MAX));
+        ASSERT_EQ(f.n_starts, 0);
         pump(&f);
+        ASSERT_OK(sd_bus_message_read(f.set_properties, "sb", &unit, NULL));
+        ASSERT_STREQ(unit, "pm-x.slice");
+        slice = read_properties(f.set_properties);
+        ASSERT_STREQ(slice, "CPUWeight=20\n");
         ASSERT_EQ(f.n_starts, 1);
         ASSERT_OK(sd_bus_message_rewind(f.starts[0], true));
         ASSERT_OK(sd_bus_message_skip(f.starts[0], "ss"));
@@ -717,4 +734,28 @@ TEST(ask_whether_stopping) {
                 sd_bus_slot_unref(slot);
         }
         fake_done(&f);
+}
+
+TEST(slice_weights_are_found) {
+        char dir[] = "/tmp/test-systemd-client.XXXXXX";
+        _cleanup_free_ char *path = NULL;
+        int fd;
+
+        ASSERT_TRUE(mkdtemp(dir));
+        ASSERT_OK(setenv("XDG_RUNTIME_DIR", dir, true));
+        ASSERT_EQ(systemd_slice_weights("app-pm-x.slice", true), 0);
+
+        path = strprintf("mkdir -p %s/systemd/user.control/app-pm-x.slice.d", dir);
+        ASSERT_EQ(system(path), 0);
+        free(path);
+        path = strprintf("%s/systemd/user.control/app-pm-x.slice.d/50-IOWeight.conf", dir);
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        ASSERT_OK(fd);
+        ASSERT_OK(close(fd));
+        ASSERT_EQ(systemd_slice_weights("app-pm-x.slice", true), LIMIT_BIT(LIMIT_IO_WEIGHT));
+        ASSERT_EQ(systemd_slice_weights("app-pm-y.slice", true), 0);
+
+        free(path);
+        path = strprintf("rm -r %s", dir);
+        ASSERT_EQ(system(path), 0);
 }
