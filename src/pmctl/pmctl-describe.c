@@ -137,30 +137,72 @@ static int add_own_rows(Table *t, const pmd_process *p) {
 }
 
 /* Of the last process of it that the kernel killed for lack of memory. */
-static int add_oom_row(Table *t, sd_bus *bus, const char *path) {
+typedef struct OomKill {
+        uint64_t realtime, limit, peak; /* UINT64_MAX: none, unknown */
+        uint32_t pid;                   /* 0: unknown */
+        char *name;
+} OomKill;
+
+static void oom_kill_done(OomKill *k) {
+        free(k->name);
+}
+
+/* 1, or 0 if there was none, as far as is known. */
+static int get_oom_kill(sd_bus *bus, uint32_t id, OomKill *ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        _cleanup_free_ char *limit_text = NULL, *peak_text = NULL;
-        uint64_t realtime, limit, peak;
+        char path[sizeof(PMD_PATH_PROCESS "/4294967295")];
         const char *name;
-        uint32_t pid;
+        OomKill k = {};
         int r;
 
+        (void) snprintf(path, sizeof path, PMD_PATH_PROCESS "/%" PRIu32, id);
         r = sd_bus_get_property(bus, PMD_BUS_NAME, path, PMD_INTERFACE_PROCESS, "LastOOMKill", NULL, &m, "(tustt)");
         if (r < 0)
                 return 0;
-        r = sd_bus_message_read(m, "(tustt)", &realtime, &pid, &name, &limit, &peak);
-        if (r < 0)
-                return r;
-        if (realtime == 0)
-                return 0;
+        r = sd_bus_message_read(m, "(tustt)", &k.realtime, &k.pid, &name, &k.limit, &k.peak);
+        if (r < 0 || k.realtime == 0)
+                return r < 0 ? r : 0;
 
-        limit_text = limit == UINT64_MAX ? strdup("none") : format_bytes(limit);
-        peak_text = peak == UINT64_MAX ? strdup("unknown") : format_bytes(peak);
-        if (!limit_text || !peak_text)
+        k.name = strdup(name);
+        if (!k.name)
                 return -ENOMEM;
-        r = add_time(t, "last oom kill", realtime);
-        if (r >= 0 && pid > 0)
-                r = add_rowf(t, "oom victim", "%s (%" PRIu32 ")", name, pid);
+        *ret = k;
+        return 1;
+}
+
+static void write_oom_kill(JsonWriter *w, const pmd_process *p, void *userdata) {
+        _cleanup_(oom_kill_done) OomKill k = {};
+
+        if (get_oom_kill(userdata, p->id, &k) <= 0) {
+                json_writer_string(w, "last_oom_kill", NULL);
+                return;
+        }
+        json_writer_begin(w, "last_oom_kill", '{');
+        json_writer_uint(w, "timestamp", k.realtime);
+        json_writer_known(w, "pid", k.pid > 0 ? k.pid : UINT64_MAX);
+        json_writer_string(w, "name", isempty(k.name) ? NULL : k.name);
+        json_writer_known(w, "limit", k.limit);
+        json_writer_known(w, "peak", k.peak);
+        json_writer_end(w, '}');
+}
+
+static int add_oom_row(Table *t, sd_bus *bus, uint32_t id) {
+        _cleanup_free_ char *limit_text = NULL, *peak_text = NULL, *name = NULL;
+        _cleanup_(oom_kill_done) OomKill k = {};
+        int r;
+
+        r = get_oom_kill(bus, id, &k);
+        if (r <= 0)
+                return r;
+
+        name = string_escape_cc(k.name);
+        limit_text = k.limit == UINT64_MAX ? strdup("none") : format_bytes(k.limit);
+        peak_text = k.peak == UINT64_MAX ? strdup("unknown") : format_bytes(k.peak);
+        if (!name || !limit_text || !peak_text)
+                return -ENOMEM;
+        r = add_time(t, "last oom kill", k.realtime);
+        if (r >= 0 && k.pid > 0)
+                r = add_rowf(t, "oom victim", "%s (%" PRIu32 ")", name, k.pid);
         if (r >= 0)
                 r = add_rowf(t, "oom limit, peak", "%s, %s", limit_text, peak_text);
         return r;
@@ -188,7 +230,7 @@ static int add_restart_rows(Table *t, pmd_connection *c, const pmd_process *p) {
 
         if (!isempty(reason))
                 RET_GATHER(r, add_row(t, "restart reason", reason));
-        RET_GATHER(r, add_oom_row(t, bus, path));
+        RET_GATHER(r, add_oom_row(t, bus, p->id));
         if (next > 0)
                 RET_GATHER(r, add_time(t, "next cron restart", next));
         if (!isempty(fault))
@@ -234,7 +276,7 @@ static int describe_target(const Options *o, pmd_connection *c, const char *targ
         if (o->json) {
                 _cleanup_json_writer_ JsonWriter w = {};
 
-                write_processes(&w, &l);
+                write_processes(&w, &l, write_oom_kill, pmd_get_bus(c));
                 return print_json(o, &w);
         }
         fetch_reports(c, TARGET(target), &l);

@@ -295,7 +295,7 @@ static int show_list(const Options *o, pmd_connection *c, char *const *targets, 
         if (o->json) {
                 _cleanup_json_writer_ JsonWriter w = {};
 
-                write_processes(&w, &l);
+                write_processes(&w, &l, NULL, NULL);
                 return print_json(o, &w);
         }
         if (o->silent)

@@ -367,14 +367,14 @@ void write_pm2_processes(JsonWriter *w, const ProcessList *l) {
         json_writer_end(w, ']');
 }
 
-static void write_known(JsonWriter *w, const char *key, uint64_t value) {
+void json_writer_known(JsonWriter *w, const char *key, uint64_t value) {
         if (value == UINT64_MAX)
                 json_writer_string(w, key, NULL);
         else
                 json_writer_uint(w, key, value);
 }
 
-static void write_process(JsonWriter *w, const pmd_process *p) {
+static void write_process(JsonWriter *w, const pmd_process *p, write_more_t more, void *userdata) {
         json_writer_begin(w, NULL, '{');
         json_writer_uint(w, "id", p->id);
         json_writer_string(w, "name", p->name);
@@ -392,10 +392,10 @@ static void write_process(JsonWriter *w, const pmd_process *p) {
         json_writer_int(w, "signal", p->exit_signal);
         json_writer_string(w, "reason", p->exit_reason);
         json_writer_end(w, '}');
-        write_known(w, "memory_current", p->memory);
-        write_known(w, "cpu_usage_nsec", p->cpu_nsec);
+        json_writer_known(w, "memory_current", p->memory);
+        json_writer_known(w, "cpu_usage_nsec", p->cpu_nsec);
         json_writer_tenths(w, "cpu_percent", p->cpu_percent);
-        write_known(w, "tasks_current", p->tasks);
+        json_writer_known(w, "tasks_current", p->tasks);
         json_writer_string(w, "user", p->user);
         json_writer_bool(w, "watching", p->watching);
         json_writer_string(w, "version", p->version);
@@ -413,15 +413,17 @@ static void write_process(JsonWriter *w, const pmd_process *p) {
         for (size_t i = 0; i < p->n_attributes; i++)
                 write_attribute(w, p->attributes[i].key, p->attributes + i);
         json_writer_end(w, '}');
+        if (more)
+                more(w, p, userdata);
         json_writer_end(w, '}');
 }
 
-void write_processes(JsonWriter *w, const ProcessList *l) {
+void write_processes(JsonWriter *w, const ProcessList *l, write_more_t more, void *userdata) {
         json_writer_begin(w, NULL, '{');
         json_writer_int(w, "schema", 1);
         json_writer_begin(w, "processes", '[');
         for (size_t i = 0; i < l->n; i++)
-                write_process(w, l->items + i);
+                write_process(w, l->items + i, more, userdata);
         json_writer_end(w, ']');
         json_writer_end(w, '}');
 }

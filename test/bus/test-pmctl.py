@@ -202,6 +202,7 @@ def check_exit_codes(tap, pm):
            ["Sending signal to process name victim", "successfully sent signal SIGKILL to process name victim"])
     wait_until(lambda: pm.status("victim") == ["stopped"], "the end of the victim")
     tap.equal(pm.process("victim")["pm2_env"]["exit_code"], 128 + signal.SIGKILL, "a death by signal is no exit code")
+    tap.equal(json.loads(pm.run("describe", "victim", "--json").stdout)["processes"][0]["last_oom_kill"], None, "a SIGKILL is no OOM kill")
     tap.equal(json.loads(pm.run("describe", "victim", "--json").stdout)["processes"][0]["last_exit"],
               {"code": -1, "signal": 9, "reason": "signal"}, "and is told as a signal in our own form")
     expect(tap, pm.run("describe", "victim"), OK, "describe", ["Describing process with id", "│ status ", "│ script path", "│ created at", "signal SIGKILL"])

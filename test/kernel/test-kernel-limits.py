@@ -201,6 +201,10 @@ def oom_of_child(guest):
                   r"at its limit of 40\.0 MiB; the most it used was 40\.\d MiB", "child: the journal tells")
     guest.matches(guest.pmctl("describe", "oom-child"), rf"oom victim +│ python3 \({child}\)", "child: describe tells the victim")
     guest.matches(guest.pmctl("describe", "oom-child"), r"oom limit, peak +│ 40\.0mb, 40\.\dmb", "child: and limit and peak")
+    kill = json.loads(guest.pmctl("describe", "oom-child", "--json"))["processes"][0]["last_oom_kill"]
+    guest.equal((kill["pid"], kill["name"], kill["limit"]), (child, "python3", 40 * MIB), "child: describe --json tells it to programs")
+    guest.matches(guest.pmctl("why", "oom-child"), rf"Out of memory: the kernel killed python3 \(pid {child}\) for lack of memory, at its limit of 40\.0 MiB",
+                  "child: why tells")
     guest.pmctl("stop", "oom-child")
     guest.equal(guest.property(app, "LastExit")[2], "signal", "child: that the app is stopped later is no OOM kill")
     guest.pmctl("delete", "oom-child")

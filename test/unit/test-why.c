@@ -164,6 +164,13 @@ TEST(a_child_out_of_memory) {
         ASSERT_TRUE(!says(later, "Out of memory"));
 }
 
+TEST(an_oom_kill_in_the_history) {
+        _cleanup_free_ char *text = NULL;
+
+        text = why_describe_event(&(HistoryEvent) { .kind = EVENT_OOM_KILL, .text = (char *) "the kernel killed evil\033 (pid 8)", .count = 2 });
+        ASSERT_STREQ(text, "out of memory: the kernel killed evil\\x1b (pid 8), 2 times in a row");
+}
+
 TEST(a_kill_that_nobody_asked_for) {
         _cleanup_(done) WhyFacts f = make("waiting restart");
         _cleanup_strv_free_ char **advice = NULL;
