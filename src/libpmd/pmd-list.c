@@ -7,25 +7,13 @@
 /* How often the list is fetched again because a process went away before its environment was read. */
 #define LIST_ATTEMPTS_MAX 3U
 
+#define OWNED_STRINGS_MAX 10U
+
 static void process_done(pmd_process *p) {
-        free(p->name);
-        free(p->name_space);
-        free(p->status);
-        free(p->exec_mode);
-        free(p->exit_reason);
-        free(p->user);
-        free(p->version);
-        free(p->unit);
-        free(p->executable);
-        free(p->interpreter);
+        free(p->name); /* and what stands behind it, see own_strings() */
+        free(p->cwd);
         strv_free(p->interpreter_args);
         strv_free(p->args);
-        free(p->cwd);
-        free(p->out_log_path);
-        free(p->error_log_path);
-        free(p->pid_file);
-        free(p->unique_id);
-        free(p->status_text);
         strv_free(p->notes);
         for (size_t i = 0; i < p->n_attributes; i++)
                 attribute_done(p->attributes + i);
@@ -216,15 +204,25 @@ static int read_attributes(sd_bus_message *m, pmd_process *p) {
         return sd_bus_message_exit_container(m);
 }
 
-/* Replaces strings that belong to the message by copies; all of them, so that none is left that may not be freed. */
+/* Replaces strings that belong to the message by copies, in one piece of memory that the first of them begins. */
 static int own_strings(char **const *fields, size_t n) {
-        bool ok = true;
+        size_t sizes[OWNED_STRINGS_MAX], sum = 0;
+        char *copy;
+
+        assert(n <= ELEMENTSOF(sizes));
 
         for (size_t i = 0; i < n; i++) {
-                *fields[i] = strdup(*fields[i]);
-                ok = ok && *fields[i];
+                sizes[i] = strlen(*fields[i]) + 1;
+                sum += sizes[i];
         }
-        return ok ? 0 : -ENOMEM;
+        copy = malloc(sum);
+        if (!copy) {
+                *fields[0] = NULL;
+                return -ENOMEM;
+        }
+        for (size_t i = 0; i < n; copy += sizes[i++])
+                *fields[i] = memcpy(copy, *fields[i], sizes[i]);
+        return 0;
 }
 
 static int read_fixed_fields(sd_bus_message *m, pmd_process *p) {

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "pmctl/json-out.h"
@@ -112,18 +111,26 @@ void json_writer_strv(JsonWriter *w, const char *key, char *const *value) {
         json_writer_end(w, ']');
 }
 
-void json_writer_int(JsonWriter *w, const char *key, int64_t value) {
-        char buf[24];
+/* A list has dozens of numbers for each process, and printf() takes its time. */
+static void put_digits(JsonWriter *w, bool negative, uint64_t magnitude) {
+        char buf[24], *p = buf + sizeof buf;
 
+        do
+                *--p = (char) ('0' + magnitude % 10);
+        while (magnitude /= 10);
+        if (negative)
+                *--p = '-';
+        put(w, p, (size_t) (buf + sizeof buf - p));
+}
+
+void json_writer_int(JsonWriter *w, const char *key, int64_t value) {
         put_key(w, key);
-        put(w, buf, (size_t) snprintf(buf, sizeof buf, "%" PRId64, value));
+        put_digits(w, value < 0, value < 0 ? -(uint64_t) value : (uint64_t) value);
 }
 
 void json_writer_uint(JsonWriter *w, const char *key, uint64_t value) {
-        char buf[24];
-
         put_key(w, key);
-        put(w, buf, (size_t) snprintf(buf, sizeof buf, "%" PRIu64, value));
+        put_digits(w, false, value);
 }
 
 void json_writer_bool(JsonWriter *w, const char *key, bool value) {
