@@ -143,18 +143,26 @@ static void assume_user(const Process *p, bool on) {
         (void) setfsuid(on ? p->credentials->uid : geteuid());
 }
 
+static int open_pid_file(const char *path) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+
+        return fd < 0 ? -errno : fd;
+}
+
 static int write_pid(const Process *p, const char *path) {
         _cleanup_close_ int fd = -EBADF;
         char buf[24];
         int r;
 
-        r = mkdir_parents(path, 0755);
-        if (r < 0)
-                return r;
-
-        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+        fd = open_pid_file(path);
+        if (fd == -ENOENT) {
+                r = mkdir_parents(path, 0755);
+                if (r < 0)
+                        return r;
+                fd = open_pid_file(path);
+        }
         if (fd < 0)
-                return -errno;
+                return fd;
         (void) snprintf(buf, sizeof buf, "%d\n", (int) p->main.pid);
         return write_all(fd, buf, strlen(buf));
 }
