@@ -548,6 +548,7 @@ _public_ pmd_connection *pmd_close(pmd_connection *c) {
         connection_drop_requests(c);
         connection_drop_events(c);
         sd_bus_slot_unref(c->job_removed_slot);
+        sd_bus_slot_unref(c->progress_slot);
         sd_bus_slot_unref(c->owner_slot);
         sd_bus_slot_unref(c->disconnected_slot);
         sd_bus_close_unref(c->bus);

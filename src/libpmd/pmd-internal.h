@@ -31,7 +31,10 @@ struct pmd_connection {
         /* JobRemoved signals that came while calls were under way: one may be of a job whose number we are yet to learn. */
         sd_bus_message **early;
         size_t n_early, n_early_allocated;
-        sd_bus_slot *job_removed_slot, *owner_slot, *disconnected_slot;
+        sd_bus_slot *job_removed_slot, *owner_slot, *disconnected_slot, *progress_slot;
+
+        pmd_progress_t progress; /* NULL: none */
+        void *progress_userdata;
 
         EventSubscription *events; /* NULL: none */
 };

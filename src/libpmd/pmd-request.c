@@ -254,6 +254,30 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *reter
         return 0;
 }
 
+static bool request_has_job(const Request *q, uint32_t id) {
+        for (size_t i = 0; i < q->n_jobs; i++)
+                if (q->jobs[i] == id)
+                        return true;
+        return false;
+}
+
+/* The answer with the number of the job is sent before anything is done. */
+static int on_job_progress(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
+        pmd_connection *c = ASSERT_PTR(userdata);
+        uint32_t job, id, done, total;
+        const char *app;
+
+        if (!c->progress || sd_bus_message_read(m, "usuuu", &job, &app, &id, &done, &total) < 0)
+                return 0;
+
+        LIST_FOREACH(requests, q, c->requests)
+                if (!q->calling && streq_ptr(sd_bus_message_get_sender(m), q->pmd) && request_has_job(q, job)) {
+                        c->progress(c, app, id, done, total, c->progress_userdata);
+                        break;
+                }
+        return 0;
+}
+
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
         pmd_connection *c = ASSERT_PTR(userdata);
 
@@ -277,12 +301,35 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret
         return 0;
 }
 
+static int watch_progress(pmd_connection *c) {
+        if (!c->progress || c->progress_slot)
+                return 0;
+        return sd_bus_match_signal_async(c->bus, &c->progress_slot, c->on_broker ? PMD_BUS_NAME : NULL, PMD_PATH, PMD_INTERFACE_MANAGER,
+                                         "JobProgress", on_job_progress, NULL, c);
+}
+
+_public_ int pmd_set_progress(pmd_connection *c, pmd_progress_t callback, void *userdata) {
+        int r;
+
+        c->progress = callback;
+        c->progress_userdata = userdata;
+        if (!callback)
+                c->progress_slot = sd_bus_slot_unref(c->progress_slot);
+        r = watch_progress(c);
+        /* The next pmd is asked anew. */
+        return r < 0 && !bus_error_is_loss(c, r, NULL) ? r : 0;
+}
+
 /* The broker handles our messages in their order, so the matches are in place before any call that follows. */
 int connection_watch_pmd(pmd_connection *c) {
         int r;
 
         if (c->job_removed_slot)
                 return 0;
+
+        r = watch_progress(c);
+        if (r < 0)
+                return r;
 
         if (!c->disconnected_slot) {
                 r = sd_bus_match_signal_async(c->bus, &c->disconnected_slot, NULL, "/org/freedesktop/DBus/Local",
@@ -793,6 +840,7 @@ int connection_revive(pmd_connection *c) {
         int r;
 
         c->job_removed_slot = sd_bus_slot_unref(c->job_removed_slot);
+        c->progress_slot = sd_bus_slot_unref(c->progress_slot);
         c->owner_slot = sd_bus_slot_unref(c->owner_slot);
         c->disconnected_slot = sd_bus_slot_unref(c->disconnected_slot);
         LIST_FOREACH(requests, q, c->requests) {

@@ -150,6 +150,11 @@ int pmd_restart_changed(pmd_connection *c, char *const *targets, const pmd_defin
  * leaves the old one as it was, ends the reload of its app, and is one of the failures. */
 int pmd_reload(pmd_connection *c, char *const *targets, const pmd_definition *d, unsigned flags, unsigned parallel, pmd_result *ret, pmd_error *reterr);
 
+/* Tells of each process that a reload of this connection is done with, while the function waits, or from pmd_dispatch(): done of total processes of
+ * its app have been. callback NULL: no more. It may not close the connection. */
+typedef void (*pmd_progress_t)(pmd_connection *c, const char *app, uint32_t process_id, uint32_t done, uint32_t total, void *userdata);
+int pmd_set_progress(pmd_connection *c, pmd_progress_t callback, void *userdata);
+
 /* Makes processes of an app, or deletes those with the lowest ids, until there are so many; relative: so many more, or fewer. The error
  * "org.pmd1.Error.NothingToDo" if there are as many already. */
 int pmd_scale(pmd_connection *c, const char *app, int instances, bool relative, pmd_result *ret, pmd_error *reterr);

@@ -5,7 +5,7 @@
 
 #include "pmctl/ecosystem.h"
 #include "pmctl/pmctl-definition.h"
-#include "pmctl/why.h"
+#include "pmctl/reload-report.h"
 #include "shared/parse-util.h"
 #include "shared/path-util.h"
 #include "shared/signal-util.h"
@@ -46,10 +46,10 @@ void announce_action(const Options *o, const char *action, const char *target, c
         message_info(o, "%s action %s on app [%s](ids: %s)", o->dry_run ? "Would apply" : "Applying", action, strempty(escaped), strempty(ids));
 }
 
-void confirm_process(const Options *o, const pmd_process *p) {
-        _cleanup_free_ char *name = string_escape_cc(strempty(p->name));
+void confirm_process(const Options *o, const char *name, uint32_t id) {
+        _cleanup_free_ char *escaped = string_escape_cc(strempty(name));
 
-        message_info(o, "[%s](%" PRIu32 ") \u2713", strempty(name), p->id);
+        message_info(o, "[%s](%" PRIu32 ") \u2713", strempty(escaped), id);
 }
 
 bool process_has_failed(const pmd_result *result, uint32_t id) {
@@ -106,54 +106,29 @@ static int send_action(const Options *o, pmd_connection *c, const Action *a, cha
         return changes ? pmd_restart_changed(c, targets, changes, 0, ret, reterr) : pmd_request(c, a->verb, targets, ret, reterr);
 }
 
-static bool is_told_before(const pmd_result *result, size_t i) {
-        for (size_t k = 0; k < i; k++)
-                if (result->failures[k].process_id == result->failures[i].process_id)
-                        return true;
-        return false;
-}
-
-static void show_lines_of(const Options *o, pmd_connection *c, uint32_t id) {
-        _cleanup_free_ char *target = strprintf("%" PRIu32, id);
-        WhyFacts *facts;
-        size_t n;
-
-        if (!target || why_facts_from_pmd(o, c, target, &facts, &n) != EXIT_CODE_OK)
-                return;
-        for (size_t i = 0; i < n; i++) {
-                if (strv_isempty(facts[i].lines))
-                        continue;
-                message_error(o, "The last lines of %s (id %" PRIu32 "):", facts[i].name, id);
-                STRV_FOREACH(line, facts[i].lines)
-                        message_error(o, "  %s", *line);
-        }
-        why_facts_free_many(facts, n);
-}
-
-void show_last_lines(const Options *o, pmd_connection *c, const pmd_result *result) {
-        for (size_t i = 0; i < result->n_failures; i++)
-                if (!is_told_before(result, i))
-                        show_lines_of(o, c, result->failures[i].process_id);
-}
-
 static int run_action(const Options *o, pmd_connection *c, const Action *a, char *const *targets,
                       const pmd_definition *changes, const ProcessList *l) {
+        _cleanup_(reload_report_done) ReloadReport report = { .options = o };
         _cleanup_(pmd_result_free) pmd_result result = {};
         _cleanup_(pmd_error_free) pmd_error e = {};
-        int r, code;
+        int r = 0, code;
 
-        r = send_action(o, c, a, targets, changes, &result, &e);
+        if (a->verb == PMD_RELOAD)
+                r = reload_report_add(&report, c, l);
+        if (r >= 0)
+                r = send_action(o, c, a, targets, changes, &result, &e);
+        (void) pmd_set_progress(c, NULL, NULL);
         if (r < 0 && r != -EREMOTEIO)
                 return report_error(o, r, &e);
 
-        for (size_t i = 0; i < l->n; i++)
-                if (!process_has_failed(&result, l->items[i].id))
-                        confirm_process(o, l->items + i);
+        /* Of a reload that failed, only those are done that have been confirmed. */
+        for (size_t i = 0; i < l->n && (r >= 0 || a->verb != PMD_RELOAD); i++)
+                if (!process_has_failed(&result, l->items[i].id) && !reload_report_has_confirmed(&report, l->items[i].id))
+                        confirm_process(o, l->items[i].name, l->items[i].id);
         if (action_starts(a))
                 report_notes(o, c, &result);
         code = report_failures(o, l, &result);
-        if (a->verb == PMD_RELOAD)
-                show_last_lines(o, c, &result);
+        reload_report_show_lines(&report, c, &result);
         if (r < 0 && code == EXIT_CODE_OK)
                 code = report_error(o, r, NULL);
         return code;
@@ -481,7 +456,7 @@ int verb_kill(int argc, char *argv[], const Options *o) {
                 return report_error(o, r, &e);
 
         for (size_t i = 0; i < l.n; i++)
-                confirm_process(o, l.items + i);
+                confirm_process(o, l.items[i].name, l.items[i].id);
         message_info(o, "[v] All Applications Stopped");
         message_info(o, "[v] PM2 Daemon Stopped");
         return EXIT_CODE_OK;

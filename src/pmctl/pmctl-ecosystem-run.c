@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "pmctl/pmctl-ecosystem.h"
+#include "pmctl/reload-report.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -15,6 +16,8 @@ typedef struct Run {
         const Options *options;
         FilePlan *plan;
         const Action *action;
+        pmd_connection *connection;
+        ReloadReport report;
         size_t next, n_in_flight, n_told; /* apps sent, not answered yet, told of */
         int code;
 } Run;
@@ -104,10 +107,12 @@ static void tell_outcome(Run *run, FileApp *a) {
         if (a->r < 0 && a->r != -EREMOTEIO)
                 code = report_error(o, a->r, &a->error);
         else {
-                for (size_t i = 0; i < a->processes.n; i++)
-                        if (!process_has_failed(&a->result, a->processes.items[i].id))
-                                confirm_process(o, a->processes.items + i);
+                for (size_t i = 0; i < a->processes.n && (a->r >= 0 || run->action->verb != PMD_RELOAD); i++)
+                        if (!process_has_failed(&a->result, a->processes.items[i].id) &&
+                            !reload_report_has_confirmed(&run->report, a->processes.items[i].id))
+                                confirm_process(o, a->processes.items[i].name, a->processes.items[i].id);
                 code = report_failures(o, &a->processes, &a->result);
+                reload_report_show_lines(&run->report, run->connection, &a->result);
                 if (code == EXIT_CODE_OK && a->r < 0)
                         code = report_error(o, a->r, NULL);
         }
@@ -207,9 +212,12 @@ static int send_app(Run *run, pmd_connection *c, FileApp *a) {
 
         if (is_there(a)) {
                 announce_action(run->options, run->action->name, a->name, &a->processes);
-                if (run->action->verb == PMD_RELOAD)
+                if (run->action->verb == PMD_RELOAD) {
+                        r = reload_report_add(&run->report, c, &a->processes);
+                        if (r < 0)
+                                return r;
                         r = pmd_reload_async(c, TARGET(a->name), d, PMD_CHANGE_REPLACE, run->options->parallel, on_done, pending);
-                else
+                } else
                         r = pmd_restart_changed_async(c, TARGET(a->name), d, PMD_CHANGE_REPLACE, on_done, pending);
         } else {
                 announce_waiting(run->options, a);
@@ -301,7 +309,7 @@ static int say_plan(const Options *o, const Action *action, FilePlan *p) {
 /* ---- verbs ---- */
 
 static int start_or_restart(const Options *o, pmd_connection *c, const Action *action, FilePlan *p) {
-        Run run = { .options = o, .plan = p, .action = action };
+        Run run = { .options = o, .plan = p, .action = action, .connection = c, .report.options = o };
         int r;
 
         if (o->dry_run)
@@ -309,6 +317,8 @@ static int start_or_restart(const Options *o, pmd_connection *c, const Action *a
 
         announce_missing(o, p);
         r = run_all(&run, c);
+        (void) pmd_set_progress(c, NULL, NULL);
+        reload_report_done(&run.report);
         if (r < 0)
                 return report_error(o, r, NULL);
         if (run.code != EXIT_CODE_OK)

@@ -213,12 +213,10 @@ typedef struct Action {
 
 const Action *action_find(const char *word);
 bool action_starts(const Action *a); /* restart, reload, and what is like them */
-/* After a reload that failed: what the apps said last. */
-void show_last_lines(const Options *o, pmd_connection *c, const pmd_result *result);
 
 /* "Applying action …"; "[web](0) ✓"; whether that process is among the failures. */
 void announce_action(const Options *o, const char *action, const char *target, const ProcessList *l);
-void confirm_process(const Options *o, const pmd_process *p);
+void confirm_process(const Options *o, const char *name, uint32_t id);
 bool process_has_failed(const pmd_result *result, uint32_t id);
 
 /* Asks for a change of all operands at once and tells what became of it, as pm2 does, without the list. An ExitCode. */

@@ -113,7 +113,7 @@ static int fill_from_pmd(pmd_connection *c, InstanceScope scope, const pmd_proce
         if (r == -ENOMEM)
                 return r;
         (void) sd_bus_get_property_trivial(bus, PMD_BUS_NAME, path, PMD_INTERFACE_PROCESS, "NextRestart", NULL, 't', &f->next_restart);
-        return why_read_lines(f, scope, p->out_log_path, p->error_log_path);
+        return why_read_lines(f, scope, p->out_log_path, p->error_log_path, NULL);
 }
 
 int why_facts_from_pmd(const Options *o, pmd_connection *c, const char *target, WhyFacts **ret, size_t *ret_n) {
@@ -223,7 +223,7 @@ static int fill_from_file(const Instance *i, const char *number, const char *tar
         if (r >= 0) {
                 out = default_log(i, f, "out");
                 err = default_log(i, f, "error");
-                r = !out || !err ? -ENOMEM : why_read_lines(f, i->scope, out, err);
+                r = !out || !err ? -ENOMEM : why_read_lines(f, i->scope, out, err, NULL);
         }
         return r < 0 ? r : 1;
 }

@@ -19,11 +19,11 @@ static int add_line(char ***lines, const char *data, size_t n) {
         return line ? strv_consume(lines, string_escape_cc(line)) : -ENOMEM;
 }
 
-static int add_tail(char ***lines, const char *text) {
+static int add_tail(char ***lines, const char *text, unsigned max) {
         const char *begin = text + strlen(text);
         unsigned n = 0;
 
-        while (begin > text && (begin[-1] != '\n' || ++n < WHY_LINES_MAX))
+        while (begin > text && (begin[-1] != '\n' || ++n < max))
                 begin--;
 
         while (*begin) {
@@ -38,24 +38,28 @@ static int add_tail(char ***lines, const char *text) {
         return 0;
 }
 
-static int read_file(const char *path, char ***ret) {
+static int read_file(const char *path, uint64_t since, unsigned max, char ***ret) {
         _cleanup_strv_free_ char **lines = NULL;
         _cleanup_close_ int fd = -EBADF;
         char text[TAIL_SIZE + 1];
         struct stat st;
+        off_t begin;
         ssize_t n;
         int r;
 
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
                 return 0;
-        n = pread(fd, text, TAIL_SIZE, MAX(st.st_size - TAIL_SIZE, (off_t) 0));
+        begin = MAX(st.st_size - TAIL_SIZE, (off_t) 0);
+        if (since <= (uint64_t) st.st_size) /* else the file is another one by now */
+                begin = MAX(begin, (off_t) since);
+        n = pread(fd, text, TAIL_SIZE, begin);
         if (n <= 0)
                 return 0;
         /* The newline at the end ends a line, it does not begin one. */
         text[n - (text[n - 1] == '\n')] = 0;
 
-        r = add_tail(&lines, text);
+        r = add_tail(&lines, text, max);
         if (r >= 0)
                 *ret = TAKE_PTR(lines);
         return r;
@@ -90,7 +94,7 @@ static int open_journal(const WhyFacts *f, InstanceScope scope, const char *stre
         return 0;
 }
 
-static int read_journal(const WhyFacts *f, InstanceScope scope, const char *stream, char ***ret) {
+static int read_journal(const WhyFacts *f, InstanceScope scope, const char *stream, usec_t since, unsigned max, char ***ret) {
         _cleanup_strv_free_ char **lines = NULL;
         sd_journal *j;
         int r;
@@ -99,12 +103,13 @@ static int read_journal(const WhyFacts *f, InstanceScope scope, const char *stre
         if (r < 0)
                 return r == -ENOMEM ? r : 0;
 
-        r = sd_journal_previous_skip(j, WHY_LINES_MAX) > 0 ? 1 : 0;
+        r = sd_journal_previous_skip(j, max) > 0 ? 1 : 0;
         while (r > 0) {
+                uint64_t realtime = 0;
                 const void *data;
                 size_t n;
 
-                if (sd_journal_get_data(j, "MESSAGE", &data, &n) >= 0 && n > STRLEN("MESSAGE="))
+                if (sd_journal_get_realtime_usec(j, &realtime) >= 0 && realtime >= since && sd_journal_get_data(j, "MESSAGE", &data, &n) >= 0 && n > STRLEN("MESSAGE="))
                         r = add_line(&lines, (const char *) data + STRLEN("MESSAGE="), n - STRLEN("MESSAGE="));
                 if (r >= 0)
                         r = sd_journal_next(j);
@@ -121,15 +126,18 @@ static bool is_file(const char *path) {
         return !isempty(path) && !startswith(path, "/dev/");
 }
 
-int why_read_lines(WhyFacts *f, InstanceScope scope, const char *out_path, const char *error_path) {
+int why_read_lines(WhyFacts *f, InstanceScope scope, const char *out_path, const char *error_path, const LinesSince *since) {
+        const LinesSince any = {}, *s = since ?: &any;
+        const uint64_t sizes[] = { s->error, s->out };
+        unsigned max = since ? WHY_NEW_LINES_MAX : WHY_LINES_MAX;
         const char *const paths[] = { error_path, out_path }, *const streams[] = { "err", "out" };
         int r;
 
         for (size_t i = 0; i < ELEMENTSOF(paths) && strv_isempty(f->lines); i++) {
                 if (is_file(paths[i]))
-                        r = read_file(paths[i], &f->lines);
+                        r = read_file(paths[i], sizes[i], max, &f->lines);
                 else
-                        r = scope == INSTANCE_PRIVATE ? 0 : read_journal(f, scope, streams[i], &f->lines);
+                        r = scope == INSTANCE_PRIVATE ? 0 : read_journal(f, scope, streams[i], s->realtime, max, &f->lines);
                 if (r < 0)
                         return r;
                 f->lines_are_errors = i == 0;

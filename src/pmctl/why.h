@@ -8,6 +8,7 @@
 /* "pmctl why": what is known of a process, and what that means in plain words. */
 
 #define WHY_LINES_MAX 8U
+#define WHY_NEW_LINES_MAX 20U
 
 typedef struct WhyFacts {
         uint32_t id, pid;        /* pid 0: none */
@@ -34,8 +35,15 @@ void why_facts_free_many(WhyFacts *facts, size_t n);
 int why_facts_from_pmd(const Options *o, pmd_connection *c, const char *target, WhyFacts **ret, size_t *ret_n);
 int why_facts_from_files(const Options *o, const char *target, WhyFacts **ret, size_t *ret_n);
 
-/* why-lines.c: the last lines of a process, errors rather than others. 0 or -ENOMEM; what cannot be read is left out. */
-int why_read_lines(WhyFacts *f, InstanceScope scope, const char *out_path, const char *error_path);
+/* Where the logs ended: how large the files were, and the time. */
+typedef struct LinesSince {
+        usec_t realtime;
+        uint64_t out, error;
+} LinesSince;
+
+/* why-lines.c: the last lines of a process, errors rather than others. since: only newer ones, and more of them; NULL: any. 0 or -ENOMEM; what
+ * cannot be read is left out. */
+int why_read_lines(WhyFacts *f, InstanceScope scope, const char *out_path, const char *error_path, const LinesSince *since);
 
 /* why-explain.c, pure: why it is as it is, sentence by sentence, and what to do. 0 or -ENOMEM. */
 int why_explain(const WhyFacts *f, char ***ret_sentences);
