@@ -383,8 +383,8 @@ static int start_listening(BusFace *f) {
         f->listen_fd = open_listen_fd(path);
         if (f->listen_fd < 0)
                 return log_error_errno(f->listen_fd, "Failed to listen on %s: %m", path);
-        f->socket_path = strdup(path);
-        if (!f->socket_path)
+        r = free_and_strdup(&f->socket_path, path);
+        if (r < 0)
                 return log_oom();
         r = sd_event_add_io(f->manager->event, &f->listen_source, f->listen_fd, EPOLLIN, on_listen, f);
         if (r < 0)
@@ -570,6 +570,17 @@ int bus_face_start(BusFace *f) {
                 if (r < 0)
                         return r;
         }
+        return start_listening(f);
+}
+
+int bus_face_listen_again(BusFace *f) {
+        if (!f->socket_path || access(f->socket_path, F_OK) >= 0 || errno != ENOENT)
+                return 0;
+
+        log_warning("Somebody has removed %s, making it anew.", f->socket_path);
+        f->listen_source = sd_event_source_disable_unref(f->listen_source);
+        f->listen_again_source = sd_event_source_disable_unref(f->listen_again_source);
+        f->listen_fd = safe_close(f->listen_fd);
         return start_listening(f);
 }
 

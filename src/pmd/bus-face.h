@@ -24,6 +24,8 @@ int bus_face_new(Manager *m, BusFace **ret);
  * lock of the instance; a socket file that is there is stale. If the name turns out to be taken, the event loop ends
  * with -EBUSY. 0 or a negative errno. */
 int bus_face_start(BusFace *f);
+/* Once started: if somebody has removed the private socket, there is another one then. 0 or a negative errno; it has been logged. */
+int bus_face_listen_again(BusFace *f);
 
 BusFace *bus_face_free(BusFace *f);
 DEFINE_CLEANUP_FUNC(BusFace *, bus_face_free);

@@ -24,6 +24,7 @@ typedef struct Keeper {
         int epoll_fd, signal_fd, notify_fd;
         int upstream_fd;          /* notifies who started us; -EBADF: nobody wants to know */
         int exits_fds[2];
+        int lock_fd;              /* -EBADF: the one that we were started with */
 
         PidRef pmd;
         usec_t start_at;          /* USEC_INFINITY: it runs */

@@ -498,6 +498,7 @@ int main(int argc, char *argv[]) {
                 .notify_fd = -EBADF,
                 .upstream_fd = -EBADF,
                 .exits_fds = EBADF_PAIR,
+                .lock_fd = -EBADF,
                 .pmd = PIDREF_NULL,
                 .starting = PIDREF_NULL,
                 .told_status = -1,

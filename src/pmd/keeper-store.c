@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -227,6 +228,34 @@ static void on_sign_of_life(Keeper *k) {
                 k->watchdog_at = usec_add(now(CLOCK_MONOTONIC), k->watchdog_usec);
 }
 
+static int open_lock(const char *path) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+        if (fd < 0)
+                return -errno;
+        r = fd_lock(fd);
+        if (r < 0)
+                return r;
+        (void) dprintf(fd, "%d\n", (int) getpid());
+        return TAKE_FD(fd);
+}
+
+static void lock_again(Keeper *k, const char *path) {
+        int fd;
+
+        fd = open_lock(path);
+        if (fd == -EEXIST) /* it is still there, or that of another keeper, which finds that we have a pmd */
+                return;
+        if (fd < 0) {
+                log_warning_errno(fd, "Failed to make %s anew, ignoring: %m", path);
+                return;
+        }
+        safe_close(k->lock_fd);
+        k->lock_fd = fd;
+}
+
 static bool is_for_upstream(const char *line) {
         static const char *const names[] = {
                 "READY=", "RELOADING=", "MONOTONIC_USEC=", "STOPPING=", "STATUS=", "WATCHDOG=", "EXTEND_TIMEOUT_USEC=",
@@ -264,6 +293,8 @@ static void handle(Keeper *k, Notice *notice) {
                         watch = false;
                 else if (startswith(line, "FDNAME="))
                         name = line + STRLEN("FDNAME=");
+                else if (startswith(line, KEEPER_LOCK))
+                        lock_again(k, line + STRLEN(KEEPER_LOCK));
                 else if (startswith(line, "EXIT_STATUS="))
                         k->told_status = (int) (strtoul(line + STRLEN("EXIT_STATUS="), NULL, 10) & 0xff);
                 else if (streq(line, "READY=1"))

@@ -9,6 +9,9 @@
  *
  * It is a program of its own (keeper-main.c, keeper-store.c) because pmd's libraries would treble its memory. */
 
+/* In a message of pmd's: the lock file was removed, it is to be made and locked anew. */
+#define KEEPER_LOCK "KEEPER_LOCK="
+
 #define KEEPER_EXITS "exits" /* the name of the pipe's read end in the fd store */
 
 /* How a child of the keeper ended. Children that are no app of pmd's are among them. */

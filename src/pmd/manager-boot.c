@@ -61,6 +61,11 @@ static int is_first_start(const Manager *m) {
         return r < 0 ? r : 1;
 }
 
+void manager_boot_remember(Manager *m) {
+        if (m->boot_marked)
+                (void) is_first_start(m);
+}
+
 void manager_boot_forget(Manager *m) {
         _cleanup_free_ char *path = mark_path(m);
 
@@ -123,6 +128,7 @@ void manager_boot(Manager *m, bool resurrect) {
         if (m->instance->scope == INSTANCE_PRIVATE && !resurrect)
                 return;
 
+        m->boot_marked = true;
         r = is_first_start(m);
         if (r == 0)
                 return;

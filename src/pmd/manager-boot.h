@@ -8,5 +8,8 @@
  * resurrect says so or the service manager has pmd.service enabled. Failures are logged. */
 void manager_boot(Manager *m, bool resurrect);
 
+/* The mark by which the next start knows that there was one, if it is gone. */
+void manager_boot_remember(Manager *m);
+
 /* The service manager ends pmd: its next start is like the first. */
 void manager_boot_forget(Manager *m);

@@ -15,6 +15,7 @@
 #include "pmd/log-relay.h"
 #include "pmd/manager-boot.h"
 #include "pmd/manager-outside.h"
+#include "pmd/manager-runtime.h"
 #include "pmd/manager-settings.h"
 #include "pmd/manager.h"
 #include "pmd/oom-log.h"
@@ -634,24 +635,6 @@ int manager_new(Instance *instance, Manager **ret) {
         return 0;
 }
 
-static int take_lock(Manager *m) {
-        int r;
-
-        m->lock_fd = open(m->instance->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (m->lock_fd < 0)
-                return log_error_errno(errno, "Failed to open %s: %m", m->instance->lock_path);
-
-        r = fd_lock(m->lock_fd);
-        if (r == -EBUSY)
-                return log_error_errno(r, "Another pmd serves %s already.", m->instance->runtime_dir);
-        if (r < 0)
-                return log_error_errno(r, "Failed to lock %s: %m", m->instance->lock_path);
-
-        if (ftruncate(m->lock_fd, 0) >= 0)
-                (void) dprintf(m->lock_fd, "%d\n", (int) getpid());
-        return 0;
-}
-
 static bool is_main(pid_t pid, void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
 
@@ -709,7 +692,7 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = instance_make_directories(m->instance);
         if (r < 0)
                 return log_error_errno(r, "Failed to make the directories below %s: %m", m->instance->home);
-        r = take_lock(m);
+        r = manager_take_lock(m);
         if (r < 0)
                 return r;
         r = manager_load_settings(m);
@@ -747,6 +730,8 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = bus_face_start(m->bus_face);
         if (r < 0)
                 return log_error_errno(r, "Failed to serve: %m");
+        /* Without it, what somebody removes stays so. */
+        (void) manager_watch_runtime(m);
         return 0;
 }
 
@@ -781,6 +766,7 @@ Manager *manager_free(Manager *m) {
         systemd_client_free(m->systemd);
         while (m->actions)
                 app_action_free(m->actions);
+        manager_unwatch_runtime(m);
         bus_face_free(m->bus_face);
         log_relay_free(m->log_relay);
         oom_log_free(m->oom_log);

@@ -30,6 +30,9 @@ struct Manager {
         bool log_to_journal;      /* default log target */
         bool console;             /* where a definition names no file, lines go to our own standard output and error */
         int lock_fd;
+        sd_event_source *runtime_source, *home_source, *runtime_repair_source; /* manager-runtime.c: whether somebody removes what clients look for */
+        usec_t runtime_repair_delay; /* 0: nothing to repair */
+        bool boot_marked;         /* manager-boot.c: there is a mark that pmd has been started */
         uid_t uid;                /* ours */
         uint64_t init_start_time; /* of process 1, 0: hidden from us */
         Conf settings;            /* pmd.conf */

@@ -5,6 +5,7 @@ Argument: the build directory."""
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 
@@ -147,6 +148,50 @@ def cgroups_can_be_made(pm):
     return r.returncode == 0
 
 
+def pmds_of(pm):
+    """All that serve this directory."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
+                argv = f.read().split("\0")
+            if "--private=" + pm.env["PMD_HOME"] in argv:
+                found.append(int(pid))
+    return sorted(found)
+
+
+def what_is_removed_is_made_anew(tap, pm, _runner):
+    home = os.path.join(pm.dir, "home")
+    run = os.path.join(home, "run")
+    pm.run(*pm.app("kept", "-i", "2"))
+    wait_until(lambda: len(pm.holders()) == 2, "the processes")
+    held, served = pm.holders(), pmds_of(pm)
+    tap.equal(len(served), 2, "a pmd and its keeper serve")
+
+    for what, remove in (
+        ("the socket", lambda: os.unlink(os.path.join(run, "pmd.sock"))),
+        ("the lock", lambda: os.unlink(os.path.join(run, "pmd.lock"))),
+        ("the keeper's lock", lambda: os.unlink(os.path.join(run, "keeper.lock"))),
+        ("the runtime directory", lambda: shutil.rmtree(run)),
+        ("all that pmd has", lambda: shutil.rmtree(home, ignore_errors=True)),
+    ):
+        remove()
+        results = [pm.run("ping") for _ in range(3)]
+        wait_until(lambda: all(os.path.exists(os.path.join(run, f)) for f in ("pmd.sock", "pmd.lock", "keeper.lock")), f"{what} to be made anew")
+        tap.check(all(r.returncode == 0 for r in results), f"{what} is removed: pmctl ping", show(results[0]))
+        tap.equal(pmds_of(pm), served, "is answered by the same pmd, the only one")
+        tap.equal((pm.holders(), pm.status("kept")), (held, ["online"] * 2), "that has the apps")
+
+    wait_until(lambda: os.path.isdir(os.path.join(run, "processes")) and len(os.listdir(os.path.join(run, "processes"))) == 2, "the files of the processes")
+    before = pm.pid()
+    pm.kill()
+    r = pm.run("ping")
+    tap.check(r.returncode == 0 and pm.pid() != before and len(pmds_of(pm)) == len(served), "when that is killed, its keeper starts another", show(r))
+    tap.equal((pm.holders(), pm.status("kept")), (held, ["online"] * 2), "that has them too")
+    pm.run("delete", "kept")
+    tap.equal(pm.leftovers(), [], "and leaves no file of what is deleted")
+
+
 def with_runner(tap, build, runner, checks):
     with Victim(build) as pm:
         if runner == "cgroup" and not cgroups_can_be_made(pm):
@@ -164,7 +209,7 @@ def main():
     build = os.path.abspath(sys.argv[1])
     tap = Tap()
     common = (what_was_left_is_stopped, what_was_left_by_the_dead_is_removed, nothing_is_left)
-    with_runner(tap, build, "plain", common)
+    with_runner(tap, build, "plain", (*common, what_is_removed_is_made_anew))
     with_runner(tap, build, "cgroup", (*common, who_was_moved_is_stopped))
     return tap.done()
 

@@ -18,7 +18,7 @@ FACE = {
     "app-bus", "bus-face", "bus-peer", "bus-polkit", "bus-queue", "bus-request", "manager-bus", "manager-definition-bus", "manager-event-bus", "manager-log-bus", "manager-message-bus",
     "manager-property-bus", "manager-save-bus", "process-bus",
 }
-COMPOSERS = {"pmd", "manager", "manager-boot"}
+COMPOSERS = {"pmd", "manager", "manager-boot", "manager-runtime"}
 
 n = failed = 0
 
