@@ -236,7 +236,7 @@ void manager_remove_process(Manager *m, Process *p) {
                 LIST_REMOVE(dirty_queue, m->dirty_processes, p);
         memmove(m->processes + i, m->processes + i + 1, (m->n_processes - i - 1) * sizeof(Process *));
         if (--m->n_processes == 0)
-                m->next_process_id = 0;
+                m->next_process_id = m->first_process_id;
         process_free(p);
 }
 
@@ -726,7 +726,8 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = manager_readopt(m);
         if (r < 0)
                 return log_error_errno(r, "Failed to take over the processes of the pmd before: %m");
-        (void) fd_store_drop_rest(m->fd_store);
+        if (m->first_process_id == 0)
+                (void) fd_store_drop_rest(m->fd_store);
         r = bus_face_start(m->bus_face);
         if (r < 0)
                 return log_error_errno(r, "Failed to serve: %m");

@@ -44,6 +44,7 @@ struct Manager {
         size_t n_processes, n_processes_allocated;
         LIST_HEAD(Process, hidden_processes); /* incarnations that are not current, see ProcessRole */
         unsigned next_definition_serial;
+        unsigned first_process_id; /* numbers below are left to a newer pmd, of which there were processes; 0: none */
         unsigned next_process_id; /* as pm2: grows, begins again at 0 when there is no process */
         uint32_t next_job_id;
         unsigned last_cluster;    /* number of the last one that was made */

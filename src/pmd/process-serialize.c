@@ -21,6 +21,7 @@
 #include "shared/path-util.h"
 #include "shared/string-util.h"
 
+/* Of the files of processes. What is new and may be missing does not change it; a pmd leaves alone what has a higher one than its own. */
 #define STATE_VERSION 1
 #define STATE_FILE_MAX (4U << 20)
 /* A longer one is lost with pmd. */
@@ -616,8 +617,10 @@ static int read_file(Readopt *d, json_object *o, unsigned id, bool hidden) {
         App *a;
         int r;
 
-        if (get_uint(o, "version") != STATE_VERSION || !is_of_this_boot(o, m))
+        if (!is_of_this_boot(o, m))
                 return -ESTALE;
+        if (get_uint(o, "version") > STATE_VERSION)
+                return -EPROTONOSUPPORT;
         if (hidden && is_current_one(m, o, id))
                 return -ESTALE;
         if (role < 0 || (hidden && role == PROCESS_CURRENT))
@@ -699,6 +702,14 @@ static int list_state(const Manager *m, const char *directory, unsigned **ret, s
         return path ? list_numbers(path, ret, ret_n) : -ENOMEM;
 }
 
+/* It is for the pmd that wrote it, should that come back: with its descriptors, its definition, and its number. */
+static void leave_alone(Manager *m, const char *path, unsigned id, uint64_t version) {
+        log_error("Process %u is not taken over and runs on without pmd: %s is of format %" PRIu64 ", and this pmd knows those up to %d. "
+                  "Install the version that wrote it, or end the process yourself and remove the file.", id, path, version, STATE_VERSION);
+        m->first_process_id = MAX(m->first_process_id, id + 1);
+        m->next_process_id = MAX(m->next_process_id, id + 1);
+}
+
 static void readopt_one(Readopt *d, const char *path, unsigned id, bool hidden) {
         _cleanup_(json_object_putp) json_object *o = NULL;
         int r;
@@ -708,6 +719,8 @@ static void readopt_one(Readopt *d, const char *path, unsigned id, bool hidden) 
                 r = read_file(d, o, id, hidden);
         if (r >= 0)
                 return;
+        if (r == -EPROTONOSUPPORT)
+                return leave_alone(d->manager, path, id, get_uint(o, "version"));
         if (r != -ESTALE)
                 log_warning_errno(r, "Cannot take over process %u from %s, ignoring: %m", id, path);
         (void) unlink(path);
@@ -763,7 +776,9 @@ static void remove_unused_definitions(Manager *m) {
         if (list_state(m, DEFINITION_DIRECTORY, &serials, &n) < 0)
                 return;
         for (size_t i = 0; i < n; i++)
-                if (!definition_is_used(m, serials[i]))
+                if (m->first_process_id > 0) /* it may be of one that is left alone */
+                        m->next_definition_serial = MAX(m->next_definition_serial, serials[i]);
+                else if (!definition_is_used(m, serials[i]))
                         remove_definition(m, serials[i]);
 }
 

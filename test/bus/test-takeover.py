@@ -4,6 +4,7 @@
 Argument: the build directory."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -192,6 +193,71 @@ def what_is_removed_is_made_anew(tap, pm, _runner):
     tap.equal(pm.leftovers(), [], "and leaves no file of what is deleted")
 
 
+# What pmd wrote of a process when there was version 1 of the format for the first time.
+FIRST_KEYS = set("""version boot id app owner definition instance unique_id goal state restart_wanted delete_wanted kill_tried restart_granted watching
+    reached_online gate_opened incarnation n_restarts unstable_restarts history_created_at prev_delay created_realtime started_monotonic started_realtime
+    exit_code exit_signal exit_reason timer timer_at pid pid_start_time pid_id cgroup invocation_id""".split())
+
+
+def change_state(pm, name, change):
+    """Kills pmd and, before the next one comes, changes what it wrote of a process."""
+    number = pm.process(name)["pm_id"]
+    path = os.path.join(pm.dir, "home", "run", "processes", str(number))
+    pid = pm.pid()
+    os.kill(pid, signal.SIGSTOP)
+    with open(path, encoding="utf-8") as f:
+        state, _end = json.JSONDecoder().raw_decode(f.read())
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(change(state), f)
+    os.kill(pid, signal.SIGKILL)
+    pm.run("ping")
+    wait_until(lambda: pm.pid() != pid, "the next pmd")
+    return path
+
+
+def an_older_format_is_read(tap, pm, _runner):
+    pm.run(*pm.app("older"))
+    wait_until(pm.holders, "the process")
+    pm.run("restart", "older")
+    wait_until(lambda: pm.n_starts("older") == 2, "the restart")
+    held = pm.holders()
+    change_state(pm, "older", lambda state: {k: v for k, v in state.items() if k in FIRST_KEYS})
+    p = pm.process("older")
+    tap.equal((p["pid"], p["pm2_env"]["status"], p["pm2_env"]["restart_time"]), (held["older.0.lock"][0], "online", 1), "what the first version wrote is read")
+    r = pm.run("restart", "older")
+    wait_until(lambda: pm.n_starts("older") == 3, "the restart")
+    tap.equal((r.returncode, pm.process("older")["pm2_env"]["restart_time"]), (0, 2), "and gone on with")
+    pm.run("delete", "older")
+
+
+def a_newer_format_is_left_alone(tap, pm, _runner):
+    pm.run(*pm.app("newer"))
+    pm.run(*pm.app("ours"))
+    wait_until(lambda: len(pm.holders()) == 2, "the processes")
+    held = pm.holders()
+    path = change_state(pm, "newer", lambda state: {**state, "version": 1000})
+    tap.equal((pm.status("newer"), pm.status("ours"), pm.holders()), ([], ["online"], held), "what a newer pmd wrote is left alone")
+    tap.check(os.path.exists(path) and "is of format 1000" in messages(pm), "and told of", messages(pm)[-1000:])
+    number = int(os.path.basename(path))
+    pm.run("delete", "all")
+    pm.run(*pm.app("another"))
+    tap.check(pm.process("another")["pm_id"] > number, "its number is not given to another")
+    pm.run("delete", "another")
+
+    pid = pm.pid()
+    os.kill(pid, signal.SIGSTOP)
+    with open(path, encoding="utf-8") as f:
+        state = json.load(f)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({**state, "version": 1}, f)
+    os.kill(pid, signal.SIGKILL)
+    pm.run("ping")
+    tap.equal((pm.status("newer"), pm.process("newer")["pid"]), (["online"], held["newer.0.lock"][0]), "the pmd that wrote it takes it over")
+    pm.run("delete", "newer")
+    wait_until(lambda: not pm.holders(), "the end")
+    tap.equal(pm.leftovers(), [], "and leaves nothing in the end")
+
+
 def with_runner(tap, build, runner, checks):
     with Victim(build) as pm:
         if runner == "cgroup" and not cgroups_can_be_made(pm):
@@ -209,7 +275,7 @@ def main():
     build = os.path.abspath(sys.argv[1])
     tap = Tap()
     common = (what_was_left_is_stopped, what_was_left_by_the_dead_is_removed, nothing_is_left)
-    with_runner(tap, build, "plain", (*common, what_is_removed_is_made_anew))
+    with_runner(tap, build, "plain", (*common, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
     with_runner(tap, build, "cgroup", (*common, who_was_moved_is_stopped))
     return tap.done()
 
