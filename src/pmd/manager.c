@@ -647,7 +647,7 @@ static bool is_main(pid_t pid, void *userdata) {
         return false;
 }
 
-static void on_keeper_told(pid_t pid, void *userdata) {
+static void on_exit_told(pid_t pid, void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
 
         for (size_t i = 0; i < m->n_processes; i++)
@@ -678,7 +678,7 @@ static int start_runner(Manager *m, const char *name) {
                         return log_error_errno(r, "Failed to watch the service manager: %m");
         }
 
-        r = runner_set_reaper(m->runner, is_main, m);
+        r = runner_set_reaper(m->runner, is_main, on_exit_told, m);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the reaping of orphans: %m");
 
@@ -705,7 +705,7 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = fd_store_new(m->event, &m->fd_store);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the store of descriptors: %m");
-        r = keeper_exits_new(m->event, fd_store_take(m->fd_store, KEEPER_EXITS), on_keeper_told, m, &m->keeper_exits);
+        r = keeper_exits_new(m->event, fd_store_take(m->fd_store, KEEPER_EXITS), on_exit_told, m, &m->keeper_exits);
         if (r < 0)
                 return log_error_errno(r, "Failed to listen to the keeper: %m");
         r = log_relay_new(m->event, &m->log_relay);

@@ -359,7 +359,8 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
 
         r = get_exit(p, &si);
         if (r == 0) {
-                /* It was the child of a pmd that has ended; its new parent is about to reap it, and then there is EPOLLHUP. */
+                /* It was the child of a pmd that has ended; its new parent is about to reap it, and then there is EPOLLHUP. Or a debugger
+                 * has to be told first, and then there is SIGCHLD. */
                 return sd_event_source_set_io_events(s, 0);
         }
 

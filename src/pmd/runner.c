@@ -108,7 +108,9 @@ static int reap_among_children(Runner *r) {
                 return n;
 
         for (int i = 0; i < n; i++)
-                if (!runner_is_main(r, children[i]))
+                if (runner_is_main(r, children[i]))
+                        r->main_ended(children[i], r->is_main_userdata);
+                else
                         reap(children[i]);
         return 0;
 }
@@ -138,10 +140,11 @@ static int on_sigchld(sd_event_source *s, const struct signalfd_siginfo *ssi, vo
         return 0;
 }
 
-int runner_set_reaper(Runner *r, runner_is_main_t is_main, void *userdata) {
+int runner_set_reaper(Runner *r, runner_is_main_t is_main, runner_main_ended_t main_ended, void *userdata) {
         int k;
 
         r->is_main = is_main;
+        r->main_ended = main_ended;
         r->is_main_userdata = userdata;
 
         if (!r->reaper_source) {

@@ -60,6 +60,7 @@ typedef struct RunnerVTable {
 } RunnerVTable;
 
 typedef bool (*runner_is_main_t)(pid_t pid, void *userdata);
+typedef void (*runner_main_ended_t)(pid_t pid, void *userdata);
 
 struct Runner {
         const RunnerVTable *vtable;
@@ -69,6 +70,7 @@ struct Runner {
 
         sd_event_source *reaper_source;
         runner_is_main_t is_main;
+        runner_main_ended_t main_ended;
         void *is_main_userdata;
 };
 
@@ -79,8 +81,9 @@ Runner *runner_free(Runner *r);
 DEFINE_CLEANUP_FUNC(Runner *, runner_free);
 
 /* Processes whose parents have ended become children of pmd's, which has to wait for them: on SIGCHLD (to be blocked in all threads
- * by the caller) every zombie is reaped that is_main() does not claim. Those are left to pidref_wait(). */
-int runner_set_reaper(Runner *r, runner_is_main_t is_main, void *userdata);
+ * by the caller) every zombie is reaped that is_main() does not claim. Those are left to pidref_wait(); main_ended() is told of them, as a
+ * debugger may have kept the end of one back until now. */
+int runner_set_reaper(Runner *r, runner_is_main_t is_main, runner_main_ended_t main_ended, void *userdata);
 bool runner_is_main(const Runner *r, pid_t pid);
 
 int runner_unit_new(Runner *r, const char *app, unsigned id, unsigned incarnation, AppConfig *config, const PidRef *main_ref, RunnerUnit **ret);

@@ -42,6 +42,9 @@ static bool is_main(pid_t pid, void *userdata) {
         return pid == b->mains[0] || pid == b->mains[1];
 }
 
+static void main_ended(pid_t pid, void *userdata) {
+}
+
 static void on_attached(RunnerUnit *u, int error) {
         Bed *b = ASSERT_PTR(u->userdata);
 
@@ -74,7 +77,7 @@ static bool bed_init(Bed *b, const char *runner) {
         }
         ASSERT_OK(r);
         ASSERT_STREQ(b->runner->vtable->name, runner);
-        ASSERT_OK(runner_set_reaper(b->runner, is_main, b));
+        ASSERT_OK(runner_set_reaper(b->runner, is_main, main_ended, b));
         return true;
 }
 
