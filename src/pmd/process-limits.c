@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <sys/resource.h>
 
 #include "pmd/app-triggers.h"
@@ -6,6 +7,7 @@
 #include "pmd/runner.h"
 #include "pmd/spawn-restrict.h"
 #include "shared/capability-util.h"
+#include "shared/fileio.h"
 #include "shared/log.h"
 #include "shared/parse-util.h"
 #include "shared/resource-limits.h"
@@ -28,6 +30,18 @@ static void restore_nofile(Rlimit *l) {
         *l = (Rlimit) { .set = true, .soft = MIN((rlim_t) soft, own.rlim_max), .hard = own.rlim_max };
 }
 
+/* pmd.service protects pmd from the OOM killer, not what it starts. */
+static void restore_oom_score_adjust(OptionalInt *o) {
+        char buf[16];
+        int own;
+
+        if (o->set || !getenv("SYSTEMD_EXEC_PID") || read_virtual_file_at(AT_FDCWD, "/proc/self/oom_score_adj", buf, sizeof buf) < 0)
+                return;
+        buf[strcspn(buf, "\n")] = 0;
+        if (safe_atoi(buf, &own) >= 0 && own < 0)
+                *o = (OptionalInt) { .set = true };
+}
+
 int process_restrictions(const AppConfig *c, SpawnRestrictions *ret) {
         SpawnRestrictions s = {
                 .nice = c->nice,
@@ -39,6 +53,7 @@ int process_restrictions(const AppConfig *c, SpawnRestrictions *ret) {
         int r;
 
         memcpy(s.rlimits, c->rlimits, sizeof(s.rlimits));
+        restore_oom_score_adjust(&s.oom_score_adjust);
         restore_nofile(&s.rlimits[RLIMIT_NOFILE]);
         r = capabilities_to_mask(c->capabilities, &s.capabilities);
         if (r < 0)

@@ -38,6 +38,9 @@ container_boot
 check "an app is started" run pmctl start $APPS/sleeper.sh --name api
 app=$(pid_of api)
 
+check_output "pmd is to be protected from the OOM killer" '^OOMScoreAdjust=-900$' enter systemctl show -p OOMScoreAdjust pmd.service
+check_equal "its apps are not" 0 "$(enter cat "/proc/$app/oom_score_adj")"
+
 # ---- pmd is killed ----
 
 failed=0
@@ -99,6 +102,83 @@ app=$(pid_of api)
 enter systemctl restart systemd-journald.service
 enter systemctl try-restart systemd-logind.service
 check_equal "the app does not notice a restart of journald and logind" "$app" "$(pid_of api)"
+
+# ---- who follows ----
+
+enter timeout 100 pmctl logs -f --raw --lines 0 api >"$WORK/follow.log" 2>"$WORK/follow.err" &
+follow=$!
+enter timeout 100 pmctl events >"$WORK/events.log" 2>"$WORK/events.err" &
+events=$!
+eventually_file() { # FILE TEXT
+        eventually grep -q -- "$2" "$1"
+}
+check "a restart" run pmctl restart api
+check "is followed" eventually_file "$WORK/events.log" online
+n=$(wc -l <"$WORK/events.log")
+before=$(main_pid)
+enter kill -KILL "$before"
+check "pmd is killed meanwhile" eventually another_pmd "$before"
+check "a stop" run pmctl stop api
+more_events() {
+        [ "$(wc -l <"$WORK/events.log")" -gt "$n" ] && tail -n +$((n + 1)) "$WORK/events.log" | grep -q stop
+}
+check "the events of the next one follow" eventually more_events
+check "and logs -f goes on" kill -0 $follow
+kill $follow $events 2>/dev/null
+wait $follow $events 2>/dev/null
+check "a start" run pmctl start api
+app=$(pid_of api)
+
+# ---- a pmd that hangs ----
+
+put_file /run/systemd/system/pmd.service.d/watchdog.conf <<-'CONF'
+	[Service]
+	WatchdogSec=2s
+	TimeoutAbortSec=1s
+CONF
+enter systemctl daemon-reload
+before=$(main_pid)
+enter kill -KILL "$before"
+eventually another_pmd "$before"
+eventually enter pmctl ping
+before=$(main_pid)
+enter kill -STOP "$before"
+check "a pmd that hangs is ended by the watchdog" eventually another_pmd "$before"
+check_equal "the app runs on" "$app" "$(pid_of api)"
+check_output "and pmd serves" pong run pmctl ping
+enter rm /run/systemd/system/pmd.service.d/watchdog.conf
+enter systemctl daemon-reload
+
+# ---- many at once ----
+
+failed=0
+others=()
+before=$(main_pid)
+for _ in $(seq 1 20); do
+        enter pmd --system >/dev/null 2>&1 &
+        others+=($!)
+done
+for pid in "${others[@]}"; do
+        wait "$pid"
+        [ $? -eq 75 ] || failed=$((failed + 1))
+done
+check_equal "20 times pmd beside the one that serves: each ends and says why" 0 "$failed"
+check_equal "the first one stays" "$before" "$(main_pid)"
+check_equal "the app runs on" "$app" "$(pid_of api)"
+
+# ---- a process is moved out of its scope, which goes ----
+
+unit=$(run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Unit | cut -d'"' -f2)
+mount=$(enter findmnt -n -o TARGET -t cgroup2 | head -n1)
+control=$(enter systemctl show -p ControlGroup --value "$unit")
+# shellcheck disable=SC2016
+enter sh -c 'mkdir -p "$1/elsewhere"; for p in $(cat "$1$2/cgroup.procs"); do echo "$p" >"$1/elsewhere/cgroup.procs"; done' sh "$mount" "$control"
+check "a scope without processes ends" eventually_output '^inactive|^ActiveState=inactive' enter systemctl is-active "$unit"
+check "its process, which is elsewhere, lives" enter kill -0 "$app"
+check "it can be restarted" run pmctl restart api
+check_fails "which ends the one elsewhere" enter kill -0 "$app"
+check_equal "and the app is up" online "$(status_of api)"
+app=$(pid_of api)
 
 # ---- the bus ----
 
