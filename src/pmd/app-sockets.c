@@ -288,11 +288,12 @@ void app_release_sockets(App *a) {
         LIST_FOREACH_SAFE(sockets, s, a->sockets) {
                 if (is_needed(a, s->address))
                         continue;
-                (void) fd_store_remove(a->manager->fd_store, stored_name(a, s->address, name));
+                /* The path first: while the socket is kept, the next pmd knows of it. */
                 FAULT_BEFORE(SOCKET_REMOVE);
                 if (startswith(s->address, "unix://"))
                         (void) unlink(s->address + STRLEN("unix://"));
                 FAULT_AFTER(SOCKET_REMOVE);
+                (void) fd_store_remove(a->manager->fd_store, stored_name(a, s->address, name));
                 close_socket(a, s);
         }
 }

@@ -8,6 +8,7 @@
 #include "pmd/bus-face.h"
 #include "pmd/manager-save.h"
 #include "pmd/manager.h"
+#include "pmd/store.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
 #include "shared/proc-util.h"
@@ -122,9 +123,17 @@ static void ask_whether_enabled(Manager *m) {
                 log_warning_errno(r, "Failed to ask whether pmd.service is enabled, not restoring the saved list: %m");
 }
 
+static void clean_saved_list(const Manager *m) {
+        _cleanup_free_ char *path = manager_saved_path(m);
+
+        if (path)
+                store_clean(path);
+}
+
 void manager_boot(Manager *m, bool resurrect) {
         int r;
 
+        clean_saved_list(m);
         if (m->instance->scope == INSTANCE_PRIVATE && !resurrect)
                 return;
 

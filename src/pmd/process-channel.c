@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include <dirent.h>
 #include <stdio.h>
+#include <systemd/sd-bus.h>
 #include <unistd.h>
 
 #include "pmd/app.h"
@@ -8,11 +10,13 @@
 #include "pmd/event-bus.h"
 #include "pmd/manager.h"
 #include "pmd/node-channel.h"
+#include "pmd/process-serialize.h"
 #include "pmd/process.h"
 #include "shared/env-util.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
+#include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 
 /* The channel of Node.js between a process and pmd, which is its parent, and the primary of its cluster. */
@@ -72,6 +76,23 @@ static void load_cluster(App *a) {
                 log_warning_errno(r, "Failed to take over the sockets of %s, ignoring: %m", a->name);
         if (r >= 0)
                 a->manager->last_cluster = MAX(a->manager->last_cluster, cluster_get_number(a->cluster));
+}
+
+void manager_clean_clusters(Manager *m) {
+        _cleanup_free_ char *directory = strprintf("%s/clusters", m->instance->runtime_dir);
+        _cleanup_closedir_ DIR *d = directory ? opendir(directory) : NULL;
+
+        for (struct dirent *de; d && (de = readdir(d));) {
+                _cleanup_free_ char *path = NULL, *name = NULL;
+                App *a;
+
+                if (de->d_type == DT_DIR)
+                        continue;
+                path = strjoin(PMD_PATH_APP "/", de->d_name);
+                a = path && sd_bus_path_decode(path, PMD_PATH_APP, &name) > 0 ? manager_get_app(m, name) : NULL;
+                if (!a || !a->cluster)
+                        (void) unlinkat(dirfd(d), de->d_name, 0);
+        }
 }
 
 bool process_needs_sockets(const Process *p) {
@@ -144,7 +165,13 @@ static void on_query(Process *p, json_object *message) {
 }
 
 static void on_listening(Process *p) {
+        int r;
+
+        /* On file before anything follows from it: it is said only once. */
         p->listening = true;
+        r = process_save(p);
+        if (r < 0)
+                log_warning_errno(r, "Failed to save what is known of process %u, ignoring: %m", p->id);
         if (p->app->cluster)
                 cluster_worker_listening(p->app->cluster, worker_of(p));
         if (!p->config->wait_ready && !p->config->notify)

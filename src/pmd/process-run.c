@@ -740,6 +740,9 @@ void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains
                 }
         }
 
+        if (p->state == PROCESS_STARTING && p->listening && !p->config->wait_ready && !p->config->notify)
+                process_event(p, PROCESS_EVENT_READY);
+
         /* It is new to us, but nothing has happened that an event would have to tell. */
         process_update_watchdog(p);
         p->dirty |= PROCESS_FIELD_ALL;

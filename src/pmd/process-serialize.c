@@ -351,6 +351,15 @@ static bool directory_is_gone(const Process *p) {
         return p->definition_serial > 0 && path && access(path, F_OK) < 0 && errno == ENOENT;
 }
 
+static void remove_hidden(const Process *p, unsigned incarnation) {
+        _cleanup_free_ char *path = hidden_path(p->manager, p->id, incarnation);
+
+        FAULT_BEFORE(STATE_REMOVE);
+        if (path)
+                (void) unlink(path);
+        FAULT_AFTER(STATE_REMOVE);
+}
+
 int process_save(Process *p) {
         unsigned old = p->definition_serial, old_next = p->next_definition_serial;
         _cleanup_(json_object_putp) json_object *o = NULL;
@@ -383,16 +392,14 @@ int process_save(Process *p) {
         /* Not before: until now the file named them. */
         remove_unused_definition(p->manager, old);
         remove_unused_definition(p->manager, old_next);
+        if (p->hidden_incarnation > 0 && p->hidden_incarnation != p->incarnation)
+                remove_hidden(p, p->hidden_incarnation);
+        p->hidden_incarnation = p->role == PROCESS_CURRENT ? 0 : p->incarnation;
         return 0;
 }
 
 void process_unsave_hidden(const Process *p) {
-        _cleanup_free_ char *path = hidden_path(p->manager, p->id, p->incarnation);
-
-        FAULT_BEFORE(STATE_REMOVE);
-        if (path)
-                (void) unlink(path);
-        FAULT_AFTER(STATE_REMOVE);
+        remove_hidden(p, p->incarnation);
 }
 
 void process_unsave(Process *p) {
@@ -647,6 +654,7 @@ static int read_file(Readopt *d, json_object *o, unsigned id, bool hidden) {
         read_process(p, o);
         p->definition_serial = serial;
         p->saved_config = config;
+        p->hidden_incarnation = hidden ? p->incarnation : 0;
         r = read_next_definition(d, p, (unsigned) get_uint(o, "next_definition"));
         if (r < 0)
                 log_warning_errno(r, "The changed definition of process %u is lost: %m", id);
@@ -815,6 +823,7 @@ int manager_readopt(Manager *m) {
                 return r;
 
         remove_unused_definitions(m);
+        manager_clean_clusters(m);
         if (m->n_processes > 0)
                 log_info("Took over %zu processes.", m->n_processes);
 

@@ -293,8 +293,10 @@ static void on_exec_failed(Process *p) {
 static void on_ready(Process *p) {
         if (p->role != PROCESS_SUCCESSOR)
                 return process_set_state(p, PROCESS_ONLINE);
-        if (p->timer != PROCESS_TIMER_PROVE)
-                arm(p, PROCESS_TIMER_PROVE, PROVE_USEC);
+        if (p->timer == PROCESS_TIMER_PROVE)
+                return;
+        arm(p, PROCESS_TIMER_PROVE, PROVE_USEC);
+        p->host->changed(p, 0);
 }
 
 /* As pm2: an app that is not ready in time is taken for online. One that would take the place of another that works is not. */

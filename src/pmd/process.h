@@ -248,6 +248,7 @@ struct Process {
         const AppConfig *saved_config;
         unsigned next_definition_serial; /* the same for next_config */
         const AppConfig *saved_next_config;
+        unsigned hidden_incarnation;  /* names the file of one that is not current; 0: there is none */
 
         LIST_FIELDS(Process, siblings); /* of the App, by id */
         LIST_FIELDS(Process, hidden);   /* of the Manager: those that are not current */
@@ -298,6 +299,9 @@ void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains
 void process_store_fd(Process *p, const char *what, int fd);
 void process_unstore_fd(Process *p, const char *what);
 int process_take_stored_fd(Process *p, const char *what);
+
+/* process-channel.c: at start-up, when all processes are there: files of sockets that no app has are removed. */
+void manager_clean_clusters(Manager *m);
 
 /* process-argv.c: what is executed. New strv. */
 int process_build_argv(const Process *p, char ***ret);

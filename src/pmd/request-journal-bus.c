@@ -69,7 +69,7 @@ static int append_numbers(sd_bus_message *m, json_object *numbers) {
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "u");
-        for (size_t i = 0; r >= 0 && i < json_object_array_length(numbers); i++)
+        for (size_t i = 0; r >= 0 && i < journal_array_length(numbers); i++)
                 r = sd_bus_message_append(m, "u", (uint32_t) json_object_get_int64(json_object_array_get_idx(numbers, i)));
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
@@ -88,7 +88,7 @@ static int append_job_numbers(sd_bus_message *m, const Entry *e) {
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "u");
-        for (size_t i = 0; r >= 0 && i < json_object_array_length(e->jobs); i++)
+        for (size_t i = 0; r >= 0 && i < journal_array_length(e->jobs); i++)
                 r = sd_bus_message_append(m, "u", journal_get_uint(json_object_array_get_idx(e->jobs, i), "id"));
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
@@ -123,7 +123,7 @@ static int tell_end(sd_bus_message *message, json_object *job) {
                                           json_object_get_string(journal_member(job, "app")), json_object_get_string(journal_member(job, "result")));
         if (r >= 0)
                 r = sd_bus_message_open_container(m, 'a', "(uss)");
-        for (size_t i = 0; r >= 0 && i < json_object_array_length(failures); i++) {
+        for (size_t i = 0; r >= 0 && i < journal_array_length(failures); i++) {
                 json_object *f = json_object_array_get_idx(failures, i);
 
                 r = sd_bus_message_append(m, "(uss)", journal_get_uint(f, "process"), json_object_get_string(journal_member(f, "error")),
@@ -138,7 +138,7 @@ static int answer_again(sd_bus_message *message, const Entry *e) {
         int r;
 
         r = reply_again(message, e);
-        for (size_t i = 0; r >= 0 && i < json_object_array_length(e->jobs); i++) {
+        for (size_t i = 0; r >= 0 && i < journal_array_length(e->jobs); i++) {
                 json_object *job = json_object_array_get_idx(e->jobs, i);
 
                 if (journal_job_has_ended(job))
@@ -164,7 +164,7 @@ int request_journal_filter(sd_bus_message *message, void *userdata, sd_bus_error
 
         /* The token is a secret of the client. Who knows it has been allowed to make the request. */
         e = find_token(j, token);
-        if (e && json_object_array_length(e->jobs) > 0)
+        if (e && journal_array_length(e->jobs) > 0)
                 return answer_again(message, e);
 
         sd_bus_message_unref(j->message);

@@ -70,6 +70,10 @@ json_object *journal_member(json_object *o, const char *key) {
         return json_object_object_get_ex(o, key, &v) ? v : NULL;
 }
 
+size_t journal_array_length(json_object *array) {
+        return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+}
+
 unsigned journal_get_uint(json_object *o, const char *key) {
         return (unsigned) json_object_get_int64(journal_member(o, key));
 }
@@ -79,7 +83,7 @@ bool journal_job_has_ended(json_object *job) {
 }
 
 static json_object *entry_find_job(const Entry *e, uint32_t id) {
-        for (size_t i = 0; i < json_object_array_length(e->jobs); i++) {
+        for (size_t i = 0; i < journal_array_length(e->jobs); i++) {
                 json_object *o = json_object_array_get_idx(e->jobs, i);
 
                 if (journal_get_uint(o, "id") == id && !journal_job_has_ended(o))
@@ -195,7 +199,7 @@ static void save_processes(Manager *m, json_object *job, bool made) {
 
         if ((journal_member(job, "made") != NULL) != made)
                 return;
-        for (size_t i = 0; i < json_object_array_length(ids); i++) {
+        for (size_t i = 0; i < journal_array_length(ids); i++) {
                 Process *p = manager_get_process(m, (unsigned) json_object_get_int64(json_object_array_get_idx(ids, i)));
                 int r;
 
@@ -208,7 +212,7 @@ static void save_processes(Manager *m, json_object *job, bool made) {
 }
 
 static void save_all_processes(RequestJournal *j, const Entry *e, bool made) {
-        for (size_t i = 0; i < json_object_array_length(e->jobs); i++)
+        for (size_t i = 0; i < journal_array_length(e->jobs); i++)
                 save_processes(j->manager, json_object_array_get_idx(e->jobs, i), made);
 }
 
@@ -246,7 +250,7 @@ static int write_entry(RequestJournal *j, Entry *e) {
         if (e->token)
                 RET_GATHER(r, add(o, "token", json_object_new_string(e->token)));
         RET_GATHER(r, add(o, "jobs", json_object_get(e->jobs)));
-        for (size_t i = 0; r >= 0 && i < json_object_array_length(e->jobs); i++) {
+        for (size_t i = 0; r >= 0 && i < journal_array_length(e->jobs); i++) {
                 json_object *job = json_object_array_get_idx(e->jobs, i);
                 App *a = manager_get_app(j->manager, json_object_get_string(journal_member(job, "app")));
                 const Job *found = find_job(a, journal_get_uint(job, "id"));
@@ -395,7 +399,7 @@ static size_t find_processes(Manager *m, json_object *job, Process **ret) {
         json_object *ids = journal_member(job, "processes");
         size_t n = 0;
 
-        for (size_t i = 0; i < json_object_array_length(ids); i++) {
+        for (size_t i = 0; i < journal_array_length(ids); i++) {
                 Process *p = manager_get_process(m, (unsigned) json_object_get_int64(json_object_array_get_idx(ids, i)));
 
                 if (p && streq(p->app->name, json_object_get_string(journal_member(job, "app"))))
@@ -409,7 +413,7 @@ static int make_missing(Manager *m, json_object *job, Process *sibling) {
         json_object *ids = journal_member(job, "processes");
         int r = 0;
 
-        for (size_t i = 0; r >= 0 && i < json_object_array_length(ids); i++) {
+        for (size_t i = 0; r >= 0 && i < journal_array_length(ids); i++) {
                 unsigned id = (unsigned) json_object_get_int64(json_object_array_get_idx(ids, i));
 
                 if (manager_get_process(m, id) || id < m->next_process_id)
@@ -428,7 +432,7 @@ static int set_incarnations(Job *j, json_object *job) {
         if (!j->incarnations)
                 return -ENOMEM;
         for (size_t i = 0; i < j->n_processes; i++)
-                for (size_t k = 0; k < json_object_array_length(ids); k++)
+                for (size_t k = 0; k < journal_array_length(ids); k++)
                         if ((unsigned) json_object_get_int64(json_object_array_get_idx(ids, k)) == j->process_ids[i])
                                 j->incarnations[i] = (unsigned) json_object_get_int64(json_object_array_get_idx(incarnations, k));
         return 0;
@@ -456,7 +460,7 @@ static int make_job(Manager *m, json_object *job, JobVerb verb, Process *const *
 /* 0: there is nothing left to do. */
 static int resume_job(Manager *m, json_object *job) {
         JobVerb verb = job_verb_from_string(json_object_get_string(journal_member(job, "verb")));
-        size_t n_max = json_object_array_length(journal_member(job, "processes")), n;
+        size_t n_max = journal_array_length(journal_member(job, "processes")), n;
         _cleanup_free_ Process **processes = new(Process *, MAX(n_max, (size_t) 1));
         int r;
 
@@ -482,14 +486,14 @@ static int resume_job(Manager *m, json_object *job) {
 
 /* What was to be made is not there: nothing has been done, and the client may ask again. */
 static bool was_not_begun(Manager *m, json_object *job) {
-        size_t n_max = json_object_array_length(journal_member(job, "processes"));
+        size_t n_max = journal_array_length(journal_member(job, "processes"));
         _cleanup_free_ Process **processes = new(Process *, MAX(n_max, (size_t) 1));
 
         return processes && n_max > 0 && journal_member(job, "made") && find_processes(m, job, processes) == 0;
 }
 
 static void resume_entry(RequestJournal *j, Entry *e) {
-        for (size_t i = 0; i < json_object_array_length(e->jobs); i++) {
+        for (size_t i = 0; i < journal_array_length(e->jobs); i++) {
                 json_object *job = json_object_array_get_idx(e->jobs, i);
                 int r;
 

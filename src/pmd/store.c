@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -6,7 +7,9 @@
 
 #include "pmd/store.h"
 #include "shared/fault.h"
+#include "shared/fd-util.h"
 #include "shared/fileio.h"
+#include "shared/path-util.h"
 #include "shared/string-util.h"
 
 #define PREFIX "{\"checksum\":\"crc32:"
@@ -173,6 +176,27 @@ int store_save(const char *path, json_object *apps) {
 
         r = store_format(apps, &text, &size);
         return r < 0 ? r : store_write(path, text, size);
+}
+
+static bool is_temporary(const char *name, const char *base) {
+        const char *rest = startswith(name, base);
+
+        rest = rest ? startswith(rest, ".new") : NULL;
+        return rest && IN_SET(*rest, 0, '.');
+}
+
+void store_clean(const char *path) {
+        _cleanup_free_ char *linked = strjoin(path, ".link"), *before = generation_path(path, 1);
+        _cleanup_free_ char *directory = strndup(path, (size_t) (path_basename(path) - path));
+        _cleanup_closedir_ DIR *d = directory ? opendir(directory) : NULL;
+
+        if (linked && before && access(before, F_OK) < 0)
+                (void) rename(linked, before);
+        if (linked)
+                (void) unlink(linked);
+        for (struct dirent *de; d && (de = readdir(d));)
+                if (is_temporary(de->d_name, path_basename(path)))
+                        (void) unlinkat(dirfd(d), de->d_name, 0);
 }
 
 /* ---- loading ---- */

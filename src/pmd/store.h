@@ -20,6 +20,9 @@ int store_save(const char *path, json_object *apps);
 int store_format(json_object *apps, char **ret, size_t *ret_size);
 int store_write(const char *path, const char *text, size_t size);
 
+/* What a writer that was killed has left: its files go, and a generation that had lost its name gets it. While nobody writes. */
+void store_clean(const char *path);
+
 /* The newest generation that is good. ret_warnings: a line for each that was passed over, and which one was taken;
  * NULL if it was the newest. 0; -ENOENT if there is none at all; -EBADMSG if there are some, but none is good (with
  * *ret_warnings). */
