@@ -48,10 +48,10 @@ static usec_t pause_after_trigger(const Process *p) {
 /* ---- restarts ---- */
 
 /* 0, also if a restart is about to be done anyway, or a negative errno. */
-static int restart_processes(App *a, Process *const *processes, size_t n, const char *reason) {
+static int restart_processes(App *a, JobVerb verb, Process *const *processes, size_t n, const char *reason) {
         int r;
 
-        r = manager_enqueue_restart(a->manager, processes, n, reason);
+        r = manager_enqueue_restart(a->manager, verb, processes, n, reason);
         if (r == -EALREADY)
                 return 0;
         if (r < 0)
@@ -79,7 +79,7 @@ static void restart_app(App *a, bool (*wanted)(const Process *p), const char *re
                 if (!wanted || wanted(p))
                         processes[n++] = p;
         if (n > 0)
-                (void) restart_processes(a, processes, n, reason);
+                (void) restart_processes(a, JOB_RESTART, processes, n, reason);
 }
 
 /* ---- watch ---- */
@@ -349,7 +349,8 @@ static void check_memory(Process *p, usec_t t) {
                 log_oom();
                 return;
         }
-        if (restart_processes(p->app, &p, 1, reason) >= 0)
+        /* It works as yet: where two can run at once, it goes on until the next one does. */
+        if (restart_processes(p->app, JOB_RELOAD, &p, 1, reason) >= 0)
                 p->memory_restarted_at = t;
 }
 

@@ -60,8 +60,10 @@ static void begin_reload(Job *j, Process *p) {
         r = process_begin_reload(p);
         if (r < 0)
                 add_failure(j, p->id, PMD_ERROR_SPAWN_FAILED, strprintf("Cannot start a new process for %s: %s", p->config->name, strerror(-r)));
-        else if (j->reason)
+        else if (j->reason) {
+                process_history_trigger(p, j->reason);
                 process_set_restart_trigger(p->peer, j->reason);
+        }
 }
 
 /* Before pmd was killed. */

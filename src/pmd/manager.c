@@ -463,7 +463,7 @@ static bool restart_waits(const App *a) {
         return false;
 }
 
-int manager_enqueue_restart(Manager *m, Process *const *processes, size_t n, const char *reason) {
+int manager_enqueue_restart(Manager *m, JobVerb verb, Process *const *processes, size_t n, const char *reason) {
         _cleanup_free_ char *copy = NULL;
         Job *j;
         int r;
@@ -476,7 +476,7 @@ int manager_enqueue_restart(Manager *m, Process *const *processes, size_t n, con
         copy = strdup(reason);
         if (!copy)
                 return -ENOMEM;
-        r = job_new(processes[0]->app, JOB_RESTART, processes, n, &j);
+        r = job_new(processes[0]->app, verb, processes, n, &j);
         if (r < 0)
                 return r;
         j->reason = TAKE_PTR(copy);

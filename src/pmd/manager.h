@@ -110,7 +110,7 @@ int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, si
 /* parallel: of each app as many at a time; 0: one. */
 int manager_enqueue_reload(Manager *m, Process *const *processes, size_t n, unsigned parallel, uint32_t **ret_ids, size_t *ret_n);
 /* The same for processes of one app, because of what reason says, not of a request. -EALREADY if such a job of the app waits already. */
-int manager_enqueue_restart(Manager *m, Process *const *processes, size_t n, const char *reason);
+int manager_enqueue_restart(Manager *m, JobVerb verb, Process *const *processes, size_t n, const char *reason);
 /* Leaves the loop with PMD_EXIT_REEXECUTE and the apps alone, for whoever supervises pmd to start it again. -EOPNOTSUPP: nobody would. */
 int manager_reexecute(Manager *m);
 int manager_exit(Manager *m);  /* stop everything, then leave the loop */

@@ -210,6 +210,8 @@ static void on_internal(json_object *message, const char *act, void *userdata) {
         if (p->worker_id == 0 || !act)
                 return;
         process_check_exec(p);
+        if (streq(act, "queryServer") && p->timer == PROCESS_TIMER_FINISH)
+                return; /* it was told to disconnect, and trips over handles that come later */
         if (streq(act, "queryServer"))
                 on_query(p, message);
         else if (streq(act, "listening"))

@@ -83,7 +83,7 @@ class App:
     def settles(self, n):
         """Until there are n processes, and no others."""
         wait_until(lambda: len(self.all_pids()) == n, f"{n} processes, there are {self.all_pids()}")
-        return sorted(self.pids()) == sorted(self.all_pids())
+        return sorted(filter(None, self.pids())) == sorted(self.all_pids())
 
     def disconnects(self):
         try:
