@@ -309,17 +309,20 @@ static int method_get_environments(sd_bus_message *message, void *userdata, sd_b
         const uint32_t *ids;
         size_t size, n;
         uid_t owner = (uid_t) -1;
+        bool too_many;
         int r;
 
         r = sd_bus_message_read_array(message, 'u', (const void **) &ids, &size);
         if (r < 0)
                 return r;
         n = size / sizeof(uint32_t);
-        if (n > MAX(m->n_processes, (size_t) 1))
-                return sd_bus_error_set(reterr, SD_BUS_ERROR_INVALID_ARGS, "More ids than there are processes.");
-        r = find_common_owner(m, ids, n, &owner, reterr);
+        /* Of a list that is no longer true, the answer is which process is gone. */
+        too_many = n > m->n_processes + 1;
+        r = find_common_owner(m, ids, too_many ? m->n_processes + 1 : n, &owner, reterr);
         if (r < 0)
                 return r;
+        if (too_many)
+                return sd_bus_error_set(reterr, SD_BUS_ERROR_INVALID_ARGS, "More ids than there are processes.");
         r = bus_request_authorize_owner(m, message, owner, reterr);
         if (r <= 0)
                 return r < 0 ? r : 1;
