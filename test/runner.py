@@ -11,7 +11,7 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PLAIN, SANITIZED, FUZZ = (os.path.join(ROOT, "build-" + b) for b in ("test", "sanitize", "fuzz"))
+PLAIN, SANITIZED, FAULT, FUZZ = (os.path.join(ROOT, "build-" + b) for b in ("test", "sanitize", "fault", "fuzz"))
 FUZZ_SECONDS = 10
 PROGRAM_TIMEOUT = 600
 
@@ -21,7 +21,8 @@ def programs():
     yield from ((os.path.basename(p), ["python3", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/kernel/test-*.py")))
     yield from ((os.path.basename(p), ["bash", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/integration/test-*.sh")))
     yield from (("parity " + os.path.basename(p), ["python3", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/parity/test-*.py")))
-    yield from ((os.path.basename(p), ["python3", p, SANITIZED], {}) for p in sorted(glob.glob(f"{ROOT}/test/bus/test-*.py")))
+    yield from ((os.path.basename(p), ["python3", p, FAULT if os.path.basename(p) == "test-fault.py" else SANITIZED], {})
+                for p in sorted(glob.glob(f"{ROOT}/test/bus/test-*.py")))
     yield from ((os.path.basename(p), [p, f"-max_total_time={FUZZ_SECONDS}", "-rss_limit_mb=2048", "-verbosity=0", *corpora(p)], {"FUZZER": "1"})
                 for p in sorted(glob.glob(f"{FUZZ}/test/fuzz-*")) if os.path.isfile(p) and os.access(p, os.X_OK))
     yield from ((os.path.basename(p), [p], {}) for p in sorted(glob.glob(f"{SANITIZED}/test/test-*")) if os.path.isfile(p) and os.access(p, os.X_OK))
