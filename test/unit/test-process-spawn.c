@@ -274,10 +274,10 @@ TEST(gate_end) {
         c.gate_fd = safe_close(c.gate_fd);
         text = read_all(out[0]);
         ASSERT_STREQ(text, "");
-        ASSERT_EQ(wait_child(&c).si_status, EXIT_FAILURE);
+        ASSERT_EQ(wait_child(&c).si_status, SPAWN_EXIT_GATE_CLOSED);
 
         later.gate_fd = safe_close(later.gate_fd);
-        ASSERT_EQ(wait_child(&later).si_status, EXIT_FAILURE);
+        ASSERT_EQ(wait_child(&later).si_status, SPAWN_EXIT_GATE_CLOSED);
 }
 
 TEST(parent_dies) {
@@ -600,7 +600,7 @@ static void check_fd_limit(void) {
         }
         ASSERT_TRUE(failed >= 5);
         c.gate_fd = safe_close(c.gate_fd);
-        ASSERT_EQ(wait_child(&c).si_status, EXIT_FAILURE);
+        ASSERT_EQ(wait_child(&c).si_status, SPAWN_EXIT_GATE_CLOSED);
 }
 
 TEST(fd_limit) {
