@@ -258,6 +258,41 @@ def a_newer_format_is_left_alone(tap, pm, _runner):
     tap.equal(pm.leftovers(), [], "and leaves nothing in the end")
 
 
+def the_clock_leaps(tap, pm, runner):
+    """The clock on the wall, as pmd sees it, by ten years and back, while pmd lives and while it does not."""
+    module, file = os.path.join(os.path.dirname(pm.pmctl), "..", "test", "clock-jump.so"), pm.write("clock", "0", 0o644)
+    pm.run("kill")
+    daemon = os.path.join(os.path.dirname(pm.pmctl), "pmd")
+    # The sanitizer of a build that has it would rather be the first library.
+    pm.env["PMD_DAEMON"] = pm.write("pmd", '#!/bin/sh\nexport ASAN_OPTIONS="$ASAN_OPTIONS:verify_asan_link_order=0"\n' + f'LD_PRELOAD={os.path.normpath(module)} CLOCK_JUMP={file} exec {daemon} "$@"\n')
+    pm.run(*pm.app("calm"))
+    pm.write("crash.sh", "#!/bin/sh\necho >>crash.starts\nsleep 0.1\nexit 1\n")
+    pm.run("start", os.path.join(pm.dir, "crash.sh"), "--name", "crash", "--interpreter", "none", "--cwd", pm.dir, "--restart-delay", "300", "--max-restarts", "1000")
+    wait_until(pm.holders, "the process")
+    held, decade = pm.holders(), 10 * 365 * 86400
+    with open(f"/proc/{pm.pid()}/maps", encoding="utf-8") as f:
+        tap.check("clock-jump.so" in f.read(), "a pmd with a clock of its own")
+
+    for offset, what in ((decade, "forward"), (-decade, "back"), (0, "forward again")):
+        for killed in (False, True):
+            n = pm.n_starts("crash")
+            with open(file, "w", encoding="utf-8") as f:
+                f.write(str(offset))
+            if killed:
+                kill_and_wait(pm)
+            wait_until(lambda: pm.n_starts("crash") >= n + 3, "three more starts after a delay each")
+            calm = pm.process("calm")
+            tap.equal((calm["pid"], calm["pm2_env"]["status"], calm["pm2_env"]["restart_time"]), (held["calm.0.lock"][0], "online", 0),
+                      f"the clock leaps {what}{', and pmd is killed' if killed else ''}: apps run on, delays go on")
+            r = pm.run("list")
+            tap.check(r.returncode == 0 and "calm" in r.stdout, "and are listed", show(r))
+    r = pm.run("stop", "all")
+    tap.equal((r.returncode, pm.holders()), (0, {}), "and they are stopped")
+    pm.run("delete", "all")
+    pm.run("kill")
+    del pm.env["PMD_DAEMON"]
+
+
 def with_runner(tap, build, runner, checks):
     with Victim(build) as pm:
         if runner == "cgroup" and not cgroups_can_be_made(pm):
@@ -275,7 +310,7 @@ def main():
     build = os.path.abspath(sys.argv[1])
     tap = Tap()
     common = (what_was_left_is_stopped, what_was_left_by_the_dead_is_removed, nothing_is_left)
-    with_runner(tap, build, "plain", (*common, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
+    with_runner(tap, build, "plain", (*common, the_clock_leaps, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
     with_runner(tap, build, "cgroup", (*common, who_was_moved_is_stopped))
     return tap.done()
 

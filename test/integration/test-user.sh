@@ -67,10 +67,44 @@ for f in 'MESSAGE=sleeper is up' PM_APP=api PM_ID=0 PM_INSTANCE=0 PM_NAMESPACE=d
         check_output "the journal has ${f%%=*}" "^$f$" fields
 done
 
+# ---- the end of pmd ----
+
+user_pmd() {
+        run_as_user systemctl --user show -p MainPID --value pmd.service
+}
+
+another_user_pmd() { # PID
+        local now
+        now=$(user_pmd)
+        [ "${now:-0}" != 0 ] && [ "$now" != "$1" ]
+}
+
+before=$(user_pmd)
+check_output "pmctl update" 'in version' run_as_user pmctl update
+check "starts another pmd" another_user_pmd "$before"
+check_equal "the app runs on" "$pid" "$(property 0 PID)"
+before=$(user_pmd)
+enter kill -KILL "$before"
+check "pmd is killed: a call" run_as_user pmctl ping
+check "is answered by the next one" eventually another_user_pmd "$before"
+check_equal "the app runs on" "$pid" "$(property 0 PID)"
+(for _ in $(seq 1 20); do run_as_user systemctl --user daemon-reload; done) &
+reloads=$!
+failed=0
+for _ in $(seq 1 5); do
+        run_as_user pmctl restart api >/dev/null || failed=$((failed + 1))
+done
+wait $reloads
+check_equal "5 restarts while the user's manager is reloaded 20 times" 0 "$failed"
+check_output "leave one scope" '^1 loaded units' run_as_user systemctl --user list-units 'app-pm-api-*.scope'
+pid=$(property 0 PID)
+unit=$(property 0 Unit)
+restarts=$(property 0 NRestarts)
+
 # ---- crash, stop, delete ----
 
 check "kill the main process" enter kill -KILL "$pid"
-check "it is restarted" eventually_output '^1$' property 0 NRestarts
+check "it is restarted" eventually_output "^$((restarts + 1))$" property 0 NRestarts
 check "and online again" eventually_output '^online$' property 0 Status
 check_differ "in a scope of its own" "$unit" "$(property 0 Unit)"
 
