@@ -140,12 +140,15 @@ json_object *event_pm2_env(const Process *p) {
 
 /* ---- messages of apps ---- */
 
-static json_object *new_process(const Process *p) {
+/* with_rev: the revision of the sources, which pm2 adds here and there. */
+static json_object *new_process(const Process *p, bool with_rev) {
         json_object *o = json_object_new_object();
 
         put_uint(o, "pm_id", p->id);
         put_string(o, "name", p->app->name);
         put_string(o, "namespace", p->config->name_space);
+        if (with_rev)
+                put(o, "rev", NULL);
         return o;
 }
 
@@ -193,7 +196,7 @@ int event_packet_from_message(const Process *p, json_object *message, uint64_t a
 
         put_uint(packet, "at", at_msec);
         put(packet, is_named ? "data" : "raw", json_object_get(is_named ? data : message));
-        put(packet, "process", new_process(p));
+        put(packet, "process", new_process(p, is_named && p->config->exec_mode == EXEC_MODE_CLUSTER));
 
         *ret_name = TAKE_PTR(name);
         *ret_packet = packet;

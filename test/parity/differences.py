@@ -41,6 +41,9 @@ PID = "`pid` takes a name only"
 ENV_NAME = "`--env NAME` without a file"
 EXPORTS = "a file that exports a function, a promise or a default is an error"
 INSTANCES = "`start FILE -i N` ignores `-i`"
+WORKER_ID = "`cluster.worker.id` counts the workers of all apps"
+MERGED = "a restart or reload of a cluster sets `merge_logs`"
+TWICE = "`exit` is told twice on the bus"
 PARTIAL = "an unfinished line is written at once"
 
 # What may differ in any scenario.
@@ -56,6 +59,8 @@ EVERYWHERE = [Difference(*d, sometimes=True) for d in (
     (FROM_FILE, "* → filter_env", ABSENT, []),
     (FROM_FILE, "* → watch", ABSENT, False),
     ("`username` among the variables of an app without a user", "child * → env → username", ANYTHING, ABSENT),
+    (WORKER_ID, "seen seen → * → id"),
+    (MERGED, "list → * → merge_logs", True, ABSENT),
     ("an IPC channel for every script", "child * → env → NODE_CHANNEL_*", ANYTHING, ABSENT),
 )]
 
@@ -111,5 +116,7 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
                                   ("some attributes have no option", "* → tells", True, False),
                                   ("some attributes have no option", "list → 0", ABSENT)],
     "logs --raw --nostream": [("`logs --raw --nostream` prints headings", "* → stdout", ANYTHING, "two\nthree\n")],
+    # cluster
+    "the bus of a reload": [(TWICE, "heard → exit manually False of _old_*", 2, 1)],
     "save": [("`save` writes `dump.pm2`", "names *", ["TOP/pm/dump.pm2"], [])],
 }.items()}
