@@ -53,6 +53,11 @@ static void want_reload(Process *p) {
         manager_enqueue_changed(p->manager, p);
 }
 
+static void forget_reload(Process *p) {
+        p->reload_wanted = false;
+        manager_enqueue_changed(p->manager, p);
+}
+
 static void begin_reload(Job *j, Process *p) {
         int r;
 
@@ -81,8 +86,13 @@ static void job_begin_process(Job *j, size_t i) {
         };
         Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
 
-        if (!p || has_begun(j, i, p))
+        if (!p)
                 return;
+        if (has_begun(j, i, p)) {
+                if (j->verb == JOB_RELOAD)
+                        forget_reload(p);
+                return;
+        }
         if (j->verb == JOB_RELOAD && (p->peer || process_can_overlap(p)))
                 return begin_reload(j, p);
 
