@@ -31,6 +31,9 @@
 #include "shared/proc-util.h"
 #include "shared/string-util.h"
 
+/* Until what could not be written is tried again. */
+#define SAVE_AGAIN_USEC (2 * USEC_PER_SEC)
+
 /* ---- the deferred queues ---- */
 
 static void finish_exit(Manager *m) {
@@ -60,6 +63,33 @@ static void check_exit(Manager *m) {
         finish_exit(m);
 }
 
+static int on_save_again(sd_event_source *s, uint64_t usec, void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        for (size_t i = 0; i < m->n_processes; i++)
+                if (m->processes[i]->unsaved)
+                        manager_enqueue_changed(m, m->processes[i]);
+        LIST_FOREACH(hidden, p, m->hidden_processes)
+                if (p->unsaved)
+                        manager_enqueue_changed(m, p);
+        return 0;
+}
+
+/* Nobody tells that there is space again. */
+static void save_later(Manager *m) {
+        int r;
+
+        if (!m->save_again_source)
+                r = sd_event_add_time_relative(m->event, &m->save_again_source, CLOCK_MONOTONIC, SAVE_AGAIN_USEC, 0, on_save_again, m);
+        else {
+                r = sd_event_source_set_time_relative(m->save_again_source, SAVE_AGAIN_USEC);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(m->save_again_source, SD_EVENT_ONESHOT);
+        }
+        if (r < 0)
+                log_warning_errno(r, "Failed to set a timer, ignoring: %m");
+}
+
 static void save_process(Process *p) {
         int r;
 
@@ -68,8 +98,13 @@ static void save_process(Process *p) {
                 return;
 
         r = process_save(p);
-        if (r < 0)
-                log_warning_errno(r, "Failed to save what is known of process %u, ignoring: %m", p->id);
+        if (r >= 0) {
+                p->unsaved = false;
+                return;
+        }
+        log_full_errno(p->unsaved ? LOG_DEBUG : LOG_WARNING, r, "Failed to save what is known of process %u, trying again later: %m", p->id);
+        p->unsaved = true;
+        save_later(p->manager);
 }
 
 static void forget_hidden(Process *p) {
@@ -776,6 +811,7 @@ Manager *manager_free(Manager *m) {
 
         sd_event_source_unref(m->reexecute_source);
         sd_event_source_unref(m->dispatch_source);
+        sd_event_source_unref(m->save_again_source);
         sd_event_source_unref(m->sigterm_source);
         sd_event_source_unref(m->sigint_source);
         sd_event_source_unref(m->sighup_source);

@@ -56,6 +56,7 @@ struct Manager {
 
         /* Drained once per turn of the loop, by a deferred source: objects never act on each other recursively. */
         sd_event_source *dispatch_source;
+        sd_event_source *save_again_source; /* of what could not be written */
         sd_event_source *reexecute_source; /* NULL: it goes on */
         LIST_HEAD(Job, jobs_to_check);
         LIST_HEAD(Process, dirty_processes);

@@ -82,6 +82,12 @@ int process_get_notes(const Process *p, char ***ret) {
                         return r;
         }
 
+        if (p->unsaved) {
+                r = strv_consume(&notes, strdup("what pmd knows of it cannot be written: were pmd to end, the next one would not know of it"));
+                if (r < 0)
+                        return r;
+        }
+
         *ret = TAKE_PTR(notes);
         return 0;
 }

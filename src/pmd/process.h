@@ -249,6 +249,7 @@ struct Process {
         unsigned next_definition_serial; /* the same for next_config */
         const AppConfig *saved_next_config;
         unsigned hidden_incarnation;  /* names the file of one that is not current; 0: there is none */
+        bool unsaved;                 /* it could not be written */
 
         LIST_FIELDS(Process, siblings); /* of the App, by id */
         LIST_FIELDS(Process, hidden);   /* of the Manager: those that are not current */
