@@ -79,6 +79,22 @@ exported = set(re.findall(r"^\s+(pmd_\w+);", read("src/libpmd/libpmd.sym"), re.M
 declared = set(re.findall(r"\b(pmd_\w+)\(", re.sub(r"/\*.*?\*/|typedef.*?;", "", read("src/libpmd/pmd.h"), flags=re.S)))
 check("libpmd exports what pmd.h declares", sorted(exported ^ declared))
 
+def faults_of_row(row):
+    """A test that it names and that there is not."""
+    for path, names in re.findall(r"`(test/[^`]+\.(?:py|sh|c))`(?: \(([^)]*)\))?", row):
+        if not os.path.exists(os.path.join(ROOT, path)):
+            yield path
+            continue
+        for name in re.findall(r"`(\w+)`", names):
+            if not re.search(rf"^(?:def |TEST\(){name}\b", read(path), re.M):
+                yield f"{path}: {name}"
+
+
+rows = re.findall(r"^\| (R-\d+ .*)$", read("doc/RELIABILITY.md"), re.M)
+check("doc/RELIABILITY.md has rows", [] if len(rows) > 40 else [str(len(rows))])
+check("doc/RELIABILITY.md names tests that there are", [f"{row[:4]} {fault}" for row in rows for fault in faults_of_row(row)])
+check("each row of it names a test or another row", [row for row in rows if not re.search(r"`test/|\bR-\d+\. ", row[4:])])
+
 readme = read("README.md")
 check("the README's links lead somewhere", [t for t in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in t and not os.path.exists(os.path.join(ROOT, t))])
 check("the README's two commands are there", [c for c in ("examples/run", "test/run") if not os.access(os.path.join(ROOT, c), os.X_OK) or f"    {c}\n" not in readme])
