@@ -45,7 +45,7 @@ void message_info(const Options *o, const char *format, ...) {
 }
 
 /* What went before on standard output comes first, also where both are the same file. */
-static void message_stderr(const Options *o, Color c, const char *prefix, const char *format, va_list ap) {
+__attribute__((format(printf, 4, 0))) static void message_stderr(const Options *o, Color c, const char *prefix, const char *format, va_list ap) {
         if (o->silent)
                 return;
         (void) fflush(stdout);
