@@ -148,11 +148,15 @@ process.on('message', (m) => { if (m === 'shutdown') { say('shutdown', true); se
 
 def check_wait_ready(tap, pm):
     port = free_port()
-    app = App(pm, "ready", SERVER % port + "setTimeout(() => process.send('ready'), 400);\n", "--wait-ready", "--listen-timeout", "1h")
+    app = App(pm, "ready", SERVER % port + "setTimeout(() => process.send('ready'), 800);\n", "--wait-ready", "--listen-timeout", "1h")
     loads = [Load(port, keep) for keep in (False, True) for _ in range(3)]
     begin = time.monotonic()
-    r = pm.run("reload", "ready")
-    tap.check(r.returncode == OK and time.monotonic() - begin > 0.8, "a reload waits until each is ready", show(r))
+    reload = in_background(pm, "reload", "ready")
+    first = next((line for line in reload.stdout if "\u2713" in line), "")
+    tap.check("(0)" in first and reload.poll() is None and pm.process("ready")["pm2_env"]["restart_time"] == 1 and numbers(pm, "ready")[1] == 0,
+              "each is confirmed when it is done", first)
+    code, text = end_of(reload)
+    tap.check(code == OK and time.monotonic() - begin > 0.8, "a reload waits until each is ready", text)
     loss = lost(loads)
     tap.check(not loss, "and loses nothing", loss)
     app.delete()
