@@ -315,8 +315,8 @@ static void close_fds(struct msghdr *m) {
         }
 }
 
-/* How much was read; 0: the end. */
-static ssize_t read_some(NodeChannel *c, char buffer[static READ_SIZE]) {
+/* How much there is to read, which stays in the socket; 0: the end. */
+static ssize_t peek_some(NodeChannel *c, char buffer[static READ_SIZE]) {
         union {
                 struct cmsghdr header;
                 char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
@@ -325,10 +325,36 @@ static ssize_t read_some(NodeChannel *c, char buffer[static READ_SIZE]) {
         struct msghdr m = { .msg_iov = &iovec, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
         ssize_t n;
 
-        n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_PEEK | MSG_CMSG_CLOEXEC);
         if (n < 0)
                 return errno == ECONNRESET ? 0 : -errno;
         close_fds(&m);
+        return n;
+}
+
+static void discard(int fd, char buffer[static READ_SIZE], size_t n) {
+        while (n > 0) {
+                ssize_t k = recv(fd, buffer, n, MSG_DONTWAIT);
+
+                if (k <= 0)
+                        return;
+                n -= (size_t) k;
+        }
+}
+
+/* What is read leaves the socket when it has been handled: a worker whose request was lost with a pmd that is killed would wait for ever,
+ * while it does not mind a second answer. */
+static ssize_t handle_some(NodeChannel *c) {
+        char buffer[READ_SIZE];
+        int fd = c->fd;
+        ssize_t n;
+
+        n = peek_some(c, buffer);
+        if (n <= 0)
+                return n;
+        handle_data(c, buffer, (size_t) n);
+        if (c->fd == fd)
+                discard(fd, buffer, (size_t) n);
         return n;
 }
 
@@ -343,18 +369,15 @@ static void close_channel(NodeChannel *c) {
 
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         NodeChannel *c = ASSERT_PTR(userdata);
-        char buffer[READ_SIZE];
         ssize_t n;
 
         if (revents & EPOLLOUT)
                 flush_queue(c);
 
-        n = read_some(c, buffer);
-        if (n > 0)
-                handle_data(c, buffer, (size_t) n);
-        else if (n == 0)
+        n = handle_some(c);
+        if (n == 0)
                 close_channel(c);
-        else if (!IN_SET(n, -EAGAIN, -EINTR)) {
+        else if (n < 0 && !IN_SET(n, -EAGAIN, -EINTR)) {
                 log_debug_errno((int) n, "Failed to read from a channel, closing it: %m");
                 close_channel(c);
         }
@@ -362,14 +385,12 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
 }
 
 void node_channel_flush(NodeChannel *c) {
-        char buffer[READ_SIZE];
         ssize_t n;
 
         for (size_t total = 0; c->fd >= 0 && total < FLUSH_SIZE_MAX; total += (size_t) n) {
-                n = read_some(c, buffer);
+                n = handle_some(c);
                 if (n <= 0)
                         return;
-                handle_data(c, buffer, (size_t) n);
         }
 }
 
