@@ -200,15 +200,56 @@ static void stream_finish(LogStream *s) {
         stream_close(s);
 }
 
-/* One read. The number of bytes, 0 at EOF, or a negative errno. */
-static ssize_t stream_read(LogStream *s) {
+/* What tee() has copied leaves the pipe at once. */
+static void discard(LogStream *s, size_t n) {
+        while (n > 0) {
+                ssize_t k = splice(s->fd, NULL, s->context->null_fd, NULL, n, SPLICE_F_NONBLOCK);
+
+                if (k <= 0)
+                        return;
+                n -= (size_t) k;
+        }
+}
+
+/* The number of bytes, or a negative errno; -EOPNOTSUPP: only read() can tell what is there. */
+static ssize_t copy_to_buffer(LogStream *s) {
+        LogThreadContext *c = s->context;
         ssize_t n;
 
-        n = read(s->fd, s->context->buffer, LOG_READ_SIZE);
+        if (c->null_fd < 0)
+                return -EOPNOTSUPP;
+        n = tee(s->fd, c->copy_fds[1], LOG_READ_SIZE, SPLICE_F_NONBLOCK);
         if (n < 0)
-                return -errno;
+                return errno == EINVAL ? -EOPNOTSUPP : -errno;
+        for (ssize_t done = 0; done < n;) {
+                ssize_t k = read(c->copy_fds[0], c->buffer + done, (size_t) (n - done));
+
+                if (k <= 0)
+                        return k < 0 ? -errno : -EIO;
+                done += k;
+        }
+        return n;
+}
+
+/* One read. The number of bytes, 0 at EOF, or a negative errno. Lines stay in the pipe, which outlives pmd, until they are in their files: of a
+ * pmd that is killed in between the next one may write some again, but none is lost. */
+static ssize_t stream_read(LogStream *s) {
+        bool copied;
+        ssize_t n;
+
+        n = copy_to_buffer(s);
+        copied = n > 0;
+        if (n == -EOPNOTSUPP) {
+                n = read(s->fd, s->context->buffer, LOG_READ_SIZE);
+                if (n < 0)
+                        return -errno;
+        }
+        if (n < 0)
+                return n;
 
         log_splitter_feed(&s->splitter, s->context->buffer, (size_t) n, write_block, s);
+        if (copied)
+                discard(s, (size_t) n);
         return n;
 }
 

@@ -23,6 +23,7 @@ typedef struct LogThreadContext {
         LogJournal *journal;
         LogTap *tap;
         char *buffer; /* LOG_READ_SIZE bytes, in use during one read only */
+        int copy_fds[2], null_fd; /* a pipe that is empty between reads, and what is done with is thrown there; -EBADF: none */
         LogText text; /* the same in the form that files get */
         LIST_HEAD(LogStream, paused);
         void (*closed)(LogStream *s, void *userdata); /* gets the stream back, detached */

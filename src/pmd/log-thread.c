@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <json-c/linkhash.h>
 #include <poll.h>
 #include <pthread.h>
@@ -247,6 +248,8 @@ static LogThread *log_thread_free(LogThread *t) {
         log_journal_free(t->context.journal);
         log_tap_unref(t->context.tap);
         sd_event_unref(t->context.event);
+        safe_close_pair(t->context.copy_fds);
+        safe_close(t->context.null_fd);
         free(t->context.buffer);
         free(t->context.text.data);
         safe_close(t->command_fd);
@@ -258,6 +261,16 @@ static LogThread *log_thread_free(LogThread *t) {
 
 static void on_room(void *userdata) {
         log_stream_resume_all(ASSERT_PTR(userdata));
+}
+
+/* Without them it reads what then is only in its memory. */
+static void open_copy_fds(LogThreadContext *c) {
+        if (pipe2(c->copy_fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+                log_debug_errno(errno, "Failed to make a pipe for copies of lines, ignoring: %m");
+                return;
+        }
+        (void) fcntl(c->copy_fds[0], F_SETPIPE_SZ, (int) LOG_READ_SIZE);
+        c->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 }
 
 static int thread_allocate(LogThread *t) {
@@ -278,6 +291,7 @@ static int thread_allocate(LogThread *t) {
         if (t->ended_fd < 0)
                 return -errno;
 
+        open_copy_fds(&t->context);
         t->context.buffer = new(char, LOG_READ_SIZE);
         t->streams = log_id_table_new();
         if (!t->context.buffer || !t->streams)
@@ -328,6 +342,8 @@ int log_thread_new(LogTap *tap, LogThread **ret) {
                 .ended_fd = -EBADF,
                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                 .context.tap = log_tap_ref(tap),
+                .context.copy_fds = EBADF_PAIR,
+                .context.null_fd = -EBADF,
         };
         t->commands_tail = &t->commands;
         t->closed_tail = &t->closed;
