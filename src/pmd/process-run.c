@@ -725,6 +725,8 @@ static void adopt_running(Process *p, const ProcessRemains *remains) {
 void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains) {
         p->state = state;
         app_adopt_sockets(p);
+        if (p->timer == PROCESS_TIMER_READY) /* nobody has answered its requests, or heard that it is ready */
+                p->timer_at = MAX(p->timer_at, usec_add(run_now(p), p->config->listen_timeout));
         run_arm_timer(p, state == PROCESS_BACKOFF && p->timer == PROCESS_TIMER_NONE ? 0 : p->timer == PROCESS_TIMER_NONE ? USEC_INFINITY : p->timer_at);
 
         if (process_is_running(p))
