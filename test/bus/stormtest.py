@@ -3,6 +3,7 @@
 
 import collections
 import contextlib
+import glob
 import json
 import os
 import random
@@ -237,3 +238,38 @@ class Storm(Victim):
         with contextlib.suppress(Exception):
             self.load.send_signal(signal.SIGKILL)
         super().__exit__(*exc)
+
+
+# ---- without deaths ----
+
+# So many requests that have ended are kept for clients that come back.
+FIRST_CYCLES = 40
+
+
+def resources(pm):
+    """What pmd has of each kind, and its memory in KiB."""
+    pid = pm.pid()
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        rss = next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        keeper = next(int(line.split()[1]) for line in f if line.startswith("PPid:"))
+    files = sum(len(names) for _, _, names in os.walk(os.path.join(pm.dir, "home", "run")))
+    cgroups = len(glob.glob(f"/sys/fs/cgroup/**/pmd-{pid}-*/*.scope", recursive=True))
+    return {"descriptors of pmd": len(os.listdir(f"/proc/{pid}/fd")), "descriptors of the keeper": len(os.listdir(f"/proc/{keeper}/fd")),
+            "files": files, "cgroups": cgroups}, rss
+
+
+def cycles(pm, n, n_first):
+    """Starts and stops an app. What there is, and the memory of pmd in KiB, after so many, and in the end."""
+    seen = []
+    pm.run("start", "/bin/sleep", "--name", "cycle", "--interpreter", "none", "--", "100000")
+    for i in range(n):
+        for verb in ("stop", "start"):
+            r = pm.run(verb, "cycle")
+            if r.returncode != 0:
+                raise RuntimeError(r.stderr)
+        if i + 1 in (n_first, n):
+            wait_until(lambda: pm.status("cycle") == ["online"], "the app")
+            seen.append(resources(pm))
+    pm.run("delete", "all")
+    return seen
