@@ -13,9 +13,11 @@
 #include "pmd/bus-peer.h"
 #include "pmd/manager-bus.h"
 #include "pmd/manager-event-bus.h"
+#include "pmd/manager-outside.h"
 #include "pmd/manager.h"
 #include "pmd/process-bus.h"
 #include "pmd/request-journal.h"
+#include "pmd/runner.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
@@ -430,6 +432,8 @@ static int on_bus_disconnected(sd_bus_message *message, void *userdata, sd_bus_e
 
         if (f->manager->stopping)
                 return 0; /* nobody would start us again */
+        if (f->manager->runner && f->manager->runner->vtable == &runner_scope_vtable)
+                manager_hold_without_systemd(f->manager);
 
         log_warning("The connection to the bus is lost, serving the private socket only until it is there again.");
         f->bus_again_delay = BUS_AGAIN_MIN_USEC;

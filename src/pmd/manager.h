@@ -62,6 +62,7 @@ struct Manager {
         LIST_HEAD(Process, dirty_processes);
 
         bool stopping;            /* the machine is, or the user's session: what ends is not started again */
+        bool without_systemd;     /* which there was, and which would start it */
         bool exiting;             /* every app is being stopped, then the loop ends */
         bool exit_when_done;      /* that begins by itself when no app runs or waits any more */
         int exit_status;          /* ours, then: how the apps ended */

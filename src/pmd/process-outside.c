@@ -24,6 +24,8 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
 
         if (systemd_client_read_stopping(m))
                 manager_set_stopping(p->manager, true);
+        else if (!systemd_client_is_connected(p->manager->systemd))
+                manager_hold_without_systemd(p->manager);
         else if (p->unit_job_seen && p->goal == PROCESS_UP && !p->held)
                 follow_stop(p);
 
@@ -58,8 +60,8 @@ void process_forget_outside(Process *p) {
         p->unit_job_seen = false;
 }
 
-void process_hold(Process *p, bool hold) {
-        p->held = hold;
-        if (!hold && p->state == PROCESS_BACKOFF && p->timer == PROCESS_TIMER_NONE)
+void process_hold(Process *p, const char *reason) {
+        p->held = reason;
+        if (!reason && p->state == PROCESS_BACKOFF && p->timer == PROCESS_TIMER_NONE)
                 process_event(p, PROCESS_EVENT_TIMER);
 }

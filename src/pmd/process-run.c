@@ -12,6 +12,7 @@
 #include "pmd/fd-store.h"
 #include "pmd/input-pipe.h"
 #include "pmd/keeper-exits.h"
+#include "pmd/manager-outside.h"
 #include "pmd/manager.h"
 #include "pmd/node-channel.h"
 #include "pmd/process-history.h"
@@ -764,7 +765,7 @@ static int process_make(Manager *m, App *app, AppConfig *config, unsigned id, un
                 return -ENOMEM;
         process_init(p, &process_run_host, app, config, id, instance);
         p->manager = m;
-        p->held = m->stopping;
+        p->held = manager_hold_reason(m);
         p->created_realtime = now(CLOCK_REALTIME);
 
         r = sd_id128_randomize(&uuid);

@@ -372,9 +372,9 @@ static void spawn_again(Process *p) {
         enter_spawning(p);
 }
 
-/* It ended with the machine, or could be started for no more than a moment. Should that be called off, TIMER comes. */
-static void wait_for_machine(Process *p) {
-        p->restart_reason = "the machine is going down";
+/* It ended with the machine, or there is nobody to start it now. When that is over TIMER comes. */
+static void wait_while_held(Process *p) {
+        p->restart_reason = p->held;
         p->host->changed(p, PROCESS_FIELD_COUNTERS);
         process_set_state(p, PROCESS_BACKOFF);
 }
@@ -385,7 +385,7 @@ static void restart_within_budget(Process *p) {
         usec_t delay;
 
         if (p->held)
-                return wait_for_machine(p);
+                return wait_while_held(p);
         delay = p->host->take_restart(p);
         if (delay == 0)
                 return spawn_again(p);
@@ -447,7 +447,7 @@ static void on_drained(Process *p) {
         if (p->goal == PROCESS_DOWN)
                 return process_set_state(p, PROCESS_STOPPED);
         if (p->held && p->role == PROCESS_CURRENT)
-                return wait_for_machine(p);
+                return wait_while_held(p);
         if (p->start_timed_out)
                 return process_set_state(p, PROCESS_ERRORED);
         if (p->restart_wanted)

@@ -180,7 +180,7 @@ struct Process {
         bool delete_wanted;           /* a job is about to forget it */
         bool reload_wanted;           /* a job is about to reload it, or has begun to */
         bool start_timed_out;         /* a successor that was not ready in time */
-        bool held;                    /* the machine goes down: it is not started again by itself */
+        const char *held;             /* why it is not started again by itself just now, static text; NULL: it is */
         bool listening;               /* this incarnation: it serves, as worker of a cluster */
         unsigned incarnation;         /* n of the unit name; grows with each spawn, never reused */
         unsigned last_incarnation;    /* the highest that its id has had, be it another Process's */
@@ -352,7 +352,7 @@ bool process_needs_sockets(const Process *p); /* it runs, or will again */
 void process_ask_outside(Process *p);    /* its end, which nobody asked for, has no consequences until the answer is there */
 void process_unit_job_seen(Process *p, const char *unit); /* a job for a unit, which may be its */
 void process_forget_outside(Process *p); /* with the end of the incarnation */
-void process_hold(Process *p, bool hold);
+void process_hold(Process *p, const char *reason); /* NULL: no more */
 
 /* process-oom.c: processes of its unit that the kernel kills for lack of memory */
 void process_oom_begin(Process *p);  /* with an incarnation, once it is attached */

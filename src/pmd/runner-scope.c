@@ -191,8 +191,8 @@ static int scope_attach(RunnerUnit *u) {
                                 .timeout_stop = u->config->kill_timeout,
                                 .limits = &u->config->limits,
                                 .slice_weights = weights,
-                                /* At shutdown scopes are stopped before pmd, which sees them off. */
-                                .after_unit = u->runner->user ? NULL : "pmd.service",
+                                /* At shutdown scopes are stopped before pmd, which sees them off, or at least before the bus, which pmd is told by. */
+                                .after_unit = u->runner->user ? "dbus.service" : "pmd.service",
                         },
                         on_scope_started, on_unit_removed, s, &s->ref);
         if (r < 0)

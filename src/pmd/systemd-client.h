@@ -45,6 +45,7 @@ int systemd_client_watch(SystemdClient *c, const SystemdWatch *watch, void *user
 
 /* Asks whether the machine, or the user's session, is going down. When the answer comes, what the manager did before has been told. */
 int systemd_client_ask_stopping(SystemdClient *c, sd_bus_message_handler_t told, void *userdata, sd_bus_slot **ret);
+bool systemd_client_is_connected(const SystemdClient *c);
 bool systemd_client_read_stopping(sd_bus_message *answer); /* false also where there is none */
 
 /* Fire and forget; failures are logged at debug. */

@@ -75,3 +75,7 @@ bool systemd_client_read_stopping(sd_bus_message *answer) {
         }
         return streq(state, "stopping");
 }
+
+bool systemd_client_is_connected(const SystemdClient *c) {
+        return sd_bus_is_open(c->bus) > 0;
+}

@@ -68,12 +68,13 @@ check_output "enables the service" '^enabled$' enter systemctl is-enabled pmd.se
 check "an app that ends slowly" run pmctl start $APPS/slow-end.sh --name slow --kill-timeout 10000
 check "one that waits to be restarted" run pmctl start /bin/false --name waiting --restart-delay 1000
 container_reboot
-check "the journal of the former boot is there" enter test -e /var/log/journal/0123456789abcdef0123456789abcdef/system.journal
-down=$(enter journalctl -b -1 --no-pager -o short-monotonic | sed -n '/The service manager is about to end/,$p')
-check_output "pmd is told that the machine goes down" 'pmd.*The service manager is about to end' echo "$down"
-check_output "before the apps are at their end" 'slow.*has ended well' echo "$down"
-check_no_output "and tries to start nothing again, nor takes anything for stopped by an operator" \
-        '(Started|Failed to start) pm-|pmd.*(Failed to|gives up|is being stopped|is online)' echo "$down"
+journal=$(enter journalctl -b -1 --no-pager -o short-monotonic 2>&1)
+check_output "the journal of the former boot goes to its end" 'Stopped pmd.service' echo "$journal"
+check_output "pmd was told that the machine goes down" 'pmd\[[0-9]+\]: The service manager is about to end' echo "$journal"
+down=$(sed -n '/The service manager is about to end/,$p' <<<"$journal")
+check_output "before the apps were at their end" 'slow.*has ended well' echo "$down"
+check_no_output "and tried to start nothing again, nor took anything for stopped by an operator" \
+        '(Started|Failed to start) pm-|pmd\[[0-9]+\]: .*(Failed to|gives up|is being stopped|is online)' echo "$down"
 check_output "after a reboot pmd runs" '^active$' enter systemctl is-active pmd.service
 check "and the apps do" eventually_output 'worker 0 online' statuses
 check_equal "all as it was, with what was stopped stopped" "$before" "$(statuses)"

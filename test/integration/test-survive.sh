@@ -190,6 +190,19 @@ check "it can be restarted" run pmctl restart api
 check_equal "and is up" online "$(status_of api)"
 app=$(pid_of api)
 
+restarts() {
+        run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process NRestarts | cut -d' ' -f2
+}
+before=$(restarts)
+enter systemctl stop dbus.socket dbus.service
+enter kill -KILL "$app"
+check "an app that ends while there is no bus waits" eventually_output '│ waiting restart' enter pmctl list
+check_output "and why is told" 'the service manager cannot be reached' enter pmctl describe api
+enter systemctl start dbus.socket dbus.service
+check "until there is one" eventually_output '^online$' status_of api
+check_equal "which is one restart" $((before + 1)) "$(restarts)"
+app=$(pid_of api)
+
 # ---- what is wiped ----
 
 enter rm -rf /run/pmd/pmd.sock /run/pmd/processes /run/pmd/definitions

@@ -526,20 +526,20 @@ TEST(machine_goes_down) {
         reset(&p);
         bring_up(&p);
         clock_now += 60 * USEC_PER_SEC;
-        p.held = true;
+        p.held = "the machine goes";
         crash(&p, 1);
         go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
         ASSERT_EQ(timer_at, USEC_INFINITY);
         ASSERT_EQ(p.goal, PROCESS_UP);
         ASSERT_EQ(p.n_restarts, 0);
-        ASSERT_STREQ(p.restart_reason, "the machine is going down");
+        ASSERT_STREQ(p.restart_reason, "the machine goes");
         go(&p, PROCESS_EVENT_DOWN, "settled", PROCESS_STOPPED);
 
         /* One that is not to be restarted by itself was up as well. */
         reset(&p);
         config.autorestart = false;
         bring_up(&p);
-        p.held = true;
+        p.held = "the machine goes";
         crash(&p, 0);
         go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
         ASSERT_EQ(p.goal, PROCESS_UP);
@@ -554,11 +554,11 @@ TEST(machine_stays_up_after_all) {
         clock_now += 60 * USEC_PER_SEC;
         crash(&p, 1);
         go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
-        p.held = true;
+        p.held = "the machine goes";
         clock_now = timer_at;
         go(&p, PROCESS_EVENT_TIMER, "settled", PROCESS_BACKOFF);
         ASSERT_EQ(timer_at, USEC_INFINITY);
-        p.held = false;
+        p.held = NULL;
         go(&p, PROCESS_EVENT_TIMER, "spawn", PROCESS_SPAWNING);
         ASSERT_EQ(p.n_restarts, 1);
 }
