@@ -10,13 +10,14 @@ struct EventSubscription {
         char **filters;
         pmd_event_t callback;
         void *userdata;
-        sd_bus_slot *slot;
+        sd_bus_slot *slot, *resubscribe_slot;
 };
 
 static EventSubscription *event_subscription_free(EventSubscription *s) {
         if (!s)
                 return NULL;
         sd_bus_slot_unref(s->slot);
+        sd_bus_slot_unref(s->resubscribe_slot);
         strv_free(s->filters);
         return mfree(s);
 }
@@ -63,6 +64,19 @@ static int watch_events(pmd_connection *c) {
                                          on_event, NULL, c);
 }
 
+/* The next pmd has taken the subscription. The callback may close the connection. */
+static int on_resubscribed(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
+        pmd_connection *c = ASSERT_PTR(userdata);
+        _cleanup_free_ char *packet = NULL;
+
+        if (sd_bus_message_is_method_error(m, NULL))
+                return 0;
+        packet = strprintf("{\"at\":%" PRIu64 "}", now(CLOCK_REALTIME) / USEC_PER_MSEC);
+        if (packet)
+                c->events->callback(c, "pmd:resumed", packet, c->events->userdata);
+        return 0;
+}
+
 int connection_resubscribe_events(pmd_connection *c) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
@@ -76,7 +90,8 @@ int connection_resubscribe_events(pmd_connection *c) {
         r = new_subscribe_call(c, &m);
         if (r < 0)
                 return r;
-        return sd_bus_send(c->bus, m, NULL);
+        c->events->resubscribe_slot = sd_bus_slot_unref(c->events->resubscribe_slot);
+        return sd_bus_call_async(c->bus, &c->events->resubscribe_slot, m, on_resubscribed, c, c->timeout_usec);
 }
 
 static int subscribe(pmd_connection *c, pmd_error *reterr) {

@@ -190,12 +190,12 @@ int pmd_resurrect(pmd_connection *c, pmd_restored *ret_restored, pmd_result *ret
 
 /* What happens, by pm2's names ("process:event", "log:out", "process:msg", …; see pmd.bus(5)); packet: JSON text. Both strings are gone afterwards. It is
  * called from pmd_dispatch(), and from any call that waits for its answer; it may call anything, pmd_close() too. "pmd:skipped" says that events
- * are missing, because they were not read. */
+ * are missing, because they were not read; "pmd:resumed", that pmd was restarted and its events follow again. */
 typedef void (*pmd_event_t)(pmd_connection *c, const char *name, const char *packet, void *userdata);
 
 /* filters: names of events, "*" for any text in them; copied; NULL or empty for all. A connection has one subscription: a second call replaces it.
  * -EACCES if the events of this pmd are not for the caller. It ends with the connection,
- * and goes on with the pmd that comes after one that died; what happened between them is missing. */
+ * and goes on with the pmd that comes after one that died ("pmd:resumed"); what happened between them is missing. */
 int pmd_subscribe_events(pmd_connection *c, char *const *filters, pmd_event_t callback, void *userdata, pmd_error *reterr);
 /* No callback any more, whatever it returns. */
 int pmd_unsubscribe_events(pmd_connection *c, pmd_error *reterr);

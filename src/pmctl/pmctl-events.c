@@ -53,6 +53,10 @@ static void print_content(const char *event, json_object *packet) {
                 printf("%s events are missing here", get_string(packet, "skipped"));
                 return;
         }
+        if (streq(event, "pmd:resumed")) {
+                printf("pmd was restarted; what happened meanwhile is missing here");
+                return;
+        }
         if (!json_object_object_get_ex(packet, "data", &content) && !json_object_object_get_ex(packet, "raw", &content))
                 content = packet;
         printf("%s", content ? json_object_to_json_string_ext(content, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE) : "null");

@@ -126,6 +126,29 @@ def a_waiting_client_sees_the_end(tap, pm, _n):
     pm.run("delete", "slow")
 
 
+def who_listens_hears_the_next_pmd(tap, pm, _n):
+    pm.run(*pm.app("heard"))
+    log = os.path.join(pm.dir, "heard.events")
+
+    def heard(text, after=""):
+        with open(log, encoding="utf-8") as f:
+            return text in f.read().rpartition(after or "\0")[2]
+
+    with open(log, "w", encoding="utf-8") as f:
+        p = subprocess.Popen([pm.pmctl, "events"], env=pm.env, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT)
+    while not heard("restart"):  # the subscription takes its time
+        pm.run("restart", "heard")
+    pm.kill()
+    pm.run("ping")
+    wait_until(lambda: heard("pmd:resumed pmd was restarted"), "the notice")
+    tap.check(p.poll() is None, "events go on with the next pmd, and who listens is told that some are missing")
+    pm.run("stop", "heard")
+    wait_until(lambda: heard("stop", "pmd:resumed"), "the stop among the events of the next one")
+    p.terminate()
+    p.wait()
+    pm.run("delete", "heard")
+
+
 def an_update_is_not_noticed(tap, pm, _n):
     pm.run(*pm.app("updated", "-i", "2"))
     wait_until(lambda: len(pm.holders()) == 2, "both processes")
@@ -198,7 +221,8 @@ def main():
     tap = Tap()
     with Victim(build) as pm:
         for check in (calls_see_a_pause, restarts_happen_once, starts_and_deletes_happen_once, definitions_change_once, exits_are_seen, exits_are_seen_without_the_kernel,
-                      a_waiting_client_sees_the_end, an_update_is_not_noticed, limits_are_the_callers, a_pmd_that_cannot_live, the_end_on_purpose_is_no_pause):
+                      a_waiting_client_sees_the_end, who_listens_hears_the_next_pmd,
+                      an_update_is_not_noticed, limits_are_the_callers, a_pmd_that_cannot_live, the_end_on_purpose_is_no_pause):
             try:
                 check(tap, pm, n)
             except Exception as e:  # the other checks may still tell something

@@ -118,6 +118,7 @@ n=$(wc -l <"$WORK/events.log")
 before=$(main_pid)
 enter kill -KILL "$before"
 check "pmd is killed meanwhile" eventually another_pmd "$before"
+check "who follows events is told" eventually_file "$WORK/events.log" pmd:resumed
 check "a stop" run pmctl stop api
 more_events() {
         [ "$(wc -l <"$WORK/events.log")" -gt "$n" ] && tail -n +$((n + 1)) "$WORK/events.log" | grep -q stop
