@@ -106,6 +106,8 @@ class Container:
                               env=self.env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     def apps(self):
+        if not self.pmd(): # pmctl would start one, which then is in the way of process 1
+            return {}
         r = self.pmctl("jlist")
         return {p["name"]: p for p in json.loads(r.stdout)} if r.returncode == 0 and r.stdout else {}
 
