@@ -89,7 +89,7 @@ SCENARIOS = [
              {"app.js": PROBE_JS}),
     Scenario("-i 2 -x of a Node script", ["start app.js -i 2 -x", child(variables=("NODE_APP_INSTANCE",), n=2)], {"app.js": PROBE_JS}),
     Scenario("instances are numbered per name", ["start app.py -i 2", "start other.sh", "start third.sh -i 2",
-                                                 child(variables=("NODE_APP_INSTANCE", "pm_id"))],
+                                                 child(variables=("NODE_APP_INSTANCE", "pm_id"), n=2)],
              {"app.py": PROBE_PY, "other.sh": SLEEP, "third.sh": SLEEP}),
     Scenario("restart options are shown", ["start app.sh --max-restarts 5 --restart-delay 250 --kill-timeout 3000 --listen-timeout 4000"],
              {"app.sh": SLEEP}),
