@@ -58,6 +58,7 @@ int listener_add_member(Listener *l, unsigned worker, unsigned slot, bool active
 void listener_update_balance(Listener *l);
 const char *listener_socket_name(const Cluster *c, const Listener *l, unsigned slot, char buf[static STORED_NAME_MAX]);
 const char *listener_map_name(const Cluster *c, const Listener *l, const char *map, char buf[static STORED_NAME_MAX]);
+void listener_unstore_balance(const Cluster *c, const Listener *l);
 
 /* Writes the file, or removes it if there is nothing to say. */
 void cluster_save(const Cluster *c);

@@ -191,8 +191,10 @@ static int read_listener(Cluster *c, json_object *o) {
                 r = take_sockets(c, l, get(o, "slots", json_type_array));
         if (r >= 0)
                 r = read_members(l, get(o, "members", json_type_array));
-        if (r < 0)
+        if (r < 0) {
+                listener_unstore_balance(c, l);
                 return r;
+        }
 
         listener_update_balance(l);
         LIST_PREPEND(listeners, c->listeners, TAKE_PTR(l));
@@ -221,6 +223,7 @@ int cluster_load(sd_event *event, FdStore *fd_store, const char *path, Cluster *
         _cleanup_(json_object_putp) json_object *o = NULL;
         _cleanup_(cluster_freep) Cluster *c = NULL;
         json_object *listeners;
+        bool gone = false;
         int r;
 
         r = read_file(path, &o);
@@ -236,9 +239,12 @@ int cluster_load(sd_event *event, FdStore *fd_store, const char *path, Cluster *
                 r = read_listener(c, json_object_array_get_idx(listeners, i));
                 if (r == -ENOMEM)
                         return r;
+                gone = gone || r == -ENOENT;
                 if (r < 0)
                         log_warning_errno(r, "Failed to take over a socket of %s, ignoring: %m", path);
         }
+        if (gone) /* such as when the last pmd died while it closed it */
+                cluster_save(c);
         *ret = TAKE_PTR(c);
         return 0;
 }

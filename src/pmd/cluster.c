@@ -57,7 +57,7 @@ static void store_balance(Cluster *c, const Listener *l) {
         push(c, listener_map_name(c, l, "sockets", name), cluster_balance_get_sockets_fd(l->balance));
 }
 
-static void unstore_balance(Cluster *c, const Listener *l) {
+void listener_unstore_balance(const Cluster *c, const Listener *l) {
         char name[STORED_NAME_MAX];
 
         (void) fd_store_remove(c->fd_store, listener_map_name(c, l, "state", name));
@@ -118,7 +118,7 @@ static void close_listener(Cluster *c, Listener *l) {
         for (unsigned i = 0; i < l->n_sockets; i++)
                 close_slot(c, l, i);
         if (l->balance)
-                unstore_balance(c, l);
+                listener_unstore_balance(c, l);
         LIST_REMOVE(listeners, c->listeners, l);
         c->n_listeners--;
         listener_free(l);

@@ -398,6 +398,8 @@ TEST(what_is_on_file_fits_no_descriptor) {
         ASSERT_OK(cluster_load(w.event, NULL, w.path, &c));
         ASSERT_EQ(cluster_get_number(c), 1);
         ASSERT_EQ(cluster_count_listeners(c), 0);
+        /* Nobody would come back to it. */
+        ASSERT_TRUE(access(w.path, F_OK) < 0);
         cluster_free(c);
         tear_down(&w);
 }
