@@ -49,6 +49,11 @@ static bool unit_is_empty(const ScopeUnit *s) {
 
 /* ---- the end ---- */
 
+static void stop_scope(ScopeUnit *s) {
+        s->base.stopped_by_us = true;
+        (void) systemd_client_stop_unit(s->base.runner->backend, s->base.name);
+}
+
 static void finish_drain(ScopeUnit *s) {
         s->draining = false;
         s->events_source = sd_event_source_disable_unref(s->events_source);
@@ -76,7 +81,7 @@ static int scope_drain(RunnerUnit *u) {
 
         /* A scope that was adopted without a cgroup that can be read: nobody would tell of its end. */
         if (u->cgroup_fd < 0 && s->started && !s->ref) {
-                (void) systemd_client_stop_unit(u->runner->backend, u->name);
+                stop_scope(s);
                 s->started = false;
         }
 
@@ -150,6 +155,7 @@ static void on_scope_started(void *userdata, int error, const char *cgroup, cons
 
         s->pending = false;
         if (error < 0) {
+                u->stopped_by_us = true; /* what has its name is left over, or comes too late; the client stops it */
                 u->on_attached(u, error);
                 return;
         }
@@ -158,10 +164,8 @@ static void on_scope_started(void *userdata, int error, const char *cgroup, cons
         (void) snprintf(u->invocation_id, sizeof(u->invocation_id), "%s", invocation_id);
 
         /* The manager never sees a scope become empty that was born so, and would keep it for ever. */
-        if (!take_cgroup(s, cgroup)) {
-                u->stopped_by_us = true;
-                (void) systemd_client_stop_unit(u->runner->backend, u->name);
-        }
+        if (!take_cgroup(s, cgroup))
+                stop_scope(s);
 
         u->on_attached(u, 0);
 }

@@ -103,6 +103,8 @@ int systemd_append_limits(sd_bus_message *m, const ResourceLimits *l, unsigned m
 ScopeRef *client_get_scope(SystemdClient *c, const char *unit);
 ScopeRef *scope_destroy(ScopeRef *s);
 void scope_set_phase(ScopeRef *s, ScopePhase phase);
+/* Stops a scope whose name is taken, if nothing is in it. */
+void scope_remove_left_over(sd_bus *bus, const char *unit);
 int scope_send_start(ScopeRef *s);
 void scope_fail(ScopeRef *s, int error);
 

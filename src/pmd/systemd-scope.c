@@ -335,6 +335,8 @@ static void scope_handle_start_error(ScopeRef *s, const sd_bus_error *e) {
         }
 
         log_debug_errno(r, "Failed to start %s: %s", s->unit, e->message);
+        if (r == -EEXIST)
+                scope_remove_left_over(s->client->bus, s->unit);
         if (r == -ETIMEDOUT)
                 scope_give_up(s, r);
         else

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "pmd/systemd-client.h"
+#include "shared/cgroup-util.h"
+#include "shared/fd-util.h"
 #include "shared/resource-limits.h"
 #include "test.h"
 
@@ -25,6 +27,8 @@ typedef struct Fake {
         sd_bus_message *set_properties; /* the last SetUnitProperties() */
         sd_bus_message *fetch;       /* the last Get() of an invocation id */
         const char *state;           /* SystemState; NULL: refuses to tell */
+        const char *cgroup;          /* ControlGroup of each scope; NULL: there is none of this name any more */
+        unsigned n_cgroup_fetches;
         unsigned n_stops;
         bool hold_fetch;
 } Fake;
@@ -50,6 +54,14 @@ static int reply_invocation_id(sd_bus_message *call) {
         return sd_bus_send(NULL, reply, NULL);
 }
 
+static bool is_get_cgroup(sd_bus_message *call) {
+        const char *interface, *name;
+
+        ASSERT_OK(sd_bus_message_read(call, "ss", &interface, &name));
+        ASSERT_OK(sd_bus_message_rewind(call, true));
+        return streq(interface, "org.freedesktop.systemd1.Scope") && streq(name, "ControlGroup");
+}
+
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         Fake *f = userdata;
 
@@ -65,6 +77,10 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
                 ASSERT_STREQ(interface, MANAGER);
                 ASSERT_STREQ(name, "SystemState");
                 return f->state ? sd_bus_reply_method_return(m, "v", "s", f->state) : sd_bus_reply_method_errorf(m, SD_BUS_ERROR_FAILED, "No.");
+        }
+        if (sd_bus_message_is_method_call(m, NULL, "Get") && is_get_cgroup(m)) {
+                f->n_cgroup_fetches++;
+                return f->cgroup ? sd_bus_reply_method_return(m, "v", "s", f->cgroup) : sd_bus_reply_method_errorf(m, SD_BUS_ERROR_UNKNOWN_OBJECT, "No.");
         }
         if (sd_bus_message_is_method_call(m, NULL, "Get")) {
                 sd_bus_message_unref(f->fetch);
@@ -436,6 +452,39 @@ TEST(name_taken) {
         pump(&f);
         ASSERT_EQ(f.n_stops, 0); /* it is somebody else's */
         fake_done(&f);
+}
+
+TEST(name_left_over) {
+        _cleanup_close_ int own_fd = -EBADF;
+        _cleanup_free_ char *own = NULL;
+        Fake f;
+
+        ASSERT_OK(cgroup_path_of_pid(getpid(), &own));
+        own_fd = cgroup_open(own); /* the root of all has no cgroup.events */
+        const struct {
+                const char *cgroup;
+                unsigned n_stops;
+        } table[] = {
+                { "/no-such-slice/a.scope", 1 },
+                { own_fd >= 0 && faccessat(own_fd, "cgroup.events", F_OK, 0) >= 0 ? own : "", 0 }, /* somebody lives in it */
+                { "", 0 }, /* it is just being started */
+                { NULL, 0 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                Scope s = {};
+
+                fake_init(&f);
+                f.cgroup = table[i].cgroup;
+                ASSERT_OK(scope_start(&f, &s, "a.scope"));
+                reply_error(&f, 0, "org.freedesktop.systemd1.UnitExists");
+                ASSERT_EQ(s.n_started, 1);
+                ASSERT_EQ(s.error, -EEXIST);
+                ASSERT_EQ(f.n_cgroup_fetches, 1);
+                ASSERT_EQ(f.n_stops, table[i].n_stops);
+                scope_ref_free(s.ref);
+                fake_done(&f);
+        }
 }
 
 TEST(pidfds_refused) {
