@@ -294,6 +294,8 @@ void app_release_sockets(App *a) {
                         (void) unlink(s->address + STRLEN("unix://"));
                 FAULT_AFTER(SOCKET_REMOVE);
                 (void) fd_store_remove(a->manager->fd_store, stored_name(a, s->address, name));
+                /* The keeper closes it in its own time, but the port is free now. */
+                s->fd = close_listening(s->fd);
                 close_socket(a, s);
         }
 }

@@ -92,13 +92,18 @@ static ClusterAddress listener_address(const Cluster *c, const Listener *l) {
         return (ClusterAddress) { l->kind, l->host, l->family, l->port, l->flags, c->uid, c->gid };
 }
 
-static void close_slot(Cluster *c, Listener *l, unsigned slot) {
+static void remove_slot(Cluster *c, Listener *l, unsigned slot, int (*close_fd)(int fd)) {
         char name[STORED_NAME_MAX];
 
         if (slot >= l->n_sockets || l->sockets[slot] < 0)
                 return;
         (void) fd_store_remove(c->fd_store, listener_socket_name(c, l, slot, name));
-        l->sockets[slot] = safe_close(l->sockets[slot]);
+        l->sockets[slot] = close_fd(l->sockets[slot]);
+}
+
+/* Workers may go on with what they have of it. */
+static void close_slot(Cluster *c, Listener *l, unsigned slot) {
+        remove_slot(c, l, slot, safe_close);
 }
 
 /* Not the file of somebody who has taken the path meanwhile. */
@@ -115,8 +120,9 @@ static void close_listener(Cluster *c, Listener *l) {
         if (owns_path(l))
                 (void) unlink(l->host);
         FAULT_AFTER(SOCKET_REMOVE);
+        /* Whoever keeps a copy lets go of it in its own time, but the port is free now. */
         for (unsigned i = 0; i < l->n_sockets; i++)
-                close_slot(c, l, i);
+                remove_slot(c, l, i, close_listening);
         if (l->balance)
                 listener_unstore_balance(c, l);
         LIST_REMOVE(listeners, c->listeners, l);

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "shared/fd-util.h"
@@ -12,6 +17,15 @@ int safe_close(int fd) {
                 errno = saved;
         }
         return -EBADF;
+}
+
+int close_listening(int fd) {
+        int saved = errno;
+
+        if (fd >= 0)
+                (void) shutdown(fd, SHUT_RDWR);
+        errno = saved;
+        return safe_close(fd);
 }
 
 void safe_close_pair(int p[static 2]) {
@@ -76,4 +90,32 @@ int stdio_ensure(void) {
 
         safe_close(fd);
         return 0;
+}
+
+/* The link of a removed file ends with " (deleted)". What comes before may be another name of the directory. */
+static bool is_removed(int fd, const char *path) {
+        const char *name = strrchr(path, '/'), *end;
+        char link[64], target[PATH_MAX];
+        ssize_t n;
+
+        (void) snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        n = readlink(link, target, sizeof target - 1);
+        if (n < 0 || !name)
+                return false;
+        target[n] = 0;
+        end = strrchr(target, '/');
+        return end && strncmp(end, name, strlen(name)) == 0 && strcmp(end + strlen(name), " (deleted)") == 0;
+}
+
+int stdio_reopen(const char *path) {
+        _cleanup_close_ int fd = -EBADF;
+
+        if (!is_removed(STDERR_FILENO, path))
+                return 0;
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+        if (fd < 0)
+                return -errno;
+        if (is_removed(STDOUT_FILENO, path) && dup2(fd, STDOUT_FILENO) < 0)
+                return -errno;
+        return dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
 }

@@ -13,6 +13,9 @@ static inline void closep(int *fd) {
 }
 #define _cleanup_close_ _cleanup_(closep)
 
+/* The same for a listening socket, which ends for all who have a copy of it, too. */
+int close_listening(int fd);
+
 void safe_close_pair(int p[static 2]);
 static inline void close_pairp(int (*p)[2]) {
         safe_close_pair(*p);
@@ -39,3 +42,6 @@ int fd_lock(int fd);
 
 /* Opens /dev/null for standard input, output and error where they are closed. 0 or a negative errno. */
 int stdio_ensure(void);
+
+/* If standard error is a file of this name that was removed, output and error go on in a new one. 0 or a negative errno. */
+int stdio_reopen(const char *path);

@@ -22,9 +22,12 @@ TIMED_OUT = 124
 SERVER = """
 require('http').createServer((q, r) => setTimeout(() => r.end(me()), q.url === '/slow' ? 300 : 0)).listen(%d, () => say('listening', process.pid));
 """
-# Ends by itself only when it has answered.
+# Ends by itself only when it has answered. A handler of SIGINT would not do: a main thread that is on its way to wait for the others
+# does not hear of the signal before one of them ends, and KeyboardInterrupt can get lost while modules are loaded.
 PYTHON = """
-import http.server, json, os, signal, socket, sys, threading, time
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+import http.server, json, os, socket, sys, threading, time
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -53,10 +56,13 @@ for fd in range(3, 3 + int(os.environ["LISTEN_FDS"])):
     server.socket = socket.socket(fileno=fd)
     server.socket.setblocking(False)  # others accept from it as well
     servers.append(server)
-signal.signal(signal.SIGINT, lambda *_: [threading.Thread(target=s.shutdown).start() for s in servers])
 threads = [threading.Thread(target=s.serve_forever, args=(0.05,)) for s in servers]
 print(os.environ["LISTEN_FDNAMES"], flush=True)
 [t.start() for t in threads]
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+signal.sigwait([signal.SIGINT])
+[s.shutdown() for s in servers]
 [t.join() for t in threads]
 [s.server_close() for s in servers]
 """
@@ -372,7 +378,7 @@ def listener(pm):
 
 def check_listen(tap, pm):
     python = pm.write("served.py", PYTHON)
-    for name, script, more in (("python", python, ["--interpreter", sys.executable]), ("c", listener(pm), ["--", "300"])):
+    for name, script, more in (("python", python, ["--interpreter", sys.executable, "--notify", "--listen-timeout", "1h"]), ("c", listener(pm), ["--", "300"])):
         port, path = free_port(), os.path.join(pm.dir, f"{name}.sock")
         r = pm.run("start", script, "--name", name, "-i", "2", "--listen", f"tcp://127.0.0.1:{port} unix://{path}",
                    "--min-uptime", "300", "--kill-timeout", "10s", *more)
@@ -395,6 +401,25 @@ def check_listen(tap, pm):
         tap.check(is_refused(port) and not os.path.exists(path), f"{name}: a stop frees the port and removes the file")
         wait_until(lambda: len(pids_with(script)) == 0, "the old ones")
         pm.run("delete", name)
+
+
+def check_slow_keeper(tap, pm):
+    """The keeper has a copy of each socket, and may not come to close it for a while."""
+    script = pm.write("web.js", "require('http').createServer((q, r) => r.end()).listen(process.env.PORT);\n")
+    for what, command in (("listen", lambda port: ["start", listener(pm), "--name", "slow", "--listen", f"tcp://127.0.0.1:{port}"]),
+                          ("cluster", lambda port: ["start", script, "--name", "slow", "-i", "2", "--listen-timeout", "1h"])):
+        port = free_port()
+        pm.run(*command(port), PORT=str(port))
+        wait_until(lambda: not is_refused(port), "the app")
+        with open(f"/proc/{daemon_pid(pm)}/stat", encoding="ascii") as f:
+            keeper = int(f.read().rsplit(")", 1)[1].split()[1])
+        os.kill(keeper, signal.SIGSTOP)
+        try:
+            code = pm.run("stop", "slow").returncode
+            tap.check(code == OK and is_refused(port), f"{what}: a stop frees the port though the keeper has not closed its copy", code)
+        finally:
+            os.kill(keeper, signal.SIGCONT)
+        pm.run("delete", "slow")
 
 
 def ask_udp(port):
@@ -464,6 +489,6 @@ def check_privileged(tap, pm):
 
 sys.exit(run_checks([
     check_node, check_idle_connection, check_drain_timeout, check_shutdown_message, check_wait_ready, check_bad_versions, check_parallel,
-    check_two_at_once, check_changes, check_others, check_interrupted, check_killed_pmd, check_scale, check_memory, check_listen, check_udp, check_survival,
+    check_two_at_once, check_changes, check_others, check_interrupted, check_killed_pmd, check_scale, check_memory, check_listen, check_slow_keeper, check_udp, check_survival,
     check_in_use, check_privileged,
 ]))

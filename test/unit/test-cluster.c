@@ -386,6 +386,23 @@ TEST(two_of_one_slot) {
         tear_down(&w);
 }
 
+TEST(a_port_is_free_whoever_has_a_copy) {
+        unsigned port;
+        World w;
+        int copy;
+
+        set_up(&w, CLUSTER_POLICY_SHARED);
+        ASSERT_EQ(ask(&w, 1, PORT_0), 0);
+        port = (unsigned) cluster_socket_get_port(w.fd);
+        copy = dup(w.fd);
+        ASSERT_OK(copy);
+        safe_close(connect_to(port));
+        cluster_clear(w.cluster);
+        ASSERT_EQ(connect_to(port), -EBADF);
+        safe_close(copy);
+        tear_down(&w);
+}
+
 /* ---- a pmd that has ended ---- */
 
 TEST(what_is_on_file_fits_no_descriptor) {
