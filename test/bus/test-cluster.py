@@ -188,13 +188,18 @@ def check_spread(tap, pm):
         port = free_port()
         app = App(pm, "spread", HTTP % port, "--cluster-policy", policy, instances=4)
         app.wait("listening", 4)
-        wait_until(lambda: not is_refused(port), "the port")
+
+        def listener_on_file():
+            path = glob.glob(os.path.join(pm.env["PMD_HOME"], "run", "clusters", "*"))
+            with open(path[0], encoding="utf-8") as f:
+                return json.load(f)["listeners"][0]
+
+        # A worker listens before pmd has heard of it, and deals out connections to it.
+        wait_until(lambda: sum(m["active"] for m in listener_on_file()["members"]) == 4, "that pmd knows of all who listen")
         counts = {}
         for a in answers_of(40, lambda: get(port)):
             counts[a["pid"]] = counts.get(a["pid"], 0) + 1
-        path = glob.glob(os.path.join(pm.env["PMD_HOME"], "run", "clusters", "*"))
-        with open(path[0], encoding="utf-8") as f:
-            balanced = json.load(f)["listeners"][0]["balanced"]
+        balanced = listener_on_file()["balanced"]
         if policy == "shared":
             tap.check(not balanced and sum(counts.values()) == 40, "one socket for all", counts)
         elif balanced:
