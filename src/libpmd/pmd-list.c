@@ -9,6 +9,48 @@
 
 #define OWNED_STRINGS_MAX 10U
 
+/* Instances of one app mostly share their variables: an array of them, the strings behind it, and before it how many have it. */
+typedef struct Environment {
+        size_t n_users;
+        char *variables[];
+} Environment;
+
+static char **environment_copy(char *const *variables) {
+        size_t n = strv_length(variables), size = 0;
+        Environment *e;
+        char *p;
+
+        STRV_FOREACH(v, variables)
+                size += strlen(*v) + 1;
+        e = malloc(sizeof(Environment) + (n + 1) * sizeof(char *) + size);
+        if (!e)
+                return NULL;
+
+        e->n_users = 1;
+        p = (char *) (e->variables + n + 1);
+        for (size_t i = 0; i < n; i++) {
+                e->variables[i] = p;
+                p = stpcpy(p, variables[i]) + 1;
+        }
+        e->variables[n] = NULL;
+        return e->variables;
+}
+
+static Environment *environment_of(char **variables) {
+        return (Environment *) ((char *) variables - offsetof(Environment, variables));
+}
+
+static char **environment_ref(char **variables) {
+        environment_of(variables)->n_users++;
+        return variables;
+}
+
+static void environment_unref(char **variables) {
+        if (variables && --environment_of(variables)->n_users == 0)
+                free(environment_of(variables));
+}
+DEFINE_CLEANUP_FUNC(char **, environment_unref)
+
 static void process_done(pmd_process *p) {
         free(p->name); /* and what stands behind it, see own_strings() */
         free(p->cwd);
@@ -18,7 +60,7 @@ static void process_done(pmd_process *p) {
         for (size_t i = 0; i < p->n_attributes; i++)
                 attribute_done(p->attributes + i);
         free(p->attributes);
-        free(p->environment); /* see copy_environment() */
+        environment_unref(p->environment);
 }
 
 _public_ void pmd_process_free_many(pmd_process *p, size_t n) {
@@ -336,35 +378,17 @@ static pmd_process *find_process(ProcessList *l, uint32_t id, size_t expected) {
         return NULL;
 }
 
-/* Strings and array in one piece of memory: a list of many processes is mostly variables. */
-static char **copy_environment(char *const *environment) {
-        size_t n = strv_length(environment), size = 0;
-        char **copy, *p;
+static int set_environments(ProcessList *l, const uint32_t *ids, size_t n, char *const *variables, size_t *position) {
+        _cleanup_(environment_unrefp) char **environment = environment_copy(variables);
 
-        STRV_FOREACH(e, environment)
-                size += strlen(*e) + 1;
-        copy = malloc((n + 1) * sizeof(char *) + size);
-        if (!copy)
-                return NULL;
-
-        p = (char *) (copy + n + 1);
-        for (size_t i = 0; i < n; i++) {
-                copy[i] = p;
-                p = stpcpy(p, environment[i]) + 1;
-        }
-        copy[n] = NULL;
-        return copy;
-}
-
-static int set_environments(ProcessList *l, const uint32_t *ids, size_t n, char **environment, size_t *position) {
+        if (!environment)
+                return -ENOMEM;
         for (size_t i = 0; i < n; i++, (*position)++) {
                 pmd_process *p = find_process(l, ids[i], *position);
 
                 if (!p || p->environment)
                         return -EBADMSG;
-                p->environment = copy_environment(environment);
-                if (!p->environment)
-                        return -ENOMEM;
+                p->environment = environment_ref(environment);
         }
         return 0;
 }

@@ -101,7 +101,7 @@ typedef struct pmd_process {
         bool watching;
         pmd_attribute *attributes;
         size_t n_attributes;
-        char **environment; /* NULL unless asked for and allowed */
+        char **environment; /* NULL unless asked for and allowed; instances of an app may share one, which goes with the last of the list */
 } pmd_process;
 
 #define PMD_LIST_ENVIRONMENT (1U << 0) /* with the environments; -EACCES if one may not be read */

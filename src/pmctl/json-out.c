@@ -51,34 +51,44 @@ static size_t escape(char *p, unsigned char c) {
         return 6;
 }
 
-static void put_quoted(JsonWriter *w, const char *s) {
-        char *start = reserve(w, strlen(s) * 6 + 2), *p = start;
-
-        if (!p)
-                return;
+/* Behind p, which has room for it; the end. */
+static char *quote(char *p, const char *s) {
         *p++ = '"';
-        while (*s) {
-                size_t n = 0;
+        for (; *s; s++) {
+                unsigned char c = (unsigned char) *s;
 
-                while ((unsigned char) s[n] >= 0x20 && s[n] != '"' && s[n] != '\\')
-                        n++;
-                p = mempcpy(p, s, n);
-                s += n;
-                if (*s)
-                        p += escape(p, (unsigned char) *s++);
+                if (c >= 0x20 && c != '"' && c != '\\')
+                        *p++ = (char) c;
+                else
+                        p += escape(p, c);
         }
         *p++ = '"';
-        w->size += (size_t) (p - start);
+        return p;
+}
+
+#define QUOTED_MAX(s) (strlen(s) * 6 + 2)
+
+static void put_quoted(JsonWriter *w, const char *s) {
+        char *p = reserve(w, QUOTED_MAX(s));
+
+        if (p)
+                w->size = (size_t) (quote(p, s) - w->text);
 }
 
 static void put_key(JsonWriter *w, const char *key) {
-        if (w->comma)
-                put_char(w, ',');
+        bool comma = w->comma;
+        char *p = reserve(w, comma + (key ? QUOTED_MAX(key) + 1 : 0));
+
         w->comma = true;
-        if (!key)
+        if (!p)
                 return;
-        put_quoted(w, key);
-        put_char(w, ':');
+        if (comma)
+                *p++ = ',';
+        if (key) {
+                p = quote(p, key);
+                *p++ = ':';
+        }
+        w->size = (size_t) (p - w->text);
 }
 
 void json_writer_begin(JsonWriter *w, const char *key, char bracket) {

@@ -3,7 +3,21 @@
 #include "pmctl/table.h"
 #include "shared/string-util.h"
 
+/* Who has no channel to pmd has never reported anything. */
+static bool may_report(const pmd_process *p) {
+        const char *slash = strrchr(p->interpreter, '/'), *name = slash ? slash + 1 : p->interpreter;
+
+        return startswith(name, "node") || startswith(name, "bun") || process_attribute(p, "wait_ready") ||
+                process_attribute(p, "shutdown_with_message");
+}
+
 void fetch_reports(pmd_connection *c, char *const *targets, ProcessList *l) {
+        bool wanted = false;
+
+        for (size_t i = 0; i < l->n && !wanted; i++)
+                wanted = may_report(l->items + i);
+        if (!wanted)
+                return;
         (void) pmd_list_reports(c, targets, &l->reports, &l->n_reports, NULL);
 }
 
