@@ -16,13 +16,16 @@ FUZZ_SECONDS = 10
 PROGRAM_TIMEOUT = 600
 
 
+def build_of(program, otherwise):
+    return FAULT if os.path.basename(program).startswith("test-fault.") else otherwise
+
+
 def programs():
     """Name, command and environment of each test program; the long ones first, so that the end is not one long wait."""
     yield from ((os.path.basename(p), ["python3", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/kernel/test-*.py")))
-    yield from ((os.path.basename(p), ["bash", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/integration/test-*.sh")))
+    yield from ((os.path.basename(p), ["bash", p, build_of(p, PLAIN)], {}) for p in sorted(glob.glob(f"{ROOT}/test/integration/test-*.sh")))
     yield from (("parity " + os.path.basename(p), ["python3", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/parity/test-*.py")))
-    yield from ((os.path.basename(p), ["python3", p, FAULT if os.path.basename(p) == "test-fault.py" else SANITIZED], {})
-                for p in sorted(glob.glob(f"{ROOT}/test/bus/test-*.py")))
+    yield from ((os.path.basename(p), ["python3", p, build_of(p, SANITIZED)], {}) for p in sorted(glob.glob(f"{ROOT}/test/bus/test-*.py")))
     yield from ((os.path.basename(p), [p, f"-max_total_time={FUZZ_SECONDS}", "-rss_limit_mb=2048", "-verbosity=0", *corpora(p)], {"FUZZER": "1"})
                 for p in sorted(glob.glob(f"{FUZZ}/test/fuzz-*")) if os.path.isfile(p) and os.access(p, os.X_OK))
     yield from ((os.path.basename(p), [p], {}) for p in sorted(glob.glob(f"{SANITIZED}/test/test-*")) if os.path.isfile(p) and os.access(p, os.X_OK))

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,14 +56,20 @@ static unsigned long count_pass(const char *point) {
 }
 
 void fault_pass(const char *when, FaultStep step) {
-        const char *fault = getenv("PMD_FAULT"), *n;
-        char point[64];
+        const char *faults = getenv("PMD_FAULT");
+        char fault[64];
         unsigned long passes;
+        size_t n;
 
-        (void) snprintf(point, sizeof point, "%s-%s", when, fault_step_to_string(step));
-        passes = count_pass(point);
-        n = fault ? startswith(fault, point) : NULL;
-        if (passes > 0 && n && *n == ':' && strtoul(n + 1, NULL, 10) == passes)
-                (void) kill(getpid(), SIGKILL);
+        (void) snprintf(fault, sizeof fault, "%s-%s", when, fault_step_to_string(step));
+        passes = count_pass(fault);
+        if (!faults || passes == 0)
+                return;
+
+        n = strlen(fault);
+        n += (size_t) snprintf(fault + n, sizeof fault - n, ":%lu", passes);
+        for (const char *f = faults; *f; f += strcspn(f, ","), f += *f == ',')
+                if (strcspn(f, ",") == n && strncmp(f, fault, n) == 0)
+                        (void) kill(getpid(), SIGKILL);
 }
 #endif

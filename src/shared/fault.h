@@ -4,7 +4,7 @@
 #include "shared/string-table.h"
 
 /* Places where a build with -Dfault_injection=true can die by SIGKILL, before and after each step that changes the world outside of pmd.
- * $PMD_FAULT=POINT:N names the point ("before-fork") and its pass. Passes are counted while the directory $PMD_FAULT_DIRECTORY exists, by
+ * $PMD_FAULT=POINT:N,… names points ("before-fork") and their passes. Passes are counted while the directory $PMD_FAULT_DIRECTORY exists, by
  * the sizes of files in it: the count goes on in the next pmd, which so does not die there as well. In other builds there are none. */
 
 typedef enum FaultStep {
