@@ -4,11 +4,13 @@
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
+#include "pmd/runner.h"
 #include "pmd/systemd-client.h"
 #include "shared/cgroup-util.h"
 #include "shared/fd-util.h"
 #include "shared/resource-limits.h"
 #include "test.h"
+#include "tree.h"
 
 /* The client against a service manager that answers when it is told to, at the other end of a socket pair. */
 
@@ -485,6 +487,40 @@ TEST(name_left_over) {
                 scope_ref_free(s.ref);
                 fake_done(&f);
         }
+}
+
+static void on_attached(RunnerUnit *u, int error) {
+        *(int *) u->userdata = error;
+}
+
+/* What the client stops then must not look like an operator's stop. */
+TEST(name_taken_of_a_process) {
+        _cleanup_(tree_remove) char *dir = tree_new();
+        _cleanup_free_ char *socket = tree_write(dir, "systemd/private", "", 0, 0600);
+        _cleanup_app_config_unref_ AppConfig *config = NULL;
+        RunnerUnit *u;
+        int error = 0;
+        Runner *r;
+        Fake f;
+
+        ASSERT_OK(setenv("XDG_RUNTIME_DIR", dir, true));
+        fake_init(&f);
+        ASSERT_OK(app_config_new(&config));
+        ASSERT_OK(free_and_strdup(&config->name, "x"));
+        ASSERT_OK(runner_new(f.event, f.client, INSTANCE_USER, "scope", &r));
+        ASSERT_OK(runner_unit_new(r, "x", 0, 1, config, &f.self, &u));
+        u->on_attached = on_attached;
+        u->userdata = &error;
+        ASSERT_OK(runner_unit_attach(u));
+        pump(&f);
+        ASSERT_EQ(f.n_starts, 1);
+        ASSERT_TRUE(!u->stopped_by_us);
+        reply_error(&f, 0, "org.freedesktop.systemd1.UnitExists");
+        ASSERT_EQ(error, -EEXIST);
+        ASSERT_TRUE(u->stopped_by_us);
+        runner_unit_free(u);
+        runner_free(r);
+        fake_done(&f);
 }
 
 TEST(pidfds_refused) {
