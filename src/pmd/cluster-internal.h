@@ -60,5 +60,3 @@ const char *listener_socket_name(const Cluster *c, const Listener *l, unsigned s
 const char *listener_map_name(const Cluster *c, const Listener *l, const char *map, char buf[static STORED_NAME_MAX]);
 void listener_unstore_balance(const Cluster *c, const Listener *l);
 
-/* Writes the file, or removes it if there is nothing to say. */
-void cluster_save(const Cluster *c);

@@ -28,6 +28,8 @@ ClusterPolicy cluster_policy_from_string(const char *s);
 int cluster_new(sd_event *event, FdStore *fd_store, unsigned number, const char *path, Cluster **ret);
 /* Goes on with what a pmd that has ended left. -ENOENT: nothing. */
 int cluster_load(sd_event *event, FdStore *fd_store, const char *path, Cluster **ret);
+/* Writes the file, or removes it if there is nothing to say. */
+void cluster_save(const Cluster *c);
 Cluster *cluster_free(Cluster *c); /* what is in the store stays there */
 DEFINE_CLEANUP_FUNC(Cluster *, cluster_free);
 

@@ -295,6 +295,8 @@ static void handle(Keeper *k, Notice *notice) {
                         name = line + STRLEN("FDNAME=");
                 else if (startswith(line, KEEPER_LOCK))
                         lock_again(k, line + STRLEN(KEEPER_LOCK));
+                else if (startswith(line, KEEPER_LOG))
+                        (void) stdio_reopen(line + STRLEN(KEEPER_LOG));
                 else if (startswith(line, "EXIT_STATUS="))
                         k->told_status = (int) (strtoul(line + STRLEN("EXIT_STATUS="), NULL, 10) & 0xff);
                 else if (streq(line, "READY=1"))

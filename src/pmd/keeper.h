@@ -11,6 +11,8 @@
 
 /* In a message of pmd's: the lock file was removed, it is to be made and locked anew. */
 #define KEEPER_LOCK "KEEPER_LOCK="
+/* And its own output goes on in a new file of this name, if it went to one that was removed. */
+#define KEEPER_LOG "KEEPER_LOG="
 
 #define KEEPER_EXITS "exits" /* the name of the pipe's read end in the fd store */
 

@@ -8,7 +8,9 @@
 
 #include "pmd/manager-runtime.h"
 
+#include "pmd/app.h"
 #include "pmd/bus-face.h"
+#include "pmd/cluster.h"
 #include "pmd/keeper.h"
 #include "pmd/manager-boot.h"
 #include "pmd/manager.h"
@@ -23,6 +25,8 @@
 #define REPAIR_DELAY_MIN_USEC (50 * USEC_PER_MSEC)
 /* Of tries where nothing can be made, because the file system is full, or cannot be written to. */
 #define REPAIR_DELAY_MAX_USEC (30 * USEC_PER_SEC)
+
+#define LOG_NAME "pmd.log"
 
 /* ---- the lock ---- */
 
@@ -78,11 +82,38 @@ static void repair_lock_of_keeper(const Manager *m) {
                 (void) sd_notifyf(false, KEEPER_LOCK "%s", m->instance->keeper_lock_path);
 }
 
+void manager_repair_log(const Manager *m) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        if (m->instance->scope != INSTANCE_PRIVATE)
+                return; /* the journal */
+        path = strjoin(m->instance->home, "/" LOG_NAME);
+        r = path ? stdio_reopen(path) : -ENOMEM;
+        if (r < 0)
+                log_debug_errno(r, "Failed to make the log anew, ignoring: %m");
+        if (r >= 0 && m->keeper_exits)
+                (void) sd_notifyf(false, KEEPER_LOG "%s", path);
+}
+
+static void save_process(Process *p) {
+        process_repair_notify(p);
+        manager_enqueue_changed(p->manager, p);
+}
+
 static void save_all(Manager *m) {
+        struct lh_entry *e;
+
+        lh_foreach(m->apps, e) {
+                const App *a = lh_entry_v(e);
+
+                if (a->cluster)
+                        cluster_save(a->cluster);
+        }
         for (size_t i = 0; i < m->n_processes; i++)
-                manager_enqueue_changed(m, m->processes[i]);
+                save_process(m->processes[i]);
         LIST_FOREACH(hidden, p, m->hidden_processes)
-                manager_enqueue_changed(m, p);
+                save_process(p);
 }
 
 /* Watched first, so that nothing that is removed again is missed. */
@@ -102,6 +133,7 @@ static int repair(Manager *m) {
         if (r < 0)
                 return r;
         repair_lock_of_keeper(m);
+        manager_repair_log(m);
         manager_boot_remember(m);
         save_all(m);
         return r;
@@ -157,7 +189,7 @@ static int on_removed(sd_event_source *s, const struct inotify_event *event, voi
 static int on_removed_from_home(sd_event_source *s, const struct inotify_event *event, void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
 
-        if (m->exiting || (event->len > 0 && !streq(event->name, path_basename(m->instance->runtime_dir))))
+        if (m->exiting || (event->len > 0 && !streq(event->name, path_basename(m->instance->runtime_dir)) && !streq(event->name, LOG_NAME)))
                 return 0;
         return repair_after(m, 0);
 }

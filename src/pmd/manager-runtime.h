@@ -11,4 +11,6 @@ int manager_take_lock(Manager *m);
 
 /* Once the socket is there. */
 int manager_watch_runtime(Manager *m);
+/* What goes to a log that was removed goes to a new one. */
+void manager_repair_log(const Manager *m);
 void manager_unwatch_runtime(Manager *m);

@@ -768,6 +768,7 @@ int manager_startup(Manager *m, const char *runner_name) {
                 return log_error_errno(r, "Failed to serve: %m");
         /* Without it, what somebody removes stays so. */
         (void) manager_watch_runtime(m);
+        manager_repair_log(m);
         return 0;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -175,6 +176,20 @@ void process_close_notify(Process *p) {
         (void) unlink(notify_socket_get_path(p->notify));
         p->watchdog_source = sd_event_source_disable_unref(p->watchdog_source);
         p->notify = notify_socket_free(p->notify);
+}
+
+/* What was sent to the old one has been read, as it could be reached no more for a while. */
+void process_repair_notify(Process *p) {
+        _cleanup_free_ char *path = NULL;
+        char name[STORED_NAME_MAX];
+
+        if (!p->notify || access(notify_socket_get_path(p->notify), F_OK) >= 0 || errno != ENOENT)
+                return;
+        if (make_path(p, &path) < 0)
+                return;
+        (void) fd_store_remove(p->manager->fd_store, stored_name(p, name));
+        p->notify = notify_socket_free(p->notify);
+        (void) open_socket(p, path);
 }
 
 int process_adopt_notify(Process *p) {

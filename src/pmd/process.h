@@ -331,6 +331,7 @@ int process_definition_environment(const Process *p, char ***ret);
 int process_open_notify(Process *p);       /* before the fork */
 void process_close_notify(Process *p);     /* at the end of the incarnation */
 int process_adopt_notify(Process *p);
+void process_repair_notify(Process *p);    /* somebody may have removed it */
 void process_update_watchdog(Process *p);  /* the state has changed */
 
 /* process-channel.c: the IPC channel of Node.js, where the interpreter or the definition asks for one */

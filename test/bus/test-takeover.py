@@ -161,6 +161,36 @@ def pmds_of(pm):
     return sorted(found)
 
 
+# Counts what it could send.
+NOTIFIER = """import os, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+while True:
+    try:
+        s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+        with open("sent", "a") as f:
+            f.write("x")
+    except OSError:
+        pass
+    time.sleep(0.02)
+"""
+
+
+def outputs(pids):
+    return [os.readlink(f"/proc/{pid}/fd/{fd}") for pid in pids for fd in (1, 2)]
+
+
+def size(path):
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(path).st_size
+    return 0
+
+
+def text_of(path):
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as f:
+        return f.read()
+    return ""
+
+
 def what_is_removed_is_made_anew(tap, pm, _runner):
     home = os.path.join(pm.dir, "home")
     run = os.path.join(home, "run")
@@ -168,11 +198,20 @@ def what_is_removed_is_made_anew(tap, pm, _runner):
     wait_until(lambda: len(pm.holders()) == 2, "the processes")
     held, served = pm.holders(), pmds_of(pm)
     tap.equal(len(served), 2, "a pmd and its keeper serve")
+    log, sent, cluster = os.path.join(home, "pmd.log"), os.path.join(pm.dir, "sent"), os.path.join(run, "clusters", "web")
+    pm.write("notifier.py", NOTIFIER)
+    pm.write("web.js", "require('http').createServer((q, r) => r.end('ok')).listen(process.cwd() + '/web.sock');\n")
+    for command in (["start", "notifier.py", "--name", "notifier", "--interpreter", sys.executable, "--notify"], ["start", "web.js", "--name", "web", "-i", "2"]):
+        r = pm.run(*command)
+        tap.check(r.returncode == 0, " ".join(command), show(r))
+    wait_until(lambda: text_of(cluster).count('"active":true') == 2, "the cluster to listen")
+    listeners = text_of(cluster)
 
     for what, remove in (
         ("the socket", lambda: os.unlink(os.path.join(run, "pmd.sock"))),
         ("the lock", lambda: os.unlink(os.path.join(run, "pmd.lock"))),
         ("the keeper's lock", lambda: os.unlink(os.path.join(run, "keeper.lock"))),
+        ("the log", lambda: os.unlink(log)),
         ("the runtime directory", lambda: shutil.rmtree(run)),
         ("all that pmd has", lambda: shutil.rmtree(home, ignore_errors=True)),
     ):
@@ -182,14 +221,19 @@ def what_is_removed_is_made_anew(tap, pm, _runner):
         tap.check(all(r.returncode == 0 for r in results), f"{what} is removed: pmctl ping", show(results[0]))
         tap.equal(pmds_of(pm), served, "is answered by the same pmd, the only one")
         tap.equal((pm.holders(), pm.status("kept")), (held, ["online"] * 2), "that has the apps")
+        wait_until(lambda: set(outputs(served)) == {log}, "pmd and its keeper to write to the log that there is")
+        before = size(sent)
+        wait_until(lambda: size(sent) > before, "an app to reach its notification socket")
+        wait_until(lambda: text_of(cluster) == listeners, "the file of the cluster")
 
-    wait_until(lambda: os.path.isdir(os.path.join(run, "processes")) and len(os.listdir(os.path.join(run, "processes"))) == 2, "the files of the processes")
+    wait_until(lambda: os.path.isdir(os.path.join(run, "processes")) and len(os.listdir(os.path.join(run, "processes"))) == 5, "the files of the processes")
     before = pm.pid()
     pm.kill()
     r = pm.run("ping")
     tap.check(r.returncode == 0 and pm.pid() != before and len(pmds_of(pm)) == len(served), "when that is killed, its keeper starts another", show(r))
     tap.equal((pm.holders(), pm.status("kept")), (held, ["online"] * 2), "that has them too")
-    pm.run("delete", "kept")
+    tap.equal(set(outputs(pmds_of(pm))), {log}, "and writes to the log that there is")
+    pm.run("delete", "all")
     tap.equal(pm.leftovers(), [], "and leaves no file of what is deleted")
 
 
