@@ -49,6 +49,7 @@ struct Manager {
         uint32_t next_job_id;
         unsigned last_cluster;    /* number of the last one that was made */
         RestartBudget restart_budget; /* for restarts that nobody asked for */
+        usec_t spawn_usec;            /* how long one keeps pmd busy, of late */
         RequestJournal *request_journal;
         Triggers *triggers;       /* what else restarts an app */
         StoreWriter *store_writer; /* NULL: nothing was saved yet */

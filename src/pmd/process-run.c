@@ -97,7 +97,7 @@ static void run_arm_timer(Process *p, usec_t at) {
 }
 
 static usec_t run_take_restart(Process *p) {
-        return restart_budget_take(&p->manager->restart_budget, run_now(p));
+        return restart_budget_take(&p->manager->restart_budget, run_now(p), p->manager->spawn_usec);
 }
 
 /* ---- the end of an incarnation ---- */
@@ -595,14 +595,21 @@ static int spawn_and_attach(Process *p) {
         return 0;
 }
 
+/* The last one is a quarter of the figure, so that a slow one by accident matters little. */
+static void note_duration(Manager *m, usec_t took) {
+        m->spawn_usec = (3 * m->spawn_usec + took) / 4;
+}
+
 static int run_spawn(Process *p) {
         int r = TAKE_GENERIC(p->restore_error, 0);
+        usec_t begin = run_now(p);
 
         if (r < 0)
                 return log_warning_errno(r, "Process %u (%s) cannot be started: %s", p->id, p->config->name, p->start_fault);
         p->start_fault = mfree(p->start_fault);
 
         r = spawn_and_attach(p);
+        note_duration(p->manager, usec_sub(run_now(p), begin));
         if (r < 0) {
                 process_close_notify(p);
                 process_close_input(p);

@@ -14,8 +14,9 @@ typedef struct RestartBudget {
         usec_t full_at;
 } RestartBudget;
 
-/* Takes one. Returns how long it has to wait, 0: not at all. */
-usec_t restart_budget_take(RestartBudget *b, usec_t now);
+/* Takes one that keeps pmd busy for so long. One that takes more than its part of the time counts as several. Returns how long it has to
+ * wait, 0: not at all. */
+usec_t restart_budget_take(RestartBudget *b, usec_t now, usec_t busy);
 
 /* How many could be taken now without waiting. */
 unsigned restart_budget_available(const RestartBudget *b, usec_t now);

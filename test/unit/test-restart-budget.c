@@ -27,7 +27,7 @@ TEST(table) {
 
         ASSERT_EQ(restart_budget_available(&b, START), 3);
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-                usec_t delay = restart_budget_take(&b, START + rows[i].at);
+                usec_t delay = restart_budget_take(&b, START + rows[i].at, 25 * MSEC);
 
                 if (delay != rows[i].delay)
                         TEST_FAIL("row %zu: delay %llu", i, (unsigned long long) delay);
@@ -47,7 +47,7 @@ TEST(rate_holds_in_the_long_run) {
         for (usec_t t = START; t < START + 10 * USEC_PER_SEC; t += MSEC)
                 for (size_t i = 0; i < ELEMENTSOF(next); i++)
                         if (next[i] <= t) {
-                                next[i] = t + restart_budget_take(&b, t) + MSEC;
+                                next[i] = t + restart_budget_take(&b, t, 0) + MSEC;
                                 done++;
                         }
 
@@ -56,11 +56,22 @@ TEST(rate_holds_in_the_long_run) {
         ASSERT_TRUE(done <= 200 + 50 * 10 + 100 + 1);
 }
 
+TEST(slow_ones_count_as_several) {
+        RestartBudget b = { .rate = 10, .burst = 3 };
+
+        /* 75 ms of work: 300 ms of the 300 ms that the bucket holds. */
+        ASSERT_EQ(restart_budget_take(&b, START, 75 * MSEC), 0);
+        ASSERT_EQ(restart_budget_available(&b, START), 0);
+        ASSERT_EQ(restart_budget_take(&b, START, 75 * MSEC), 300 * MSEC);
+        ASSERT_EQ(restart_budget_take(&b, START, 0), 400 * MSEC);
+        ASSERT_EQ(restart_budget_take(&b, START + USEC_PER_SEC, 0), 0);
+}
+
 TEST(no_limit) {
         RestartBudget b = { .rate = 0, .burst = 7 };
 
         for (unsigned i = 0; i < 1000; i++)
-                ASSERT_EQ(restart_budget_take(&b, START), 0);
+                ASSERT_EQ(restart_budget_take(&b, START, 0), 0);
         ASSERT_EQ(restart_budget_available(&b, START), 7);
 }
 
@@ -68,5 +79,5 @@ TEST(default_crash_looper_is_not_delayed) {
         RestartBudget b = { .rate = 30, .burst = 200 };
 
         for (unsigned i = 0; i < 15; i++)
-                ASSERT_EQ(restart_budget_take(&b, START + i * MSEC), 0);
+                ASSERT_EQ(restart_budget_take(&b, START + i * MSEC, 0), 0);
 }
