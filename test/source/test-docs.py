@@ -88,6 +88,8 @@ def faults_of_row(row):
         for name in re.findall(r"`(\w+)`", names):
             if not re.search(rf"^(?:def |TEST\(){name}\b", read(path), re.M):
                 yield f"{path}: {name}"
+            elif path.endswith(".py") and len(re.findall(rf"\b{name}\b", read(path))) < 2:
+                yield f"{path}: {name} is never called"
 
 
 rows = re.findall(r"^\| (R-\d+ .*)$", read("doc/RELIABILITY.md"), re.M)
