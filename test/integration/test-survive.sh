@@ -172,9 +172,12 @@ check_equal "the app runs on" "$app" "$(pid_of api)"
 unit=$(run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Unit | cut -d'"' -f2)
 mount=$(enter findmnt -n -o TARGET -t cgroup2 | head -n1)
 control=$(enter systemctl show -p ControlGroup --value "$unit")
+check_output "the scope has a cgroup" "^/.+/$unit\$" echo "$control"
 # shellcheck disable=SC2016
-enter sh -c 'mkdir -p "$1/elsewhere"; for p in $(cat "$1$2/cgroup.procs"); do echo "$p" >"$1/elsewhere/cgroup.procs"; done' sh "$mount" "$control"
-check "a scope without processes ends" eventually_output '^inactive|^ActiveState=inactive' enter systemctl is-active "$unit"
+check "its process is moved elsewhere" enter sh -e -c 'mkdir -p "$1/elsewhere"; echo "$3" >"$1/elsewhere/cgroup.procs"; ! grep . "$1$2/cgroup.procs"' \
+        sh "$mount" "$control" "$app"
+check "a scope without processes ends" eventually_output '^inactive' enter systemctl is-active "$unit" ||
+        diag "$(enter systemctl status "$unit" 2>&1; enter grep -r . "$mount$control/cgroup.procs" "$mount$control/cgroup.events" 2>&1)"
 check "its process, which is elsewhere, lives" enter kill -0 "$app"
 check "it can be restarted" run pmctl restart api
 check_fails "which ends the one elsewhere" enter kill -0 "$app"
