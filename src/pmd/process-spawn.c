@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "pmd/process-spawn.h"
+#include "pmd/spawn-memory.h"
 #include "pmd/spawn-restrict.h"
 #include "shared/fault.h"
 #include "shared/fd-util.h"
@@ -54,10 +55,9 @@ typedef struct GateMessage {
         char invocation_id[INVOCATION_ID_LENGTH]; /* all NUL: none */
 } GateMessage;
 
-/* All that the child needs, made before the fork. */
+/* All that the child needs, made before the fork; what it points to is in a SpawnMemory. */
 typedef struct Child {
-        const SpawnParameters *parameters;
-        const char *path;
+        SpawnParameters parameters;
         char **envp;
         char **invocation_id_slot; /* in envp, NULL: no place for it */
         char invocation_id[sizeof(INVOCATION_ID_PLACE)];
@@ -116,7 +116,7 @@ static int close_between(int first, int last) {
 /* What pmd has open is closed at once, not by execve(): a child may wait at its gate for long, and must hold neither a
  * socket of pmd's nor the other end of a gate. */
 static int child_arrange_fds(Child *c) {
-        size_t n_extra = c->parameters->n_extra_fds;
+        size_t n_extra = c->parameters.n_extra_fds;
         int first = STDERR_FILENO + 1 + (int) n_extra, low, high, r;
 
         r = child_move_all_up(c->stdio, ELEMENTSOF(c->stdio), first);
@@ -199,7 +199,7 @@ static void child_wait_at_gate(Child *c) {
 
 /* libc's functions would wait for all threads to change with us, and of those of pmd none is here. */
 static void child_change_user(const Child *c) {
-        const SpawnParameters *p = c->parameters;
+        const SpawnParameters *p = &c->parameters;
 
         if (syscall(RAW_SETGROUPS, p->n_groups, p->groups) < 0 || syscall(RAW_SETRESGID, p->gid, p->gid, p->gid) < 0)
                 child_fail(c, SPAWN_STEP_GROUP, errno);
@@ -208,7 +208,7 @@ static void child_change_user(const Child *c) {
 }
 
 _noreturn_ static void child_run(Child *c) {
-        const SpawnParameters *p = c->parameters;
+        const SpawnParameters *p = &c->parameters;
         SpawnStep step = SPAWN_STEP_NONE;
         int r;
 
@@ -239,7 +239,7 @@ _noreturn_ static void child_run(Child *c) {
         if (p->cwd && chdir(p->cwd) < 0)
                 child_fail(c, SPAWN_STEP_CHDIR, errno);
 
-        (void) execve(c->path, p->argv, c->envp);
+        (void) execve(p->path, p->argv, c->envp);
         child_fail(c, SPAWN_STEP_EXEC, errno);
 }
 
@@ -293,16 +293,8 @@ static pid_t clone_child(int cgroup_fd, int *ret_pidfd) {
         return (pid_t) pid;
 }
 
-/* A copy of the array alone: the child puts another pointer into it, or takes one out. */
-static int copy_environment(Child *c, char *const *envp) {
-        static char *const none[] = { NULL };
-        size_t n = strv_length(envp) + 1;
-
-        c->envp = new(char *, n);
-        if (!c->envp)
-                return -ENOMEM;
-        memcpy(c->envp, envp ?: none, n * sizeof(char *));
-
+/* Where the child puts another pointer into its environment, or takes one out. */
+static void find_places(Child *c) {
         STRV_FOREACH(e, c->envp) {
                 if (streq(*e, INVOCATION_ID_PLACE)) {
                         c->invocation_id_slot = e;
@@ -314,6 +306,28 @@ static int copy_environment(Child *c, char *const *envp) {
                                 strcpy(c->pid_places[i].text, *e);
                         }
         }
+}
+
+/* All that p points to, where the child has it. */
+static int copy_parameters(Child *c, const SpawnParameters *p, SpawnMemory *m) {
+        const char *path = p->path ?: p->argv[0];
+        int r;
+
+        r = spawn_memory_new(m, spawn_memory_size_of_strv(p->argv) + spawn_memory_size_of_strv(p->envp) + strlen(path) + 1 +
+                             (p->cwd ? strlen(p->cwd) + 1 : 0) + p->n_extra_fds * sizeof(int) + p->n_groups * sizeof(gid_t) +
+                             sizeof(SpawnRestrictions));
+        if (r < 0)
+                return r;
+
+        c->parameters = *p;
+        c->parameters.argv = spawn_memory_copy_strv(m, p->argv);
+        c->parameters.envp = c->envp = spawn_memory_copy_strv(m, p->envp);
+        c->parameters.path = spawn_memory_copy_string(m, path);
+        c->parameters.cwd = spawn_memory_copy_string(m, p->cwd);
+        c->parameters.extra_fds = c->extra = spawn_memory_copy(m, p->extra_fds, p->n_extra_fds * sizeof(int));
+        c->parameters.groups = spawn_memory_copy(m, p->groups, p->n_groups * sizeof(gid_t));
+        c->parameters.restrictions = spawn_memory_copy(m, p->restrictions, p->restrictions ? sizeof(SpawnRestrictions) : 0);
+        find_places(c);
         return 0;
 }
 
@@ -334,17 +348,6 @@ static int choose_stdio(Child *c, const SpawnParameters *p, int *ret_null_fd) {
         return 0;
 }
 
-static int copy_extra_fds(const SpawnParameters *p, int **ret) {
-        int *fds = new(int, p->n_extra_fds);
-
-        if (!fds)
-                return -ENOMEM;
-        if (p->n_extra_fds > 0)
-                memcpy(fds, p->extra_fds, p->n_extra_fds * sizeof(int));
-        *ret = fds;
-        return 0;
-}
-
 static int take_child(pid_t pid, int pidfd, PidRef *ret) {
         int r;
 
@@ -359,27 +362,16 @@ static int take_child(pid_t pid, int pidfd, PidRef *ret) {
 
 int spawn_process(const SpawnParameters *p, SpawnResult *ret) {
         _cleanup_close_pair_ int gate[2] = EBADF_PAIR, error[2] = EBADF_PAIR;
-        _cleanup_free_ char **envp = NULL;
-        _cleanup_free_ int *extra = NULL;
+        _cleanup_(spawn_memory_done) SpawnMemory memory = {};
         _cleanup_close_ int null_fd = -EBADF;
         PidRef pidref = PIDREF_NULL;
         int pidfd = -EBADF, r;
+        Child c = {};
         pid_t pid;
 
-        Child c = {
-                .parameters = p,
-                .path = p->path ?: p->argv[0],
-        };
-
-        r = copy_environment(&c, p->envp);
+        r = copy_parameters(&c, p, &memory);
         if (r < 0)
                 return r;
-        envp = c.envp;
-        r = copy_extra_fds(p, &extra);
-        if (r < 0)
-                return r;
-        c.extra = extra;
-
         r = choose_stdio(&c, p, &null_fd);
         if (r < 0)
                 return r;
@@ -396,6 +388,7 @@ int spawn_process(const SpawnParameters *p, SpawnResult *ret) {
         c.gate_peer_fd = gate[1];
         c.error_fd = error[1];
 
+        spawn_memory_exclude();
         pid = clone_child(p->cgroup_fd, &pidfd);
         if (pid < 0)
                 return pid;

@@ -56,6 +56,7 @@ int proc_read_stat(pid_t pid, ProcStat *ret) {
                 .cpu_nsec = ticks_to_nsec(fields[14] + fields[15]),
                 .start_time = fields[22],
                 .resident = fields[24] * (uint64_t) sysconf(_SC_PAGESIZE),
+                .heap_begin = fields[47],
                 .environment_start = fields[50],
                 .environment_end = fields[51],
         };

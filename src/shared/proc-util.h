@@ -12,6 +12,7 @@ typedef struct ProcStat {
         uint64_t cpu_nsec;   /* user and system, without waited-for children */
         uint64_t start_time; /* in clock ticks since boot */
         uint64_t resident;   /* bytes of memory, shared ones too */
+        uint64_t heap_begin; /* address; 0: may not be known */
         uint64_t environment_start, environment_end; /* addresses; 0 in the middle of execve() */
 } ProcStat;
 

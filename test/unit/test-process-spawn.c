@@ -18,6 +18,7 @@
 
 #include "pmd/process-spawn.h"
 #include "shared/fd-util.h"
+#include "shared/fileio.h"
 #include "shared/proc-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -136,6 +137,63 @@ static void check_in_child(void (*f)(void)) {
         ASSERT_EQ(status, 0);
 }
 
+/* These come before a child of this process itself has been made: from then on the memory of children that are forked is not whole. */
+static void check_extra_fds(void);
+static void check_low_fds(void);
+static void check_signals(void);
+static void check_without_clone3(void);
+static void check_fd_limit(void);
+
+TEST(extra_fds) {
+        check_in_child(check_extra_fds);
+}
+
+TEST(low_fds) {
+        check_in_child(check_low_fds);
+}
+
+TEST(signals) {
+        check_in_child(check_signals);
+}
+
+TEST(without_clone3) {
+        check_in_child(check_without_clone3);
+}
+
+TEST(fd_limit) {
+        check_in_child(check_fd_limit);
+}
+
+TEST(parent_dies) {
+        _cleanup_close_pair_ int tell[2] = EBADF_PAIR, go[2] = EBADF_PAIR;
+        char *const argv[] = { (char *) "/bin/sleep", (char *) "1000", NULL };
+        SpawnParameters p = parameters(argv);
+        pid_t parent, child;
+        PidRef ref;
+        char c;
+
+        ASSERT_OK(pipe2(tell, O_CLOEXEC));
+        ASSERT_OK(pipe2(go, O_CLOEXEC));
+        parent = fork();
+        ASSERT_OK(parent);
+        if (parent == 0) {
+                SpawnResult s;
+                bool ok;
+
+                (void) close(go[1]);
+                ok = spawn_process(&p, &s) >= 0 && write(tell[1], &s.pidref.pid, sizeof(pid_t)) > 0 && read(go[0], &c, 1) == 0;
+                _exit(!ok);
+        }
+
+        ASSERT_EQ(read(tell[0], &child, sizeof(child)), sizeof(child));
+        ASSERT_OK(pidref_open(&ref, child));
+        ASSERT_TRUE(pidref_is_alive(&ref));
+        go[1] = safe_close(go[1]);
+        ASSERT_EQ(waitpid(parent, NULL, 0), parent);
+        wait_readable(ref.fd);
+        pidref_done(&ref);
+}
+
 TEST(steps) {
         ASSERT_STRING_TABLE(spawn_step, _SPAWN_STEP_MAX);
 }
@@ -232,8 +290,41 @@ static void check_extra_fds(void) {
         }
 }
 
-TEST(extra_fds) {
-        check_in_child(check_extra_fds);
+/* Whether the mapping of /proc/self/smaps that ends in name is kept out of children; -ENOENT: there is none. */
+static int is_excluded(const char *name) {
+        _cleanup_free_ char *text = NULL;
+        bool found = false;
+
+        ASSERT_OK(read_full_file_at(AT_FDCWD, "/proc/self/smaps", 16 << 20, &text, NULL));
+        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+                if (startswith(line, "VmFlags:")) {
+                        if (found)
+                                return strstr(line, " dc") != NULL;
+                } else if (!startswith(line, "Size:"))
+                        found = found || endswith(line, name);
+        }
+        return -ENOENT;
+}
+
+TEST(memory_of_children) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+        void *volatile grows;
+        int heap;
+
+        free(run(parameters(argv), ""));
+        heap = is_excluded("[heap]");
+        if (heap == -ENOENT) /* of the sanitizers there is another one */
+                return;
+        ASSERT_EQ(heap, 1);
+        ASSERT_EQ(is_excluded("[stack]"), 0);
+        ASSERT_EQ(is_excluded("libc.so.6"), 0);
+
+        grows = malloc(100000); /* below what malloc() maps */
+        ASSERT_TRUE(grows);
+        memset(grows, 1, 100000);
+        free(run(parameters(argv), ""));
+        ASSERT_EQ(is_excluded("[heap]"), 1);
+        free(grows);
 }
 
 TEST(gate_holds) {
@@ -278,36 +369,6 @@ TEST(gate_end) {
 
         later.gate_fd = safe_close(later.gate_fd);
         ASSERT_EQ(wait_child(&later).si_status, SPAWN_EXIT_GATE_CLOSED);
-}
-
-TEST(parent_dies) {
-        _cleanup_close_pair_ int tell[2] = EBADF_PAIR, go[2] = EBADF_PAIR;
-        char *const argv[] = { (char *) "/bin/sleep", (char *) "1000", NULL };
-        SpawnParameters p = parameters(argv);
-        pid_t parent, child;
-        PidRef ref;
-        char c;
-
-        ASSERT_OK(pipe2(tell, O_CLOEXEC));
-        ASSERT_OK(pipe2(go, O_CLOEXEC));
-        parent = fork();
-        ASSERT_OK(parent);
-        if (parent == 0) {
-                SpawnResult s;
-                bool ok;
-
-                (void) close(go[1]);
-                ok = spawn_process(&p, &s) >= 0 && write(tell[1], &s.pidref.pid, sizeof(pid_t)) > 0 && read(go[0], &c, 1) == 0;
-                _exit(!ok);
-        }
-
-        ASSERT_EQ(read(tell[0], &child, sizeof(child)), sizeof(child));
-        ASSERT_OK(pidref_open(&ref, child));
-        ASSERT_TRUE(pidref_is_alive(&ref));
-        go[1] = safe_close(go[1]);
-        ASSERT_EQ(waitpid(parent, NULL, 0), parent);
-        wait_readable(ref.fd);
-        pidref_done(&ref);
 }
 
 /* SIGPIPE would end the test. */
@@ -475,10 +536,6 @@ static void check_low_fds(void) {
         ASSERT_TRUE(memcmp(text, "err\n", 4) == 0);
 }
 
-TEST(low_fds) {
-        check_in_child(check_low_fds);
-}
-
 static void on_signal(int signo) {
 }
 
@@ -500,10 +557,6 @@ static void check_signals(void) {
         ASSERT_TRUE(strstr(text, "\nSigIgn:\t0000000000000000\n"));
         ASSERT_TRUE(strstr(text, "\nSigCgt:\t0000000000000000\n"));
         ASSERT_TRUE(strstr(text, "\nUmask:\t0022\n"));
-}
-
-TEST(signals) {
-        check_in_child(check_signals);
 }
 
 TEST(signal_at_gate) {
@@ -542,10 +595,6 @@ static void check_without_clone3(void) {
 
         p.cgroup_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         ASSERT_EQ(spawn_process(&p, &c), -ENOSYS);
-}
-
-TEST(without_clone3) {
-        check_in_child(check_without_clone3);
 }
 
 static int count_fds(void) {
@@ -601,10 +650,6 @@ static void check_fd_limit(void) {
         ASSERT_TRUE(failed >= 5);
         c.gate_fd = safe_close(c.gate_fd);
         ASSERT_EQ(wait_child(&c).si_status, SPAWN_EXIT_GATE_CLOSED);
-}
-
-TEST(fd_limit) {
-        check_in_child(check_fd_limit);
 }
 
 TEST(read_error) {
