@@ -13,9 +13,13 @@
 #include "shared/notify-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
+#include "shared/time-util.h"
 
 /* As many as the keeper, and pmd.service, keep. */
 #define PENDING_MAX 4096U
+
+/* Who does not take anything for so long is not waited for until it does. */
+#define PATIENCE_USEC (5 * USEC_PER_SEC)
 
 typedef struct Received {
         char *name;
@@ -34,6 +38,11 @@ struct FdStore {
         sd_event_source *source; /* enabled while messages are pending */
         Message *first, *last;
         size_t n_pending;
+        sd_event_source *sent_source; /* once when the last pending one has gone, or patience has */
+        sd_event_source *patience_source;
+        bool is_stuck; /* patience has gone */
+        void (*sent)(void *userdata);
+        void *userdata;
 
         Received *received; /* sorted by name */
         size_t n_received;
@@ -118,6 +127,11 @@ static void drop_first(FdStore *s) {
         s->n_pending--;
         safe_close(m->fd);
         free(m);
+        if (s->n_pending == 0 && s->sent_source) {
+                (void) sd_event_source_set_enabled(s->patience_source, SD_EVENT_OFF);
+                (void) sd_event_source_set_enabled(s->sent_source, SD_EVENT_ONESHOT);
+                s->is_stuck = false;
+        }
 }
 
 static void disconnect(FdStore *s) {
@@ -151,7 +165,8 @@ static int append(FdStore *s, const char *text, int fd) {
         else
                 s->first = m;
         s->last = m;
-        s->n_pending++;
+        if (s->n_pending++ == 0 && s->patience_source && sd_event_source_set_time_relative(s->patience_source, PATIENCE_USEC) >= 0)
+                (void) sd_event_source_set_enabled(s->patience_source, SD_EVENT_ONESHOT);
         return sd_event_source_set_enabled(s->source, SD_EVENT_ON);
 }
 
@@ -252,6 +267,10 @@ size_t fd_store_get_pending(const FdStore *s) {
         return s ? s->n_pending : 0;
 }
 
+bool fd_store_is_behind(const FdStore *s) {
+        return s && s->n_pending > 0 && !s->is_stuck;
+}
+
 /* ---- set up ---- */
 
 static int connect_to_keeper(FdStore *s, sd_event *event) {
@@ -274,6 +293,40 @@ static int connect_to_keeper(FdStore *s, sd_event *event) {
         if (r < 0)
                 return r;
         return sd_event_source_set_enabled(s->source, SD_EVENT_OFF);
+}
+
+static int on_sent(sd_event_source *source, void *userdata) {
+        FdStore *s = ASSERT_PTR(userdata);
+
+        if (!fd_store_is_behind(s))
+                s->sent(s->userdata);
+        return 0;
+}
+
+static int on_patience_gone(sd_event_source *source, uint64_t usec, void *userdata) {
+        FdStore *s = ASSERT_PTR(userdata);
+
+        log_warning("Who keeps the descriptors of pmd does not take them; going on without waiting for it.");
+        s->is_stuck = true;
+        s->sent(s->userdata);
+        return 0;
+}
+
+int fd_store_set_sent(FdStore *s, void (*sent)(void *userdata), void *userdata) {
+        sd_event *event;
+        int r;
+
+        if (!fd_store_is_kept(s))
+                return 0;
+        s->sent = sent;
+        s->userdata = userdata;
+        event = sd_event_source_get_event(s->source);
+        r = sd_event_add_time(event, &s->patience_source, CLOCK_MONOTONIC, 0, 0, on_patience_gone, s);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(s->patience_source, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_defer(event, &s->sent_source, on_sent, s);
+        return r < 0 ? r : sd_event_source_set_enabled(s->sent_source, SD_EVENT_OFF);
 }
 
 int fd_store_new(sd_event *event, FdStore **ret) {
@@ -300,6 +353,8 @@ FdStore *fd_store_free(FdStore *s) {
         if (!s)
                 return NULL;
 
+        s->sent_source = sd_event_source_disable_unref(s->sent_source);
+        s->patience_source = sd_event_source_disable_unref(s->patience_source);
         disconnect(s);
         while (s->n_received > 0)
                 safe_close(take_at(s, 0));

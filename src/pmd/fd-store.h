@@ -41,6 +41,12 @@ const char *fd_store_get_name(const FdStore *s, size_t i);
  * Returns how many there were. */
 size_t fd_store_drop_rest(FdStore *s);
 
+/* Whether what was pushed is not all sent yet, but may well be soon. */
+bool fd_store_is_behind(const FdStore *s);
+
+/* sent() is called from the event loop whenever the store has been behind and no longer is. */
+int fd_store_set_sent(FdStore *s, void (*sent)(void *userdata), void *userdata);
+
 /* How many messages wait to be sent. Who wants to end on purpose, and be started again, waits until there are none. */
 size_t fd_store_get_pending(const FdStore *s);
 

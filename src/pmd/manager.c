@@ -36,6 +36,15 @@
 
 /* ---- the deferred queues ---- */
 
+static void on_descriptors_stored(void *userdata) {
+        Manager *m = ASSERT_PTR(userdata);
+
+        for (size_t i = 0; i < m->n_processes; i++)
+                process_go_on_when_stored(m->processes[i]);
+        LIST_FOREACH_SAFE(hidden, p, m->hidden_processes)
+                process_go_on_when_stored(p);
+}
+
 static void finish_exit(Manager *m) {
         event_bus_killed(m);
         for (size_t i = 0; i < m->n_processes; i++)
@@ -740,6 +749,9 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = fd_store_new(m->event, &m->fd_store);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the store of descriptors: %m");
+        r = fd_store_set_sent(m->fd_store, on_descriptors_stored, m);
+        if (r < 0)
+                return log_error_errno(r, "Failed to follow the store of descriptors: %m");
         r = keeper_exits_new(m->event, fd_store_take(m->fd_store, KEEPER_EXITS), on_exit_told, m, &m->keeper_exits);
         if (r < 0)
                 return log_error_errno(r, "Failed to listen to the keeper: %m");

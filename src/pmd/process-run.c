@@ -106,6 +106,7 @@ static usec_t run_take_restart(Process *p) {
 static void release_incarnation(Process *p) {
         process_oom_end(p);
         process_forget_outside(p);
+        p->attached_waits = false;
         p->exit_source = sd_event_source_disable_unref(p->exit_source);
         p->error_source = sd_event_source_disable_unref(p->error_source);
         p->gate_fd = safe_close(p->gate_fd);
@@ -418,6 +419,14 @@ static void on_attached(RunnerUnit *u, int error) {
         for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
                 if (p->streams[k] != 0)
                         (void) log_relay_set_pid(p->manager->log_relay, p->streams[k], p->main.pid, u->name);
+        p->attached_waits = true;
+        process_go_on_when_stored(p);
+}
+
+void process_go_on_when_stored(Process *p) {
+        if (!p->attached_waits || fd_store_is_behind(p->manager->fd_store))
+                return;
+        p->attached_waits = false;
         process_event(p, PROCESS_EVENT_ATTACHED);
 }
 

@@ -175,6 +175,7 @@ struct Process {
         bool stuck;                   /* KILLING: not even that ended it */
         bool reached_online;          /* this incarnation */
         bool watchdog_missed;         /* this incarnation */
+        bool attached_waits;          /* it is attached, but not all of its descriptors are in the store yet */
         bool gate_opened;             /* this incarnation */
         bool gate_unsure;             /* the same: pmd ended when that was on file, but perhaps not done */
         bool delete_wanted;           /* a job is about to forget it */
@@ -290,6 +291,8 @@ void process_mark_replaced(Process *p);
 void process_check_exec(Process *p);
 /* Looks whether the main process has ended: somebody told so. */
 void process_check_exit(Process *p);
+/* What the next pmd needs of a process is in the store before anything of it runs. */
+void process_go_on_when_stored(Process *p);
 /* Looks whether what remains of the incarnation has ended. */
 void process_check_drained(Process *p);
 int process_signal(Process *p, int signo, bool whole_unit);

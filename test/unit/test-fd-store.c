@@ -216,14 +216,19 @@ TEST(push_and_remove) {
         ASSERT_TRUE(!receive(f.socket, text, sizeof(text), &none));
 }
 
+static void count(void *userdata) {
+        (*(unsigned *) userdata)++;
+}
+
 /* Nothing blocks, nothing is lost, nothing changes places, and the caller may close what is still on its way. */
 TEST(a_reader_that_is_slow) {
         enum { N = 2000 };
         _cleanup_fixture_ Fixture f;
-        unsigned n_turns = 0;
+        unsigned n_turns = 0, n_sent = 0;
         char name[16];
 
         fixture_init(&f, true);
+        ASSERT_OK(fd_store_set_sent(f.store, count, &n_sent));
         for (unsigned i = 0; i < N; i++) {
                 _cleanup_close_ int fd = i % 2 ? -EBADF : pipe_with((char) ('a' + i % 26));
 
@@ -231,6 +236,7 @@ TEST(a_reader_that_is_slow) {
                 ASSERT_EQ(i % 2 ? fd_store_remove(f.store, name) : fd_store_push(f.store, name, fd), 1);
         }
         ASSERT_TRUE(fd_store_get_pending(f.store) > 0);
+        ASSERT_EQ(n_sent, 0U);
 
         for (unsigned i = 0; i < N;) {
                 _cleanup_close_ int got = -EBADF;
@@ -250,27 +256,37 @@ TEST(a_reader_that_is_slow) {
         }
         ASSERT_TRUE(n_turns > 0);
         ASSERT_EQ(fd_store_get_pending(f.store), 0);
-        (void) sd_event_run(f.event, 0);
+        for (unsigned i = 0; i < 3; i++)
+                (void) sd_event_run(f.event, 0);
         ASSERT_EQ(sd_event_run(f.event, 0), 0); /* at rest */
+        ASSERT_EQ(n_sent, 1U);
 }
 
 TEST(a_reader_that_hangs) {
         _cleanup_fixture_ Fixture f;
-        unsigned n = 0;
+        unsigned n = 0, n_sent = 0;
         int r;
 
         fixture_init(&f, true);
+        ASSERT_OK(fd_store_set_sent(f.store, count, &n_sent));
         while ((r = fd_store_remove(f.store, "name")) == 1 && n < 100000)
                 n++;
         ASSERT_EQ(r, -ENOBUFS);
         ASSERT_EQ(fd_store_get_pending(f.store), 4096);
+        ASSERT_TRUE(fd_store_is_behind(f.store));
+
+        ASSERT_TRUE(sd_event_run(f.event, 60 * 1000 * 1000) > 0); /* nobody waits for it for ever */
+        ASSERT_EQ(n_sent, 1U);
+        ASSERT_TRUE(!fd_store_is_behind(f.store));
 }
 
 TEST(a_reader_that_dies) {
         _cleanup_close_ int fd = pipe_with('1');
         _cleanup_fixture_ Fixture f;
+        unsigned n_sent = 0;
 
         fixture_init(&f, true);
+        ASSERT_OK(fd_store_set_sent(f.store, count, &n_sent));
         while (fd_store_get_pending(f.store) < 3)
                 ASSERT_EQ(fd_store_push(f.store, "name", fd), 1);
         f.socket = safe_close(f.socket);
@@ -279,6 +295,8 @@ TEST(a_reader_that_dies) {
         ASSERT_EQ(fd_store_get_pending(f.store), 0);
         ASSERT_TRUE(!fd_store_is_kept(f.store));
         ASSERT_EQ(fd_store_push(f.store, "name", fd), 0);
+        ASSERT_TRUE(sd_event_run(f.event, 0) > 0);
+        ASSERT_EQ(n_sent, 1U); /* who waited for it goes on */
         ASSERT_EQ(sd_event_run(f.event, 0), 0);
 }
 
