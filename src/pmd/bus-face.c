@@ -159,6 +159,7 @@ static void client_close_stuck(BusClient *c) {
 static int on_client_message(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
         BusClient *c = ASSERT_PTR(userdata);
 
+        c->has_called = c->has_called || sd_bus_message_is_method_call(message, NULL, NULL) > 0;
         if (!c->dead && !client_is_stuck(c))
                 return 0;
         client_close_stuck(c);
@@ -516,8 +517,8 @@ void bus_face_for_each(BusFace *f, bus_face_send_t send, void *userdata) {
                 log_unsent(send(f->bus, userdata));
 
         LIST_FOREACH(clients, c, f->clients) {
-                /* Who has not shown who it is gets no mail. */
-                if (c->dead || sd_bus_is_ready(c->bus) <= 0)
+                /* Who has not shown who it is gets no mail, and who has said nothing yet expects an answer to its Hello first. */
+                if (c->dead || !c->has_called || sd_bus_is_ready(c->bus) <= 0)
                         continue;
                 r = send(c->bus, userdata);
                 log_unsent(r);

@@ -45,6 +45,7 @@ typedef struct BusClient {
         sd_bus *bus;
         uid_t uid;     /* by SO_PEERCRED */
         bool fresh;    /* just authenticated: waits for greet_source */
+        bool has_called;
         bool dead;     /* waits for cleanup_source */
         LIST_FIELDS(struct BusClient, clients);
 } BusClient;

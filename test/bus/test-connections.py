@@ -69,6 +69,19 @@ def check_without_bus(tap, build):
         os.close(fd)
 
 
+def check_first_answer(tap, build):
+    """Who asks first has the answer before it is told what happens."""
+    with Pmd(build) as pmd:
+        s = connect(pmd.socket_path)
+        tap.check(s.recv(64).startswith(b"OK "), "a client is let in")
+        pmd.start_sleeper("first")  # signals for those that listen
+        s.sendall(method_call(1, "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello"))
+        tap.equal(s.recv(2), b"l\2", "the first message is the answer to its first call")
+        pmd.start_sleeper("second")
+        tap.check(receives(s, b"ProcessNew"), "then it is told what happens")
+        s.close()
+
+
 def check_stale_socket(tap, build):
     with Pmd(build, stale_socket=True) as pmd:
         tap.check(socket_answers(pmd.socket_path), "a socket that is left over is no obstacle")
@@ -82,6 +95,7 @@ def main():
     check_bus_lost(tap, build)
     check_without_bus(tap, build)
     check_stale_socket(tap, build)
+    check_first_answer(tap, build)
     return tap.done()
 
 
