@@ -23,8 +23,8 @@ enter chmod +x /run/bench/journal-send
 run pmctl ping >/dev/null
 
 # Seconds until all lines of that app are in a fresh journal.
-measure() { # APP COMMAND…
-        local app=$1
+measure() { # MATCH COMMAND…
+        local match=$1
         shift
         enter systemctl stop systemd-journald.service 2>/dev/null
         enter sh -c 'rm -rf /run/log/journal/*'
@@ -32,18 +32,24 @@ measure() { # APP COMMAND…
         enter sh -c 'i=0; while [ $i -lt '"$LINES"' ]; do printf "line %-93d.\n" $i; i=$((i + 1)); done >/run/bench/lines'
         local start=$EPOCHREALTIME
         "$@" >/dev/null
-        until enter journalctl --sync && enter journalctl -q -o cat -n 1 PM_APP="$app" PM_STREAM=out | grep -q "^line $((LINES - 1)) "; do :; done
+        until enter journalctl --sync && enter journalctl -q -o cat -n 1 "$match" | grep -q "^line $((LINES - 1)) "; do :; done
         echo "$start $EPOCHREALTIME" | awk '{ printf "%.2f\n", $2 - $1 }'
 }
 
-echo "| lines | sd_journal_sendv in a loop (s) | an app of pmd (s) | CPU-s of pmd |"
-echo "|---|---|---|---|"
+echo "| lines | sd_journal_sendv in a loop (s) | an app of pmd (s) | CPU-s of pmd | one with log_driver: direct (s) | CPU-s of pmd |"
+echo "|---|---|---|---|---|---|"
 cpu() {
         enter systemctl show -P CPUUsageNSec pmd.service
 }
+cpu_since() { # NANOSECONDS
+        echo "$1 $(cpu)" | awk '{ printf "%.2f", ($2 - $1) / 1e9 }'
+}
 for i in $(seq "$ROUNDS"); do
-        plain=$(measure loop run /run/bench/journal-send /run/bench/lines)
+        plain=$(measure PM_APP=loop run /run/bench/journal-send /run/bench/lines)
         before=$(cpu)
-        relayed=$(measure "app$i" run pmctl start 'cat /run/bench/lines; exec sleep infinity' --name "app$i" --log-overflow block)
-        echo "| $LINES | $plain | $relayed | $(echo "$before $(cpu)" | awk '{ printf "%.2f", ($2 - $1) / 1e9 }') |"
+        relayed=$(measure "PM_APP=app$i" run pmctl start 'cat /run/bench/lines; exec sleep infinity' --name "app$i" --log-overflow block)
+        spent=$(cpu_since "$before")
+        before=$(cpu)
+        direct=$(measure "SYSLOG_IDENTIFIER=direct$i" run pmctl start 'cat /run/bench/lines; exec sleep infinity' --name "direct$i" --log-driver direct)
+        echo "| $LINES | $plain | $relayed | $spent | $direct | $(cpu_since "$before") |"
 done
