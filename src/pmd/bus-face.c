@@ -200,10 +200,11 @@ static int client_start(BusClient *c, int fd) {
         r = match_local(c->bus, "Disconnected", on_client_disconnected, c);
         if (r < 0)
                 return r;
-        r = sd_bus_add_filter(c->bus, NULL, on_client_message, c);
+        r = add_objects(c->face, c->bus);
         if (r < 0)
                 return r;
-        r = add_objects(c->face, c->bus);
+        /* After those of the objects: the last one sees all messages. */
+        r = sd_bus_add_filter(c->bus, NULL, on_client_message, c);
         if (r < 0)
                 return r;
         r = bus_peer_add(c->bus);
