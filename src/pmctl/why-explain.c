@@ -310,6 +310,10 @@ static char *explain_past(const WhyFacts *f) {
                 append(&text, "Before, it ");
                 append_end(&text, f, e);
                 append(&text, ".");
+        } else if (last && last->kind == EVENT_RELOAD_FAILED) {
+                append_span(&text, "The last reload, ", usec_sub(f->now, last->last), " ago, failed and left it as it was: ");
+                append_escaped(&text, last->text);
+                append(&text, ".");
         } else if (last && last->kind == EVENT_REQUESTED) {
                 _cleanup_free_ char *who = describe_requester(last);
 
@@ -341,6 +345,20 @@ static int add_unless_empty(char ***sentences, char *text) {
                 return 0;
         }
         return strv_consume(sentences, text);
+}
+
+/* What stands before the text of an event that is neither an exit nor a request. */
+static const char *event_words(EventKind k) {
+        switch (k) {
+        case EVENT_FAILED:
+                return "could not be started: ";
+        case EVENT_OOM_KILL:
+                return "out of memory: ";
+        case EVENT_RELOAD_FAILED:
+                return "its reload failed: ";
+        default:
+                return "restarted because of ";
+        }
 }
 
 static char *explain_state(const WhyFacts *f) {
@@ -390,7 +408,7 @@ char *why_describe_event(const HistoryEvent *e) {
                 append(&text, " was asked for by ");
                 append(&text, who);
         } else {
-                append(&text, e->kind == EVENT_FAILED ? "could not be started: " : e->kind == EVENT_OOM_KILL ? "out of memory: " : "restarted because of ");
+                append(&text, event_words(e->kind));
                 append_escaped(&text, e->text);
         }
         if (e->count > 1)

@@ -301,9 +301,10 @@ static char *describe_reload_failure(const Process *s) {
         return strprintf("before it was ready %s", strna(how));
 }
 
-static void add_reload_failure(Job *j, const Process *p) {
+static void add_reload_failure(Job *j, Process *p) {
         _cleanup_free_ char *why = describe_reload_failure(p->peer);
 
+        process_history_reload_failed(p, strna(why));
         add_failure(j, p->id, p->peer->start_timed_out ? PMD_ERROR_NOT_READY : PMD_ERROR_EXITED_EARLY,
                     strprintf("The new process of %s (id %u) failed, the old one goes on: %s. See: pmctl logs %s", p->config->name, p->id, strna(why),
                               p->config->name));

@@ -92,3 +92,8 @@ void process_history_request(Process *p, const char *what, uid_t uid, pid_t pid)
 void process_history_trigger(Process *p, const char *what) {
         add(p, &(HistoryEvent) { .kind = EVENT_TRIGGERED, .code = -1, .text = (char *) what });
 }
+
+void process_history_reload_failed(Process *p, const char *why) {
+        add(p, &(HistoryEvent) { .kind = EVENT_RELOAD_FAILED, .code = -1, .text = (char *) why });
+        p->host->changed(p, PROCESS_FIELD_EVENTS);
+}

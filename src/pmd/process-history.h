@@ -10,4 +10,7 @@ void process_history_changed(Process *p, ProcessField changed);
 /* pid 0: it is not known who asked. */
 void process_history_request(Process *p, const char *what, uid_t uid, pid_t pid);
 
+/* The new process failed, and the old one, p, goes on. */
+void process_history_reload_failed(Process *p, const char *why);
+
 void process_history_trigger(Process *p, const char *what);

@@ -10,6 +10,7 @@ static const char *const event_kind_table[_EVENT_KIND_MAX] = {
         [EVENT_REQUESTED] = "requested",
         [EVENT_TRIGGERED] = "triggered",
         [EVENT_OOM_KILL] = "oom-kill",
+        [EVENT_RELOAD_FAILED] = "reload-failed",
 };
 
 DEFINE_STRING_TABLE(EventKind, event_kind);

@@ -18,6 +18,7 @@ typedef enum EventKind {
         EVENT_REQUESTED, /* somebody asked for something; text says what */
         EVENT_TRIGGERED, /* something else than an exit or a request restarted it; text says what */
         EVENT_OOM_KILL,  /* the kernel killed one of its processes for lack of memory; text says which, and the limit */
+        EVENT_RELOAD_FAILED, /* the new process that was to take its place; text says why */
         _EVENT_KIND_MAX,
         _EVENT_KIND_INVALID = -EINVAL,
 } EventKind;

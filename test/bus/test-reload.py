@@ -174,6 +174,7 @@ def reload_badly(tap, pm, app, code, what, status, *words):
     r = pm.run("reload", app.name)
     expect(tap, r, status, f"{what}: exit code {status}, and what it said", stderr=words)
     tap.check("goes on" in r.stderr and "\u2713" not in r.stdout, f"{what}: the old one goes on, it says", show(r))
+    tap.check("its reload failed: " in pm.run("why", app.name).stdout, f"{what}: and why shows it")
     tap.check(app.settles(len(before)), f"{what}: no other process is left")
     after = {p["pid"]: p["pm2_env"] for p in pm.jlist() if p["name"] == app.name}
     changed = [(pid, k, before[pid].get(k), after[pid][k]) for pid in before if pid in after for k in after[pid] if before[pid].get(k) != after[pid][k]]

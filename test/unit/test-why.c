@@ -136,6 +136,15 @@ TEST(online_after_a_trigger) {
         ASSERT_SAYS(l, "The last restart was 2 min ago, because of watch: x.js changed.");
 }
 
+TEST(online_after_a_failed_reload) {
+        _cleanup_(done) WhyFacts f = make("online");
+        _cleanup_strv_free_ char **l = NULL;
+
+        add(&f, (HistoryEvent) { .kind = EVENT_RELOAD_FAILED, .text = (char *) "it was not ready within 3000 ms" }, 2 * MINUTE, EVENT_DECISION_NONE, NULL, 1);
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "The last reload, 2 min ago, failed and left it as it was: it was not ready within 3000 ms.");
+}
+
 TEST(out_of_memory) {
         _cleanup_(done) WhyFacts f = make("waiting restart");
         _cleanup_strv_free_ char **l = NULL, **advice = NULL;
