@@ -154,6 +154,8 @@ def memory(tap, build, n):
         malloc = Malloc(build, pm.dir)
         daemon = subprocess.Popen([os.path.join(build, "src", "pmd"), "--private"], env={**pm.env, **malloc.env}, cwd="/",
                                   stderr=open(os.path.join(pm.dir, "log"), "w", encoding="utf-8"))
+        # pmctl itself would start one that is faster.
+        wait_until(lambda: os.path.exists(os.path.join(pm.env["PMD_HOME"], "run", "pmd.sock")), "its socket")
         wait_until(lambda: pm.run("ping").returncode == OK, "pmd")
         pm.run("start", "/bin/sleep", "--name", "bystander", "--", "1000")
         bystander = pm.process("bystander")["pid"]
