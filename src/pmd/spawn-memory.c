@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -60,12 +61,17 @@ static int exclude_library(struct dl_phdr_info *info, size_t size, void *userdat
         return 0;
 }
 
+/* Who has put himself before libc's functions (valgrind, auditing) may need any memory in them. */
+static bool is_interposed(void) {
+        return !isempty(getenv("LD_PRELOAD")) || access("/etc/ld.so.preload", F_OK) >= 0;
+}
+
 void spawn_memory_exclude(void) {
         static atomic_uintptr_t heap_begin, heap_end; /* other threads have children, too */
         uintptr_t end = (uintptr_t) sbrk(0);
         ProcStat st;
 
-        if (IS_SANITIZED || end == atomic_load(&heap_end))
+        if (IS_SANITIZED || end == atomic_load(&heap_end) || is_interposed())
                 return;
 
         if (atomic_load(&heap_begin) == 0) {

@@ -12,7 +12,7 @@ typedef struct SpawnMemory {
         size_t size, used;
 } SpawnMemory;
 
-/* Keeps the rest out of the children that follow, as far as that is possible. */
+/* Keeps the rest out of the children that follow, as far as that is possible, and unless a library is preloaded. */
 void spawn_memory_exclude(void);
 
 /* Room for copies of so many bytes in all. 0 or a negative errno. */

@@ -137,12 +137,40 @@ static void check_in_child(void (*f)(void)) {
         ASSERT_EQ(status, 0);
 }
 
+/* Whether the mapping of /proc/self/smaps that ends in name is kept out of children; -ENOENT: there is none. */
+static int is_excluded(const char *name) {
+        _cleanup_free_ char *text = NULL;
+        bool found = false;
+
+        ASSERT_OK(read_full_file_at(AT_FDCWD, "/proc/self/smaps", 16 << 20, &text, NULL));
+        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+                if (startswith(line, "VmFlags:")) {
+                        if (found)
+                                return strstr(line, " dc") != NULL;
+                } else if (!startswith(line, "Size:"))
+                        found = found || endswith(line, name);
+        }
+        return -ENOENT;
+}
+
+static void check_preloaded(void) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+
+        ASSERT_OK(setenv("LD_PRELOAD", "libaudit-of-somebody.so", true));
+        free(run(parameters(argv), ""));
+        ASSERT_TRUE(is_excluded("[heap]") <= 0);
+}
+
 /* These come before a child of this process itself has been made: from then on the memory of children that are forked is not whole. */
 static void check_extra_fds(void);
 static void check_low_fds(void);
 static void check_signals(void);
 static void check_without_clone3(void);
 static void check_fd_limit(void);
+
+TEST(preloaded) {
+        check_in_child(check_preloaded);
+}
 
 TEST(extra_fds) {
         check_in_child(check_extra_fds);
@@ -288,22 +316,6 @@ static void check_extra_fds(void) {
                 text = run(p, "");
                 ASSERT_STREQ(text, "abcnone\n");
         }
-}
-
-/* Whether the mapping of /proc/self/smaps that ends in name is kept out of children; -ENOENT: there is none. */
-static int is_excluded(const char *name) {
-        _cleanup_free_ char *text = NULL;
-        bool found = false;
-
-        ASSERT_OK(read_full_file_at(AT_FDCWD, "/proc/self/smaps", 16 << 20, &text, NULL));
-        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
-                if (startswith(line, "VmFlags:")) {
-                        if (found)
-                                return strstr(line, " dc") != NULL;
-                } else if (!startswith(line, "Size:"))
-                        found = found || endswith(line, name);
-        }
-        return -ENOENT;
 }
 
 TEST(memory_of_children) {
