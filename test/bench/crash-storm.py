@@ -3,7 +3,7 @@
 """What is too long for the tests, by hand: how soon after kill -9 pmd serves again with 100 apps, and that thousands of starts and stops leave
 nothing. The storm itself is "test/bus/test-crash-storm.py BUILD 1000". Prints Markdown.
 
-Arguments: the build directory; --cycles=N starts and stops (default: 2000); --kills=N (default: 50)."""
+Arguments: the build directory; --cycles=N starts and stops (default: 2000), --instances=N of them at a time (1); --kills=N (default: 50)."""
 
 import os
 import statistics
@@ -52,13 +52,13 @@ def recovery(pm, n):
 
 
 def main():
-    n_kills, n_cycles = argument("kills", 50), argument("cycles", 2000)
+    n_kills, n_cycles, instances = argument("kills", 50), argument("cycles", 2000), argument("instances", 1)
     with Victim(os.path.abspath(sys.argv[1])) as pm:
         times = recovery(pm, n_kills)
         print("| figure | target | pmd |\n|---|---|---|")
         print(f"| kill -9 to an answer, {N_APPS} apps, {n_kills} times (ms): median; longest | ≤ 150 | {statistics.median(times):.0f}; {max(times):.0f} |")
         n_first = max(n_cycles // 10, FIRST_CYCLES)
-        early, late = cycles(pm, n_cycles, n_first)
+        early, late = cycles(pm, n_cycles, n_first, instances)
         for what, n in late[0].items():
             print(f"| {what}, after {n_first} and {n_cycles} stops and starts | no growth | {early[0][what]}, {n} |")
         print(f"| memory of pmd, the same (KiB) | no growth | {early[1]}, {late[1]} |")

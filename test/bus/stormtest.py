@@ -259,17 +259,19 @@ def resources(pm):
             "files": files, "cgroups": cgroups}, rss
 
 
-def cycles(pm, n, n_first):
-    """Starts and stops an app. What there is, and the memory of pmd in KiB, after so many, and in the end."""
+def cycles(pm, n, n_first, instances=1):
+    """Starts and stops an app, all its instances at a time, until there were n starts. What there is, and the memory of pmd in KiB, after so many, and
+    in the end."""
     seen = []
-    pm.run("start", "/bin/sleep", "--name", "cycle", "--interpreter", "none", "--", "100000")
+    n, n_first = n // instances, n_first // instances
+    pm.run("start", "/bin/sleep", "--name", "cycle", "--interpreter", "none", "-i", str(instances), "--", "100000")
     for i in range(n):
         for verb in ("stop", "start"):
             r = pm.run(verb, "cycle")
             if r.returncode != 0:
                 raise RuntimeError(r.stderr)
         if i + 1 in (n_first, n):
-            wait_until(lambda: pm.status("cycle") == ["online"], "the app")
+            wait_until(lambda: pm.status("cycle") == ["online"] * instances, "the app")
             seen.append(resources(pm))
     pm.run("delete", "all")
     return seen
