@@ -48,7 +48,9 @@ class Listener:
 
     def events(self, *names):
         with open(self.path, encoding="utf-8") as f:
-            lines = [json.loads(line) for line in f if line.endswith("\n")]
+            text = f.read()
+        # The last piece is a line that is being written; to go on reading would find its rest.
+        lines = [json.loads(line) for line in text.split("\n")[:-1]]
         return [(e["event"], e["packet"]) for e in lines if not names or e["event"] in names]
 
     def wait(self, condition, what):

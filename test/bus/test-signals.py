@@ -27,7 +27,9 @@ class Monitor:
 
     def messages(self):
         with open(self.path, encoding="utf-8") as f:
-            return [json.loads(line) for line in f if line.startswith("{") and line.endswith("\n")]
+            text = f.read()
+        # The last piece is a line that is being written; to go on reading would find its rest.
+        return [json.loads(line) for line in text.split("\n")[:-1] if line.startswith("{")]
 
     def signals(self, member=None):
         return [
