@@ -23,6 +23,7 @@
 #include "pmd/process.h"
 #include "pmd/request-journal.h"
 #include "pmd/runner.h"
+#include "pmd/spawner.h"
 #include "pmd/store-writer.h"
 #include "pmd/systemd-client.h"
 #include "shared/fd-util.h"
@@ -661,6 +662,9 @@ int manager_new(Instance *instance, Manager **ret) {
         if (!m->apps)
                 return -ENOMEM;
 
+        r = spawner_new(&m->spawner);
+        if (r < 0)
+                return r;
         r = sd_event_new(&m->event);
         if (r < 0)
                 return r;
@@ -821,6 +825,7 @@ Manager *manager_free(Manager *m) {
         oom_log_free(m->oom_log);
         keeper_exits_free(m->keeper_exits);
         fd_store_free(m->fd_store);
+        spawner_free(m->spawner);
 
         sd_event_source_unref(m->reexecute_source);
         sd_event_source_unref(m->dispatch_source);

@@ -15,6 +15,7 @@ typedef struct FdStore FdStore;
 typedef struct InputPipe InputPipe;
 typedef struct Job Job;
 typedef struct KeeperExits KeeperExits;
+typedef struct Spawner Spawner;
 typedef struct LogRelay LogRelay;
 typedef struct Manager Manager;
 typedef struct Monitor Monitor;

@@ -21,6 +21,7 @@
 #include "pmd/process.h"
 #include "pmd/runner.h"
 #include "pmd/spawn-restrict.h"
+#include "pmd/spawner.h"
 #include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
@@ -102,6 +103,10 @@ static usec_t run_take_restart(Process *p) {
 
 /* ---- the end of an incarnation ---- */
 
+static void release_place(Process *p) {
+        spawner_release_place(p->manager->spawner, TAKE_FD(p->spawn_place));
+}
+
 /* Lets go of all that belongs to the incarnation that has ended, or that never came to be. */
 static void release_incarnation(Process *p) {
         process_oom_end(p);
@@ -111,6 +116,7 @@ static void release_incarnation(Process *p) {
         p->error_source = sd_event_source_disable_unref(p->error_source);
         p->gate_fd = safe_close(p->gate_fd);
         p->error_fd = safe_close(p->error_fd);
+        release_place(p);
         p->unit = runner_unit_free(p->unit);
         p->unit_empty = false;
         pidref_done(&p->main);
@@ -290,6 +296,7 @@ static void check_exec(Process *p) {
 
         p->error_source = sd_event_source_disable_unref(p->error_source);
         p->error_fd = safe_close(p->error_fd);
+        release_place(p);
 
         if (r > 0) {
                 if (p->role == PROCESS_CURRENT)
@@ -542,6 +549,7 @@ static int fork_child(Process *p, int in_fd, int out_fd, int err_fd, int channel
                         .groups = cred ? cred->groups : NULL,
                         .n_groups = cred ? cred->n_groups : 0,
                         .restrictions = &restrictions,
+                        .spawner = p->manager->spawner,
                 }, &child);
         if (r < 0)
                 return r;
@@ -549,6 +557,7 @@ static int fork_child(Process *p, int in_fd, int out_fd, int err_fd, int channel
         p->main = child.pidref;
         p->gate_fd = child.gate_fd;
         p->error_fd = child.error_fd;
+        p->spawn_place = child.place;
         return 0;
 }
 

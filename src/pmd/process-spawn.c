@@ -15,6 +15,7 @@
 #include "pmd/process-spawn.h"
 #include "pmd/spawn-memory.h"
 #include "pmd/spawn-restrict.h"
+#include "pmd/spawner.h"
 #include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
@@ -66,6 +67,7 @@ typedef struct Child {
         int *extra; /* as in the parameters; may be moved */
         int gate_fd, error_fd;
         int gate_peer_fd;
+        int last_place; /* -EBADF: all descriptors are here, as copies */
 } Child;
 
 /* ---- in the child: nothing but system calls ---- */
@@ -150,6 +152,28 @@ static int child_arrange_fds(Child *c) {
         return close_between(high + 1, INT32_MAX);
 }
 
+/* In the order in which they are sent. */
+static size_t list_fds(Child *c, int **ret) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(c->stdio); i++)
+                ret[n++] = c->stdio + i;
+        ret[n++] = &c->error_fd;
+        for (size_t i = 0; i < c->parameters.n_extra_fds; i++)
+                ret[n++] = c->extra + i;
+        return n;
+}
+
+static int child_get_fds(Child *c) {
+        int *slots[SPAWNER_FDS_MAX], fds[SPAWNER_FDS_MAX], r;
+        size_t n = list_fds(c, slots);
+
+        r = spawner_receive_fds(c->gate_fd, c->last_place, fds, n);
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                *slots[i] = fds[i];
+        return r;
+}
+
 /* Digits by hand: of libc's functions some take locks. */
 static void child_put_pid(PidPlace *place) {
         char digits[16], *d = digits + sizeof(digits), *to = place->text + place->prefix;
@@ -212,7 +236,10 @@ _noreturn_ static void child_run(Child *c) {
         SpawnStep step = SPAWN_STEP_NONE;
         int r;
 
-        (void) close(c->gate_peer_fd);
+        if (c->last_place < 0)
+                (void) close(c->gate_peer_fd);
+        else if (child_get_fds(c) < 0)
+                _exit(SPAWN_EXIT_GATE_CLOSED);
 
         if (setsid() < 0)
                 child_fail(c, SPAWN_STEP_SETUP, errno);
@@ -266,10 +293,10 @@ static pid_t fork_with_pidfd(int *ret_pidfd) {
 }
 
 /* As fork(): 0 in the child; in the parent its pid or a negative errno. */
-static pid_t clone_child(int cgroup_fd, int *ret_pidfd) {
+static pid_t clone_child(int cgroup_fd, uint64_t flags, int *ret_pidfd) {
         int pidfd = -EBADF;
         struct clone_args args = {
-                .flags = CLONE_PIDFD,
+                .flags = CLONE_PIDFD | flags,
                 .pidfd = (uintptr_t) &pidfd,
                 .exit_signal = SIGCHLD,
         };
@@ -333,19 +360,41 @@ static int copy_parameters(Child *c, const SpawnParameters *p, SpawnMemory *m) {
 
 static int choose_stdio(Child *c, const SpawnParameters *p, int *ret_null_fd) {
         const int fds[] = { p->stdin_fd, p->stdout_fd, p->stderr_fd };
-        int null_fd = -EBADF;
+        int null_fd = spawner_null_fd(p->spawner);
 
         for (size_t i = 0; i < ELEMENTSOF(fds); i++) {
                 if (fds[i] < 0 && null_fd < 0) {
-                        null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+                        null_fd = *ret_null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
                         if (null_fd < 0)
                                 return -errno;
                 }
                 c->stdio[i] = fds[i] < 0 ? null_fd : fds[i];
         }
-
-        *ret_null_fd = null_fd;
         return 0;
+}
+
+/* Where that fails (no place is free, too many descriptors are on their way, …) the child gets copies of all that are open. */
+static int send_fds(Child *c, Spawner *spawner) {
+        int *slots[SPAWNER_FDS_MAX], fds[SPAWNER_FDS_MAX], place;
+        size_t n;
+
+        if (ELEMENTSOF(c->stdio) + 1 + c->parameters.n_extra_fds > SPAWNER_FDS_MAX)
+                return -EBADF;
+        place = spawner_take_place(spawner, c->gate_fd);
+        if (place < 0)
+                return -EBADF;
+
+        n = list_fds(c, slots);
+        for (size_t i = 0; i < n; i++)
+                fds[i] = *slots[i];
+        if (spawner_send_fds(c->gate_peer_fd, fds, n) < 0) {
+                spawner_release_place(spawner, place);
+                return -EBADF;
+        }
+
+        c->gate_fd = place;
+        c->last_place = spawner_last_place(spawner);
+        return place;
 }
 
 static int take_child(pid_t pid, int pidfd, PidRef *ret) {
@@ -365,8 +414,8 @@ int spawn_process(const SpawnParameters *p, SpawnResult *ret) {
         _cleanup_(spawn_memory_done) SpawnMemory memory = {};
         _cleanup_close_ int null_fd = -EBADF;
         PidRef pidref = PIDREF_NULL;
-        int pidfd = -EBADF, r;
-        Child c = {};
+        int pidfd = -EBADF, place, r;
+        Child c = { .last_place = -EBADF };
         pid_t pid;
 
         r = copy_parameters(&c, p, &memory);
@@ -387,22 +436,23 @@ int spawn_process(const SpawnParameters *p, SpawnResult *ret) {
         c.gate_fd = gate[0];
         c.gate_peer_fd = gate[1];
         c.error_fd = error[1];
+        place = send_fds(&c, p->spawner);
 
         spawn_memory_exclude();
-        pid = clone_child(p->cgroup_fd, &pidfd);
-        if (pid < 0)
-                return pid;
+        pid = clone_child(p->cgroup_fd, place >= 0 ? CLONE_FILES : 0, &pidfd);
         if (pid == 0)
                 child_run(&c);
-
-        r = take_child(pid, pidfd, &pidref);
-        if (r < 0)
+        r = pid < 0 ? pid : take_child(pid, pidfd, &pidref);
+        if (r < 0) {
+                spawner_release_place(p->spawner, place);
                 return r;
+        }
 
         *ret = (SpawnResult) {
                 .pidref = pidref,
                 .gate_fd = TAKE_FD(gate[1]),
                 .error_fd = TAKE_FD(error[0]),
+                .place = place,
         };
         return 0;
 }

@@ -7,6 +7,7 @@
  * parameters, made before the fork, so that the child only makes system calls (the log thread may hold any lock of libc's). */
 
 typedef struct SpawnRestrictions SpawnRestrictions; /* spawn-restrict.h */
+typedef struct Spawner Spawner;                     /* spawner.h */
 
 typedef struct SpawnParameters {
         char *const *argv;     /* argv[0] is what is executed unless path is set */
@@ -23,6 +24,7 @@ typedef struct SpawnParameters {
         const gid_t *groups;
         size_t n_groups;
         const SpawnRestrictions *restrictions; /* NULL: none */
+        Spawner *spawner;      /* NULL: the child gets, and closes, copies of all descriptors */
 } SpawnParameters;
 
 /* The exit code of a child that nobody opened the gate for. */
@@ -57,6 +59,7 @@ typedef struct SpawnResult {
         PidRef pidref;
         int gate_fd;   /* spawn_open_gate() */
         int error_fd;  /* EOF: executed; a SpawnError: failed. Non-blocking */
+        int place;     /* spawner_release_place(), once error_fd has told. -EBADF: none */
 } SpawnResult;
 
 /* 0 or a negative errno (of clone, or E2BIG if argv and envp are larger than the kernel takes). */

@@ -24,10 +24,24 @@ static uint64_t pidfd_get_id(int fd) {
         return st.st_ino;
 }
 
+/* Where the inode says which process it is, and the kernel how it ended, nobody asks for the start time, which takes long to read. */
+static bool needs_start_time(const PidRef *p) {
+        siginfo_t si;
+
+        return p->fd_id == 0 || sizeof(ino_t) < sizeof(p->fd_id) || pidref_get_exit(p, &si) == -EOPNOTSUPP;
+}
+
 int pidref_set_consume(PidRef *p, pid_t pid, int fd) {
         _cleanup_close_ int owned = fd;
+        PidRef q = { .pid = pid, .fd = fd, .fd_id = pidfd_get_id(fd) };
         ProcStat st = {};
         int r;
+
+        if (!needs_start_time(&q)) {
+                TAKE_FD(owned);
+                *p = q;
+                return 0;
+        }
 
         r = proc_read_stat(pid, &st);
         if (r < 0 && r != -ESRCH)
@@ -37,12 +51,9 @@ int pidref_set_consume(PidRef *p, pid_t pid, int fd) {
         if (pidfd_send_signal(fd, 0, NULL, 0) < 0 && errno != EPERM)
                 return -errno;
 
-        *p = (PidRef) {
-                .pid = pid,
-                .fd = TAKE_FD(owned),
-                .start_time = st.start_time,
-                .fd_id = pidfd_get_id(fd),
-        };
+        TAKE_FD(owned);
+        *p = q;
+        p->start_time = st.start_time;
         return 0;
 }
 

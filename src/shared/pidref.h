@@ -10,7 +10,7 @@
 typedef struct PidRef {
         pid_t pid;           /* 0: unset */
         int fd;              /* pidfd, -EBADF: unset */
-        uint64_t start_time; /* field 22 of /proc/PID/stat, in clock ticks; 0: unknown */
+        uint64_t start_time; /* field 22 of /proc/PID/stat, in clock ticks; 0: unknown, or not needed */
         uint64_t fd_id;      /* inode of the pidfd, unique since boot on pidfs; 0: unknown */
 } PidRef;
 
