@@ -18,6 +18,7 @@ struct pmd_connection {
         char *log_hint;       /* where pmd's own messages are: a file, or a command to type */
         pmd_scope scope;
         bool on_broker;       /* else peer to peer, over the private socket */
+        bool bus_is_lent;     /* pmd_get_bus(): somebody may want signals that we know nothing of */
         bool no_start, interactive, was_started;
         pid_t peer_pid;       /* who listens on the private socket; 0: unknown */
         uint64_t timeout_usec;
@@ -90,6 +91,8 @@ void connection_drop_events(pmd_connection *c);
 int connection_revive(pmd_connection *c);
 /* Hears of the ends of jobs and of pmd. */
 int connection_watch_pmd(pmd_connection *c);
+/* From now on all signals are to come. */
+void connection_lend_bus(pmd_connection *c);
 
 /* ---- connecting (pmd-connect.c) ---- */
 

@@ -267,11 +267,44 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret
         return 0;
 }
 
+/* Over the private socket pmd sends every signal, which with many processes is much, until it is told what is wanted. sd-bus tells a broker only. */
+static int add_peer_match(pmd_connection *c, const char *rule) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        if (c->on_broker)
+                return 0;
+        r = sd_bus_message_new_method_call(c->bus, &m, NULL, "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", rule);
+        if (r >= 0)
+                r = sd_bus_message_set_expect_reply(m, false);
+        return r < 0 ? r : sd_bus_send(c->bus, m, NULL);
+}
+
+void connection_lend_bus(pmd_connection *c) {
+        if (!c->bus_is_lent && c->job_removed_slot)
+                (void) add_peer_match(c, "");
+        c->bus_is_lent = true;
+}
+
+static int match_manager(pmd_connection *c, const char *member, sd_bus_message_handler_t handler, sd_bus_slot **ret) {
+        _cleanup_free_ char *rule = NULL;
+        int r;
+
+        rule = c->bus_is_lent ? strdup("") : strjoin("interface='" PMD_INTERFACE_MANAGER "',member='", member, "'");
+        if (!rule)
+                return -ENOMEM;
+        r = add_peer_match(c, rule);
+        if (r < 0)
+                return r;
+        return sd_bus_match_signal_async(c->bus, ret, c->on_broker ? PMD_BUS_NAME : NULL, PMD_PATH, PMD_INTERFACE_MANAGER, member, handler, NULL, c);
+}
+
 static int watch_progress(pmd_connection *c) {
         if (!c->progress || c->progress_slot)
                 return 0;
-        return sd_bus_match_signal_async(c->bus, &c->progress_slot, c->on_broker ? PMD_BUS_NAME : NULL, PMD_PATH, PMD_INTERFACE_MANAGER,
-                                         "JobProgress", on_job_progress, NULL, c);
+        return match_manager(c, "JobProgress", on_job_progress, &c->progress_slot);
 }
 
 _public_ int pmd_set_progress(pmd_connection *c, pmd_progress_t callback, void *userdata) {
@@ -313,8 +346,7 @@ int connection_watch_pmd(pmd_connection *c) {
                         return r;
         }
 
-        return sd_bus_match_signal_async(c->bus, &c->job_removed_slot, c->on_broker ? PMD_BUS_NAME : NULL, PMD_PATH,
-                                         PMD_INTERFACE_MANAGER, "JobRemoved", on_job_removed, NULL, c);
+        return match_manager(c, "JobRemoved", on_job_removed, &c->job_removed_slot);
 }
 
 static int read_start_app_reply(Request *q, sd_bus_message *m) {

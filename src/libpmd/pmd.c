@@ -125,6 +125,7 @@ int error_from_bus(const pmd_connection *c, const sd_bus_error *e, pmd_error *re
 }
 
 _public_ void *pmd_get_bus(pmd_connection *c) {
+        connection_lend_bus(c);
         return c->bus;
 }
 

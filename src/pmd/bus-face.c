@@ -87,6 +87,7 @@ static BusClient *client_free(BusClient *c) {
                 return NULL;
         event_bus_forget_connection(c->face, c->bus);
         sd_bus_close_unref(c->bus);
+        bus_peer_free(c->peer);
         return mfree(c);
 }
 DEFINE_CLEANUP_FUNC(BusClient *, client_free);
@@ -207,7 +208,7 @@ static int client_start(BusClient *c, int fd) {
         r = sd_bus_add_filter(c->bus, NULL, on_client_message, c);
         if (r < 0)
                 return r;
-        r = bus_peer_add(c->bus);
+        r = bus_peer_new(c->bus, &c->peer);
         if (r < 0)
                 return r;
         r = sd_bus_start(c->bus);
@@ -509,7 +510,7 @@ static void log_unsent(int r) {
                 log_debug_errno(r, "Failed to send a signal, ignoring: %m");
 }
 
-void bus_face_for_each(BusFace *f, bus_face_send_t send, void *userdata) {
+void bus_face_for_each(BusFace *f, const BusSignal *signal, bus_face_send_t send, void *userdata) {
         int r;
 
         if (!f)
@@ -519,7 +520,7 @@ void bus_face_for_each(BusFace *f, bus_face_send_t send, void *userdata) {
 
         LIST_FOREACH(clients, c, f->clients) {
                 /* Who has not shown who it is gets no mail, and who has said nothing yet expects an answer to its Hello first. */
-                if (c->dead || !c->has_called || sd_bus_is_ready(c->bus) <= 0)
+                if (c->dead || !c->has_called || sd_bus_is_ready(c->bus) <= 0 || !bus_peer_wants(c->peer, signal))
                         continue;
                 r = send(c->bus, userdata);
                 log_unsent(r);

@@ -4,6 +4,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "pmd/bus-peer.h"
 #include "pmd/bus-polkit.h"
 #include "pmd/bus-queue.h"
 #include "pmd/event-bus.h"
@@ -43,6 +44,7 @@ sd_bus *bus_face_get_bus(BusFace *f);
 typedef struct BusClient {
         BusFace *face;
         sd_bus *bus;
+        BusPeer *peer;
         uid_t uid;     /* by SO_PEERCRED */
         bool fresh;    /* just authenticated: waits for greet_source */
         bool has_called;
@@ -84,6 +86,6 @@ struct BusFace {
         double usage_cpu_percent;
 };
 
-/* Calls send() for the bus and each client that is ready, and closes the clients that cannot take it. */
+/* Calls send() for the bus and each client that is ready and wants that signal, and closes the clients that cannot take it. */
 typedef int (*bus_face_send_t)(sd_bus *bus, void *userdata);
-void bus_face_for_each(BusFace *f, bus_face_send_t send, void *userdata);
+void bus_face_for_each(BusFace *f, const BusSignal *signal, bus_face_send_t send, void *userdata);

@@ -11,6 +11,9 @@
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
+#define INTERFACE_OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
+#define INTERFACE_PROPERTIES "org.freedesktop.DBus.Properties"
+
 typedef struct ObjectSignal {
         const char *name, *path, *interface;
         char type;         /* of key: 's' or 'u' */
@@ -34,20 +37,30 @@ static int send_object_signal(sd_bus *bus, void *userdata) {
         return sd_bus_send(bus, m, NULL);
 }
 
-static int send_object_new(sd_bus *bus, void *userdata) {
+static int send_interfaces_added(sd_bus *bus, void *userdata) {
         const ObjectSignal *s = ASSERT_PTR(userdata);
-        int r;
 
-        r = sd_bus_emit_interfaces_added(bus, s->path, s->interface, NULL);
-        return r < 0 ? r : send_object_signal(bus, userdata);
+        return sd_bus_emit_interfaces_added(bus, s->path, s->interface, NULL);
 }
 
-static int send_object_removed(sd_bus *bus, void *userdata) {
+static int send_interfaces_removed(sd_bus *bus, void *userdata) {
         const ObjectSignal *s = ASSERT_PTR(userdata);
-        int r;
 
-        r = send_object_signal(bus, userdata);
-        return r < 0 ? r : sd_bus_emit_interfaces_removed(bus, s->path, s->interface, NULL);
+        return sd_bus_emit_interfaces_removed(bus, s->path, s->interface, NULL);
+}
+
+static void emit_by_manager(BusFace *f, const char *member, bus_face_send_t send, void *userdata) {
+        bus_face_for_each(f, &(BusSignal) { PMD_PATH, PMD_INTERFACE_MANAGER, member }, send, userdata);
+}
+
+static void emit_object_new(BusFace *f, ObjectSignal *s) {
+        bus_face_for_each(f, &(BusSignal) { PMD_PATH, INTERFACE_OBJECT_MANAGER, "InterfacesAdded" }, send_interfaces_added, s);
+        emit_by_manager(f, s->name, send_object_signal, s);
+}
+
+static void emit_object_removed(BusFace *f, ObjectSignal *s) {
+        emit_by_manager(f, s->name, send_object_signal, s);
+        bus_face_for_each(f, &(BusSignal) { PMD_PATH, INTERFACE_OBJECT_MANAGER, "InterfacesRemoved" }, send_interfaces_removed, s);
 }
 
 typedef struct PropertiesSignal {
@@ -61,6 +74,10 @@ static int send_properties_changed(sd_bus *bus, void *userdata) {
         return sd_bus_emit_properties_changed_strv(bus, s->path, s->interface, s->names);
 }
 
+static void emit_properties_changed(BusFace *f, PropertiesSignal *s) {
+        bus_face_for_each(f, &(BusSignal) { s->path, INTERFACE_PROPERTIES, "PropertiesChanged" }, send_properties_changed, s);
+}
+
 /* ---- apps ---- */
 
 static int on_dirty_apps(sd_event_source *source, void *userdata) {
@@ -70,7 +87,7 @@ static int on_dirty_apps(sd_event_source *source, void *userdata) {
         for (size_t i = 0; i < f->n_dirty_apps; i++) {
                 PropertiesSignal s = { f->dirty_apps[i]->object_path, PMD_INTERFACE_APP, (char **) names };
 
-                bus_face_for_each(f, send_properties_changed, &s);
+                emit_properties_changed(f, &s);
         }
         f->n_dirty_apps = 0;
         return 0;
@@ -113,7 +130,7 @@ void bus_face_app_new(BusFace *f, App *a) {
         if (!f || a->announced)
                 return;
         a->announced = true;
-        bus_face_for_each(f, send_object_new, &s);
+        emit_object_new(f, &s);
 }
 
 void bus_face_app_removed(BusFace *f, App *a) {
@@ -124,7 +141,7 @@ void bus_face_app_removed(BusFace *f, App *a) {
         forget_dirty_app(f, a);
         if (!TAKE_GENERIC(a->announced, false))
                 return;
-        bus_face_for_each(f, send_object_removed, &s);
+        emit_object_removed(f, &s);
 }
 
 /* ---- processes ---- */
@@ -136,7 +153,7 @@ void bus_face_process_new(BusFace *f, Process *p) {
         if (!f)
                 return;
         bus_face_app_new(f, p->app);
-        bus_face_for_each(f, send_object_new, &s);
+        emit_object_new(f, &s);
         app_changed(f, p->app);
 }
 
@@ -148,7 +165,7 @@ void bus_face_process_removed(BusFace *f, Process *p) {
                 return;
         if (f->usage_process == p)
                 f->usage_process = NULL;
-        bus_face_for_each(f, send_object_removed, &s);
+        emit_object_removed(f, &s);
         app_changed(f, p->app);
 }
 
@@ -161,7 +178,7 @@ void bus_face_process_changed(BusFace *f, Process *p, ProcessField fields) {
                 return;
         process_bus_property_names(fields, names);
         if (!strv_isempty((char **) names))
-                bus_face_for_each(f, send_properties_changed, &s);
+                emit_properties_changed(f, &s);
 }
 
 /* ---- jobs ---- */
@@ -174,7 +191,7 @@ static int send_job_new(sd_bus *bus, void *userdata) {
 }
 
 void bus_face_job_new(BusFace *f, const Job *j) {
-        bus_face_for_each(f, send_job_new, (void *) j);
+        emit_by_manager(f, "JobNew", send_job_new, (void *) j);
 }
 
 typedef struct JobProgressSignal {
@@ -193,7 +210,7 @@ static int send_job_progress(sd_bus *bus, void *userdata) {
 void bus_face_job_progress(BusFace *f, const Job *j, uint32_t process_id) {
         JobProgressSignal s = { j, process_id };
 
-        bus_face_for_each(f, send_job_progress, &s);
+        emit_by_manager(f, "JobProgress", send_job_progress, &s);
 }
 
 typedef struct JobRemovedSignal {
@@ -246,7 +263,7 @@ static int send_job_removed(sd_bus *bus, void *userdata) {
 void bus_face_job_removed(BusFace *f, const Job *j, JobResult result) {
         JobRemovedSignal s = { j, result };
 
-        bus_face_for_each(f, send_job_removed, &s);
+        emit_by_manager(f, "JobRemoved", send_job_removed, &s);
 }
 
 /* ---- */
