@@ -55,30 +55,30 @@ static pid_t sender_pid(sd_bus_message *message) {
 
 void bus_request_log(Manager *m, sd_bus_message *message, uid_t uid, JobVerb verb, Process *const *processes, size_t n) {
         const char *word = job_verb_to_string(verb);
-        pid_t pid = sender_pid(message);
+        Requester by = requester_make(uid, sender_pid(message));
 
         for (size_t i = 0; i < n; i++) {
                 if (i == 0 || processes[i]->app != processes[i - 1]->app)
-                        event_log_request(m, word, processes[i]->app->name, uid, pid);
-                process_history_request(processes[i], word, uid, pid);
+                        event_log_request(m, word, processes[i]->app->name, &by);
+                process_history_request(processes[i], word, &by);
         }
 }
 
 void bus_request_log_app(Manager *m, sd_bus_message *message, uid_t uid, JobVerb verb, const App *a) {
         const char *word = job_verb_to_string(verb);
-        pid_t pid = sender_pid(message);
+        Requester by = requester_make(uid, sender_pid(message));
 
-        event_log_request(m, word, a->name, uid, pid);
+        event_log_request(m, word, a->name, &by);
         LIST_FOREACH(siblings, p, a->processes)
-                process_history_request(p, word, uid, pid);
+                process_history_request(p, word, &by);
 }
 
 void bus_request_note_signal(sd_bus_message *message, uid_t uid, int signo, Process *const *processes, size_t n) {
         _cleanup_free_ char *what = strjoin("the signal ", signal_to_string(signo));
-        pid_t pid = sender_pid(message);
+        Requester by = requester_make(uid, sender_pid(message));
 
         for (size_t i = 0; what && i < n; i++)
-                process_history_request(processes[i], what, uid, pid);
+                process_history_request(processes[i], what, &by);
 }
 
 /* ---- what is asked ---- */

@@ -187,26 +187,19 @@ void event_log_process(Process *p, ProcessField changed) {
 
 /* ---- requests ---- */
 
-void event_log_request(Manager *m, const char *verb, const char *app, uid_t uid, pid_t pid) {
+void event_log_request(Manager *m, const char *verb, const char *app, const Requester *by) {
+        const char *command = isempty(by->command) ? "unknown program" : by->command;
         _cleanup_free_ char *text = NULL;
-        char path[64], comm[32] = "";
-        ssize_t n = 0;
         Event e = {};
 
-        if (pid > 0) {
-                (void) snprintf(path, sizeof path, "/proc/%d/comm", (int) pid);
-                n = read_virtual_file_at(AT_FDCWD, path, comm, sizeof comm);
-        }
-        comm[n > 0 ? strcspn(comm, "\n") : 0] = 0;
-
-        text = strprintf("User %u asked for: %s %s (%s, pid %d)", uid, verb, app ?: "all", *comm ? comm : "unknown program", (int) pid);
+        text = strprintf("User %u asked for: %s %s (%s, pid %d)", by->uid, verb, app ?: "all", command, (int) by->pid);
         if (app)
                 add(&e, "PM_APP", app);
         add(&e, "PM_VERB", verb);
-        addf(&e, "PM_REQUEST_UID", "%u", uid);
-        if (pid > 0)
-                addf(&e, "PM_REQUEST_PID", "%d", (int) pid);
-        add(&e, "PM_REQUEST_COMM", comm);
+        addf(&e, "PM_REQUEST_UID", "%u", by->uid);
+        if (by->pid > 0)
+                addf(&e, "PM_REQUEST_PID", "%d", (int) by->pid);
+        add(&e, "PM_REQUEST_COMM", by->command);
         send_event(m, &e, LOG_INFO, PMD_MESSAGE_REQUESTED_STR, strempty(text));
 }
 

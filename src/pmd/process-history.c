@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <fcntl.h>
-#include <stdio.h>
+#include <string.h>
 
 #include "pmd/process-history.h"
-#include "shared/fileio.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 
@@ -73,18 +71,11 @@ void process_history_changed(Process *p, ProcessField changed) {
         }
 }
 
-void process_history_request(Process *p, const char *what, uid_t uid, pid_t pid) {
-        HistoryEvent e = { .kind = EVENT_REQUESTED, .code = -1, .text = (char *) what, .uid = uid, .pid = (uint32_t) pid };
-        char path[32];
-        ssize_t n;
+void process_history_request(Process *p, const char *what, const Requester *by) {
+        HistoryEvent e = { .kind = EVENT_REQUESTED, .code = -1, .text = (char *) what, .uid = by->uid, .pid = (uint32_t) by->pid };
 
-        if (pid > 0) {
-                (void) snprintf(path, sizeof path, "/proc/%d/comm", (int) pid);
-                n = read_virtual_file_at(AT_FDCWD, path, e.command, sizeof e.command);
-                e.command[n > 0 ? strcspn(e.command, "\n") : 0] = 0;
-                if (!utf8_is_valid(e.command, strlen(e.command)))
-                        e.command[0] = 0;
-        }
+        static_assert(sizeof(e.command) == sizeof(by->command), "the same name");
+        memcpy(e.command, by->command, sizeof(e.command));
         add(p, &e);
         p->host->changed(p, PROCESS_FIELD_EVENTS);
 }
