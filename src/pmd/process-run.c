@@ -103,8 +103,9 @@ static usec_t run_take_restart(Process *p) {
 
 /* ---- the end of an incarnation ---- */
 
-static void release_place(Process *p) {
-        spawner_release_place(p->manager->spawner, TAKE_FD(p->spawn_place));
+/* Before the child has executed its program, or has ended, it is still there. */
+static void release_place(Process *p, bool gone) {
+        p->spawn_place = spawn_place_release(p->spawn_place, gone ? -EBADF : p->main.fd);
 }
 
 /* Lets go of all that belongs to the incarnation that has ended, or that never came to be. */
@@ -116,7 +117,7 @@ static void release_incarnation(Process *p) {
         p->error_source = sd_event_source_disable_unref(p->error_source);
         p->gate_fd = safe_close(p->gate_fd);
         p->error_fd = safe_close(p->error_fd);
-        release_place(p);
+        release_place(p, false);
         p->unit = runner_unit_free(p->unit);
         p->unit_empty = false;
         pidref_done(&p->main);
@@ -296,7 +297,7 @@ static void check_exec(Process *p) {
 
         p->error_source = sd_event_source_disable_unref(p->error_source);
         p->error_fd = safe_close(p->error_fd);
-        release_place(p);
+        release_place(p, r > 0);
 
         if (r > 0) {
                 if (p->role == PROCESS_CURRENT)
@@ -549,6 +550,7 @@ static int fork_child(Process *p, int in_fd, int out_fd, int err_fd, int channel
                         .groups = cred ? cred->groups : NULL,
                         .n_groups = cred ? cred->n_groups : 0,
                         .restrictions = &restrictions,
+                        .has_memory_limit = c->limits.memory_max.bytes > 0 || c->limits.memory_max.permyriad > 0,
                         .spawner = p->manager->spawner,
                 }, &child);
         if (r < 0)

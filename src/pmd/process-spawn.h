@@ -8,6 +8,7 @@
 
 typedef struct SpawnRestrictions SpawnRestrictions; /* spawn-restrict.h */
 typedef struct Spawner Spawner;                     /* spawner.h */
+typedef struct SpawnPlace SpawnPlace;
 
 typedef struct SpawnParameters {
         char *const *argv;     /* argv[0] is what is executed unless path is set */
@@ -24,6 +25,7 @@ typedef struct SpawnParameters {
         const gid_t *groups;
         size_t n_groups;
         const SpawnRestrictions *restrictions; /* NULL: none */
+        bool has_memory_limit; /* at which the kernel kills it */
         Spawner *spawner;      /* NULL: the child gets, and closes, copies of all descriptors */
 } SpawnParameters;
 
@@ -59,7 +61,7 @@ typedef struct SpawnResult {
         PidRef pidref;
         int gate_fd;   /* spawn_open_gate() */
         int error_fd;  /* EOF: executed; a SpawnError: failed. Non-blocking */
-        int place;     /* spawner_release_place(), once error_fd has told. -EBADF: none */
+        SpawnPlace *place; /* spawn_place_release(), once error_fd or pidref has told. NULL: none */
 } SpawnResult;
 
 /* 0 or a negative errno (of clone, or E2BIG if argv and envp are larger than the kernel takes). */

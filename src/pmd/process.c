@@ -81,7 +81,6 @@ void process_init(Process *p, const ProcessHostVTable *host, App *app, AppConfig
                 .main = PIDREF_NULL,
                 .gate_fd = -EBADF,
                 .error_fd = -EBADF,
-                .spawn_place = -EBADF,
                 .last_exit.code = -1,
                 .goal = PROCESS_DOWN,
                 .state = PROCESS_STOPPED,

@@ -211,7 +211,7 @@ struct Process {
         PidRef main;
         RunnerUnit *unit;
         int gate_fd, error_fd;
-        int spawn_place; /* see spawner.h; -EBADF: none */
+        struct SpawnPlace *spawn_place; /* see spawner.h; NULL: none */
         sd_event_source *exit_source, *error_source, *timer_source, *drained_source;
         NotifySocket *notify;         /* NULL: none */
         InputPipe *input;             /* NULL: it has no standard input */

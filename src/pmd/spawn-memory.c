@@ -61,9 +61,8 @@ static int exclude_library(struct dl_phdr_info *info, size_t size, void *userdat
         return 0;
 }
 
-/* Who has put himself before libc's functions (valgrind, auditing) may need any memory in them. */
-static bool is_interposed(void) {
-        return !isempty(getenv("LD_PRELOAD")) || access("/etc/ld.so.preload", F_OK) >= 0;
+bool spawn_memory_is_plain(void) {
+        return !IS_SANITIZED && isempty(getenv("LD_PRELOAD")) && access("/etc/ld.so.preload", F_OK) < 0;
 }
 
 void spawn_memory_exclude(void) {
@@ -71,7 +70,7 @@ void spawn_memory_exclude(void) {
         uintptr_t end = (uintptr_t) sbrk(0);
         ProcStat st;
 
-        if (IS_SANITIZED || end == atomic_load(&heap_end) || is_interposed())
+        if (end == atomic_load(&heap_end) || !spawn_memory_is_plain()) /* those functions may need any memory */
                 return;
 
         if (atomic_load(&heap_begin) == 0) {
@@ -88,15 +87,29 @@ void spawn_memory_exclude(void) {
 
 #define ALIGNMENT sizeof(max_align_t)
 
-int spawn_memory_new(SpawnMemory *m, size_t size) {
+static size_t copies_offset(void) {
+        return page_size() + SPAWN_MEMORY_STACK;
+}
+
+int spawn_memory_prepare(SpawnMemory *m, size_t size) {
         void *p;
 
-        size += SPAWN_MEMORY_COPIES_MAX * ALIGNMENT;
-        p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (p == MAP_FAILED)
-                return -errno;
-        *m = (SpawnMemory) { .begin = p, .size = size };
+        size += copies_offset() + SPAWN_MEMORY_COPIES_MAX * ALIGNMENT;
+        if (size > m->size) {
+                spawn_memory_done(m);
+                p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                if (p == MAP_FAILED)
+                        return -errno;
+                *m = (SpawnMemory) { .begin = p, .size = size };
+                if (mprotect(p, page_size(), PROT_NONE) < 0)
+                        return -errno;
+        }
+        m->used = copies_offset();
         return 0;
+}
+
+char *spawn_memory_stack(SpawnMemory *m) {
+        return m->begin + page_size();
 }
 
 void spawn_memory_done(SpawnMemory *m) {

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pmd/raw-syscall.h"
 #include "pmd/spawn-restrict.h"
 
 #define CAPABILITIES_MAX 64
@@ -15,8 +16,7 @@
 static int set_oom_score_adjust(int value) {
         char buf[8], *p = buf + sizeof(buf);
         unsigned v = (unsigned) (value < 0 ? -value : value);
-        ssize_t n;
-        int fd, r = 0;
+        long fd, r;
 
         do
                 *--p = (char) ('0' + v % 10);
@@ -24,22 +24,21 @@ static int set_oom_score_adjust(int value) {
         if (value < 0)
                 *--p = '-';
 
-        fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+        fd = RAW_SYSCALL(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
         if (fd < 0)
-                return -errno;
-        n = write(fd, p, (size_t) (buf + sizeof(buf) - p));
-        if (n < 0)
-                r = -errno;
-        (void) close(fd);
-        return r;
+                return (int) fd;
+        r = RAW_SYSCALL(SYS_write, fd, p, buf + sizeof(buf) - p);
+        (void) RAW_SYSCALL(SYS_close, fd);
+        return r < 0 ? (int) r : 0;
 }
 
 static int set_rlimits(const Rlimit *rlimits) {
         for (int i = 0; i < (int) RLIM_NLIMITS; i++) {
-                struct rlimit v = { rlimits[i].soft, rlimits[i].hard };
+                struct rlimit64 v = { rlimits[i].soft, rlimits[i].hard };
+                long r = rlimits[i].set ? RAW_SYSCALL(SYS_prlimit64, 0, i, &v, NULL) : 0;
 
-                if (rlimits[i].set && setrlimit((__rlimit_resource_t) i, &v) < 0)
-                        return -errno;
+                if (r < 0)
+                        return (int) r;
         }
         return 0;
 }
@@ -47,15 +46,16 @@ static int set_rlimits(const Rlimit *rlimits) {
 /* What is not in the bounding set is not given by the execution of a program either, not even to root. */
 static int drop_bounding_set(uint64_t keep) {
         for (unsigned long i = 0; i < CAPABILITIES_MAX; i++) {
-                int has;
+                long r;
 
-                has = prctl(PR_CAPBSET_READ, i, 0, 0, 0);
-                if (has < 0) /* there are no more */
+                r = RAW_SYSCALL(SYS_prctl, PR_CAPBSET_READ, i);
+                if (r < 0) /* there are no more */
                         return 0;
-                if (has == 0 || (keep & UINT64_C(1) << i))
+                if (r == 0 || (keep & UINT64_C(1) << i))
                         continue;
-                if (prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
-                        return -errno;
+                r = RAW_SYSCALL(SYS_prctl, PR_CAPBSET_DROP, i);
+                if (r < 0)
+                        return (int) r;
         }
         return 0;
 }
@@ -69,23 +69,24 @@ static int set_capabilities(uint64_t mask) {
 
                 data[i] = (struct __user_cap_data_struct) { .effective = word, .permitted = word, .inheritable = word };
         }
-        return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+        return (int) RAW_SYSCALL(SYS_capset, &header, data);
 }
 
 /* Others than root keep only ambient ones when they execute a program. */
 static int raise_ambient(uint64_t mask) {
-        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
-                return -errno;
-        for (unsigned long i = 0; i < CAPABILITIES_MAX; i++)
-                if ((mask & UINT64_C(1) << i) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) < 0)
-                        return -errno;
-        return 0;
+        long r;
+
+        r = RAW_SYSCALL(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
+        for (unsigned long i = 0; r >= 0 && i < CAPABILITIES_MAX; i++)
+                if (mask & UINT64_C(1) << i)
+                        r = RAW_SYSCALL(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i);
+        return r < 0 ? (int) r : 0;
 }
 
 int restrict_before_user(const SpawnRestrictions *s, SpawnStep *ret_step) {
         int r;
 
-        (void) umask(s && s->umask.set ? (mode_t) s->umask.value : 0022);
+        (void) RAW_SYSCALL(SYS_umask, s && s->umask.set ? s->umask.value : 0022);
         if (!s)
                 return 0;
 
@@ -95,8 +96,9 @@ int restrict_before_user(const SpawnRestrictions *s, SpawnStep *ret_step) {
                 return r;
 
         *ret_step = SPAWN_STEP_NICE;
-        if (s->nice.set && setpriority(PRIO_PROCESS, 0, s->nice.value) < 0)
-                return -errno;
+        r = s->nice.set ? (int) RAW_SYSCALL(SYS_setpriority, PRIO_PROCESS, 0, s->nice.value) : 0;
+        if (r < 0)
+                return r;
 
         *ret_step = SPAWN_STEP_LIMITS;
         r = set_rlimits(s->rlimits);
@@ -107,7 +109,7 @@ int restrict_before_user(const SpawnRestrictions *s, SpawnStep *ret_step) {
         r = drop_bounding_set(s->capabilities);
         if (r < 0)
                 return r;
-        return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 ? -errno : 0;
+        return (int) RAW_SYSCALL(SYS_prctl, PR_SET_KEEPCAPS, 1);
 }
 
 int restrict_after_user(const SpawnRestrictions *s, SpawnStep *ret_step) {
@@ -126,5 +128,5 @@ int restrict_after_user(const SpawnRestrictions *s, SpawnStep *ret_step) {
         }
 
         *ret_step = SPAWN_STEP_NO_NEW_PRIVILEGES;
-        return s->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+        return s->no_new_privileges ? (int) RAW_SYSCALL(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1) : 0;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "pmd/raw-syscall.h"
 #include "pmd/spawner.h"
 #include "shared/fd-util.h"
 
@@ -13,18 +15,31 @@
 #define CLOSE_RANGE_UNSHARE (1U << 1) /* linux/close_range.h */
 #endif
 
+struct SpawnPlace {
+        Spawner *spawner;
+        int fd; /* /dev/null where nobody has it */
+        bool taken;
+        int pidfd; /* of the child that had it last, and may still be there */
+        SpawnMemory memory;
+};
+
 struct Spawner {
         int null_fd;
-        int places[SPAWNER_PLACES]; /* /dev/null where nobody has it */
-        bool taken[SPAWNER_PLACES];
-        size_t n_places;
+        SpawnPlace places[SPAWNER_PLACES];
+        size_t n_places, n_taken;
 };
+
+/* What a single start after the other needs; the rest goes when the last child of many is on its own. */
+#define MEMORIES_KEPT 2
 
 Spawner *spawner_free(Spawner *s) {
         if (!s)
                 return NULL;
-        for (size_t i = 0; i < s->n_places; i++)
-                safe_close(s->places[i]);
+        for (size_t i = 0; i < s->n_places; i++) {
+                safe_close(s->places[i].fd);
+                safe_close(s->places[i].pidfd);
+                spawn_memory_done(&s->places[i].memory);
+        }
         safe_close(s->null_fd);
         return mfree(s);
 }
@@ -36,6 +51,7 @@ static bool can_unshare(void) {
 
 int spawner_new(Spawner **ret) {
         _cleanup_(spawner_freep) Spawner *s = NULL;
+        bool has_places = can_unshare();
 
         s = new0(Spawner, 1);
         if (!s)
@@ -44,46 +60,81 @@ int spawner_new(Spawner **ret) {
         if (s->null_fd < 0)
                 return -errno;
 
-        for (; s->n_places < SPAWNER_PLACES && can_unshare(); s->n_places++) {
-                s->places[s->n_places] = fcntl(s->null_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-                if (s->places[s->n_places] < 0)
+        for (; has_places && s->n_places < SPAWNER_PLACES; s->n_places++) {
+                int fd = fcntl(s->null_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+                if (fd < 0)
                         return -errno;
+                s->places[s->n_places] = (SpawnPlace) { .spawner = s, .fd = fd, .pidfd = -EBADF };
         }
 
         *ret = TAKE_PTR(s);
         return 0;
 }
 
-int spawner_take_place(Spawner *s, int fd) {
+static bool place_is_free(SpawnPlace *p) {
+        struct pollfd pollfd = { .fd = p->pidfd, .events = POLLIN };
+
+        if (p->taken)
+                return false;
+        if (p->pidfd >= 0 && poll(&pollfd, 1, 0) <= 0)
+                return false;
+        p->pidfd = safe_close(p->pidfd);
+        return true;
+}
+
+SpawnPlace *spawner_take_place(Spawner *s, int fd) {
         for (size_t i = 0; s && i < s->n_places; i++) {
-                if (s->taken[i])
+                SpawnPlace *p = s->places + i;
+
+                if (!place_is_free(p))
                         continue;
-                if (dup3(fd, s->places[i], O_CLOEXEC) < 0)
-                        return -errno;
-                s->taken[i] = true;
-                return s->places[i];
+                if (dup3(fd, p->fd, O_CLOEXEC) < 0)
+                        return NULL;
+                p->taken = true;
+                s->n_taken++;
+                return p;
         }
-        return -EBUSY;
+        return NULL;
 }
 
-void spawner_release_place(Spawner *s, int place) {
-        for (size_t i = 0; s && i < s->n_places; i++)
-                if (s->taken[i] && s->places[i] == place) {
-                        s->taken[i] = dup3(s->null_fd, place, O_CLOEXEC) < 0;
-                        return;
-                }
+static void spawner_trim(Spawner *s) {
+        for (size_t i = MEMORIES_KEPT; i < s->n_places; i++)
+                if (s->places[i].pidfd < 0)
+                        spawn_memory_done(&s->places[i].memory);
 }
 
-int spawner_null_fd(const Spawner *s) {
+SpawnPlace *spawn_place_release(SpawnPlace *p, int pidfd) {
+        if (!p)
+                return NULL;
+
+        if (pidfd >= 0) {
+                p->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+                if (p->pidfd < 0)
+                        return NULL; /* nobody gets it any more */
+        }
+        if (dup3(p->spawner->null_fd, p->fd, O_CLOEXEC) < 0)
+                return NULL;
+        p->taken = false;
+        if (--p->spawner->n_taken == 0)
+                spawner_trim(p->spawner);
+        return NULL;
+}
+
+int spawn_place_get_fd(const SpawnPlace *p) {
+        return p->fd;
+}
+
+SpawnMemory *spawn_place_get_memory(SpawnPlace *p) {
+        return &p->memory;
+}
+
+int spawn_place_get_last(const SpawnPlace *p) {
+        return p->spawner->places[p->spawner->n_places - 1].fd; /* each was the lowest that was free */
+}
+
+int spawner_get_null_fd(const Spawner *s) {
         return s ? s->null_fd : -EBADF;
-}
-
-int spawner_last_place(const Spawner *s) {
-        int last = STDERR_FILENO;
-
-        for (size_t i = 0; s && i < s->n_places; i++)
-                last = MAX(last, s->places[i]);
-        return last;
 }
 
 typedef union FdBuffer {
@@ -109,11 +160,14 @@ int spawner_receive_fds(int place, int last_place, int *ret_fds, size_t n) {
         FdBuffer buffer;
         struct iovec iov = { .iov_base = &byte, .iov_len = sizeof(byte) };
         struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &buffer, .msg_controllen = sizeof(buffer) };
+        long r;
 
-        if (close_range((unsigned) last_place + 1, UINT32_MAX, CLOSE_RANGE_UNSHARE) < 0)
-                return -errno;
-        if (recvmsg(place, &m, MSG_CMSG_CLOEXEC) <= 0)
-                return -ECONNRESET;
+        r = RAW_SYSCALL(SYS_close_range, last_place + 1, UINT32_MAX, CLOSE_RANGE_UNSHARE);
+        if (r < 0)
+                return (int) r;
+        r = RAW_SYSCALL(SYS_recvmsg, place, &m, MSG_CMSG_CLOEXEC);
+        if (r <= 0)
+                return r < 0 ? (int) r : -ECONNRESET;
         if ((m.msg_flags & MSG_CTRUNC) || buffer.header.cmsg_type != SCM_RIGHTS || buffer.header.cmsg_len != CMSG_LEN(n * sizeof(int)))
                 return -EBADMSG;
         memcpy(ret_fds, CMSG_DATA(&buffer.header), n * sizeof(int));

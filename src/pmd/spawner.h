@@ -3,31 +3,42 @@
 
 #include <stddef.h>
 
+#include "pmd/spawn-memory.h"
 #include "shared/macro.h"
 
-/* How a child gets its descriptors, and none of pmd's, of which there are several for each process: to copy and close them all is most of
- * what a start costs where there are many. So the child shares pmd's table (CLONE_FILES) until it takes a copy of its lowest part only
- * (CLOSE_RANGE_UNSHARE). One of a few low places is its own; the socket there brings what it is to have (SCM_RIGHTS). */
+/* What keeps a start short where there are many processes.
+ *
+ * A child that had copies of all descriptors of pmd, of which there are several for each process, would have to close them again. So it shares the table
+ * with pmd (CLONE_FILES) until it takes a copy of its lowest part only (CLOSE_RANGE_UNSHARE). One of a few low places is its own; the socket there brings
+ * what it is to have (SCM_RIGHTS).
+ *
+ * And with each place comes memory, in which a child can be that shares pmd's: it stays as it is until that child has executed its program, or is gone. */
 
 typedef struct Spawner Spawner;
+typedef struct SpawnPlace SpawnPlace;
 
 #define SPAWNER_PLACES 32U
 #define SPAWNER_FDS_MAX 64U
 
-/* The earlier, the lower the places; before there are threads. NULL is a spawner without places. 0 or a negative errno. */
+/* The earlier, the lower the places; before there are threads. 0 or a negative errno. */
 int spawner_new(Spawner **ret);
-Spawner *spawner_free(Spawner *s);
+Spawner *spawner_free(Spawner *s); /* NULL is fine; places that are taken must not be used any more */
 DEFINE_CLEANUP_FUNC(Spawner *, spawner_free);
 
-/* A place for a copy of fd: its number; -EBUSY if there is none. It is given back when the child has executed its program, or is gone. */
-int spawner_take_place(Spawner *s, int fd);
-void spawner_release_place(Spawner *s, int place); /* -EBADF is fine */
+/* A place with a copy of fd in it; NULL if none is free, or s is NULL. */
+SpawnPlace *spawner_take_place(Spawner *s, int fd);
+
+/* Returns NULL. pidfd: of a child that may still be there, and before whose end nobody else gets the place; it stays the caller's. -EBADF: it has executed its program, or has
+ * been waited for, or there is none. */
+SpawnPlace *spawn_place_release(SpawnPlace *p, int pidfd);
+
+int spawn_place_get_fd(const SpawnPlace *p);
+SpawnMemory *spawn_place_get_memory(SpawnPlace *p);
+/* Above this there are no places. */
+int spawn_place_get_last(const SpawnPlace *p);
 
 /* For what a child has nothing else: /dev/null, the spawner's. -EBADF: open it yourself. */
-int spawner_null_fd(const Spawner *s);
-
-/* Above this there are no places. */
-int spawner_last_place(const Spawner *s);
+int spawner_get_null_fd(const Spawner *s);
 
 /* To the other end of the socket in the place. 0 or a negative errno: then the child has to be forked with all there is. */
 int spawner_send_fds(int socket_fd, const int *fds, size_t n);
