@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PLAIN, SANITIZED, FAULT, FUZZ = (os.path.join(ROOT, "build-" + b) for b in ("test", "sanitize", "fault", "fuzz"))
 FUZZ_SECONDS = 10
 PROGRAM_TIMEOUT = 600
+UNSANITIZED = ("test-process-spawn", "test-process-spawn-places")  # what they are about is not done under sanitizers
 
 
 def build_of(program, otherwise):
@@ -29,6 +30,7 @@ def programs():
     yield from ((os.path.basename(p), [p, f"-max_total_time={FUZZ_SECONDS}", "-rss_limit_mb=2048", "-verbosity=0", *corpora(p)], {"FUZZER": "1"})
                 for p in sorted(glob.glob(f"{FUZZ}/test/fuzz-*")) if os.path.isfile(p) and os.access(p, os.X_OK))
     yield from ((os.path.basename(p), [p], {}) for p in sorted(glob.glob(f"{SANITIZED}/test/test-*")) if os.path.isfile(p) and os.access(p, os.X_OK))
+    yield from ((p, [os.path.join(PLAIN, "test", p)], {}) for p in UNSANITIZED)
     yield from ((os.path.basename(p), ["python3", p, PLAIN], {}) for p in sorted(glob.glob(f"{ROOT}/test/source/test-*.py")))
 
 

@@ -88,12 +88,15 @@ static bool pidref_matches(const PidRef *p, uint64_t start_time, uint64_t fd_id)
 
 int pidref_reopen(PidRef *p, pid_t pid, uint64_t start_time, uint64_t fd_id) {
         PidRef q;
+        ProcStat st;
         int r;
 
         r = pidref_open(&q, pid);
         if (r < 0)
                 return r;
 
+        if (q.start_time == 0 && start_time != 0 && proc_read_stat(pid, &st) >= 0)
+                q.start_time = st.start_time;
         if (!pidref_matches(&q, start_time, fd_id)) {
                 pidref_done(&q);
                 return -ESRCH;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/kcmp.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
@@ -17,6 +18,10 @@
 #include <unistd.h>
 
 #include "pmd/process-spawn.h"
+#include "pmd/raw-syscall.h"
+#include "pmd/spawn-memory.h"
+#include "pmd/spawn-restrict.h"
+#include "pmd/spawner.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/proc-util.h"
@@ -25,6 +30,11 @@
 
 #define TIMEOUT_MSEC 20000
 #define ID_PLACE "INVOCATION_ID=00000000000000000000000000000000"
+
+/* Once as it is without, once as with WITH_SPAWNER: what a child does is the same. */
+#ifndef WITH_SPAWNER
+#define WITH_SPAWNER 0
+#endif
 
 static char *const no_environment[] = { NULL };
 
@@ -39,6 +49,7 @@ static siginfo_t wait_child(SpawnResult *c) {
 
         wait_readable(c->pidref.fd);
         ASSERT_EQ(pidref_wait(&c->pidref, &si), 1);
+        c->place = spawn_place_release(c->place, -EBADF);
         pidref_done(&c->pidref);
         c->gate_fd = safe_close(c->gate_fd);
         c->error_fd = safe_close(c->error_fd);
@@ -51,7 +62,12 @@ static int wait_exec(const SpawnResult *c, SpawnStep *ret_step) {
 }
 
 static SpawnParameters parameters(char *const *argv) {
+        static Spawner *spawner = NULL;
+
+        if (WITH_SPAWNER && !spawner)
+                ASSERT_OK(spawner_new(&spawner));
         return (SpawnParameters) {
+                .spawner = spawner,
                 .argv = argv,
                 .envp = no_environment,
                 .cwd = "/",
@@ -310,6 +326,8 @@ static void check_extra_fds(void) {
                         ASSERT_EQ(fds[i], places[i]);
                         safe_close(fd);
                 }
+                if (p.spawner) /* the other one's places are closed */
+                        ASSERT_OK(spawner_new(&p.spawner));
                 p.envp = envp;
                 p.extra_fds = fds;
                 p.n_extra_fds = 3;
@@ -320,10 +338,12 @@ static void check_extra_fds(void) {
 
 TEST(memory_of_children) {
         char *const argv[] = { (char *) "/bin/true", NULL };
+        SpawnParameters p = parameters(argv);
         void *volatile grows;
         int heap;
 
-        free(run(parameters(argv), ""));
+        p.has_memory_limit = true; /* whose children do not share it */
+        free(run(p, ""));
         heap = is_excluded("[heap]");
         if (heap == -ENOENT) /* of the sanitizers there is another one */
                 return;
@@ -334,9 +354,123 @@ TEST(memory_of_children) {
         grows = malloc(100000); /* below what malloc() maps */
         ASSERT_TRUE(grows);
         memset(grows, 1, 100000);
-        free(run(parameters(argv), ""));
+        free(run(p, ""));
         ASSERT_EQ(is_excluded("[heap]"), 1);
         free(grows);
+}
+
+static bool is_shared(pid_t pid, int what) {
+        long r = syscall(SYS_kcmp, getpid(), pid, what, 0, 0);
+
+        ASSERT_OK(r);
+        return r == 0;
+}
+
+static SpawnResult spawn_until_gate(const SpawnParameters *p) {
+        SpawnResult c;
+
+        ASSERT_OK(spawn_process(p, &c));
+        wait_session(c.pidref.pid);
+        return c;
+}
+
+static void end_at_gate(SpawnResult *c) {
+        c->gate_fd = safe_close(c->gate_fd);
+        ASSERT_EQ(wait_child(c).si_status, SPAWN_EXIT_GATE_CLOSED);
+}
+
+static unsigned count_fds_of(pid_t pid) {
+        _cleanup_free_ char *path = strprintf("/proc/%d/fd", (int) pid);
+        _cleanup_closedir_ DIR *d = opendir(path);
+        unsigned n = 0;
+
+        ASSERT_TRUE(d);
+        for (struct dirent *de; (de = readdir(d));)
+                n += de->d_name[0] != '.';
+        return n;
+}
+
+/* Whoever shares pmd's memory must be nobody else's, and not be killed for what it uses itself. */
+TEST(shared_memory) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+        SpawnParameters p = parameters(argv);
+        SpawnRestrictions restrictions = { .nice = { .set = true, .value = 1 } };
+        SpawnResult c;
+        bool shared;
+
+        p.restrictions = &restrictions;
+        c = spawn_until_gate(&p);
+        shared = is_shared(c.pidref.pid, KCMP_VM);
+        ASSERT_TRUE(!is_shared(c.pidref.pid, KCMP_FILES));
+        end_at_gate(&c);
+        ASSERT_EQ(shared, WITH_SPAWNER && HAVE_RAW_SYSCALL && spawn_memory_is_plain());
+
+        p.has_memory_limit = true;
+        c = spawn_until_gate(&p);
+        ASSERT_TRUE(!is_shared(c.pidref.pid, KCMP_VM));
+        end_at_gate(&c);
+        p.has_memory_limit = false;
+
+        restrictions.oom_score_adjust = (OptionalInt) { .set = true, .value = 0 };
+        c = spawn_until_gate(&p);
+        ASSERT_TRUE(!is_shared(c.pidref.pid, KCMP_VM));
+        end_at_gate(&c);
+        restrictions.oom_score_adjust.set = false;
+
+        p.set_user = true; /* ourselves */
+        c = spawn_until_gate(&p);
+        ASSERT_TRUE(!is_shared(c.pidref.pid, KCMP_VM));
+        end_at_gate(&c);
+}
+
+/* Of many descriptors the child has its own only: three, the gate, and the pipe for errors. */
+TEST(few_fds) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+        SpawnParameters p = parameters(argv);
+        SpawnResult c;
+        int fds[200];
+
+        for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+                ASSERT_OK(fds[i] = dup(0));
+        c = spawn_until_gate(&p);
+        while (count_fds_of(c.pidref.pid) > 5) /* its session comes before */
+                ASSERT_EQ(usleep(1000), 0);
+        ASSERT_EQ(count_fds_of(c.pidref.pid), 5);
+        end_at_gate(&c);
+        for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+                safe_close(fds[i]);
+}
+
+/* A place is nobody else's as long as the child may be there: killed, but stopped by a tracer, say. */
+TEST(places) {
+        char *const argv[] = { (char *) "/bin/true", NULL };
+        SpawnParameters p = parameters(argv);
+        SpawnResult c[SPAWNER_PLACES + 1], next;
+        SpawnPlace *first;
+
+        if (!p.spawner)
+                return;
+
+        for (size_t i = 0; i < ELEMENTSOF(c); i++) {
+                ASSERT_OK(spawn_process(&p, c + i));
+                ASSERT_EQ(c[i].place != NULL, i < SPAWNER_PLACES);
+                for (size_t k = 0; k < i; k++)
+                        ASSERT_TRUE(!c[i].place || c[i].place != c[k].place);
+        }
+
+        first = c[0].place;
+        c[0].place = spawn_place_release(c[0].place, c[0].pidref.fd);
+        ASSERT_OK(spawn_process(&p, &next));
+        ASSERT_TRUE(!next.place);
+        end_at_gate(&next);
+
+        end_at_gate(c);
+        ASSERT_OK(spawn_process(&p, &next));
+        ASSERT_TRUE(next.place == first);
+        end_at_gate(&next);
+        for (size_t i = 1; i < ELEMENTSOF(c); i++)
+                end_at_gate(c + i);
+        free(run(p, ""));
 }
 
 TEST(gate_holds) {
