@@ -3,6 +3,7 @@
 """Limits of the private socket, and the bus that is taken, gone, or not there. Argument: the build directory."""
 
 import os
+import struct
 import subprocess
 import sys
 
@@ -82,6 +83,51 @@ def check_first_answer(tap, build):
         s.close()
 
 
+def peer_call(serial, member, text):
+    body = struct.pack("<I", len(text)) + text.encode() + b"\0"
+    return method_call(serial, "/org/freedesktop/DBus", "org.freedesktop.DBus", member, "s", body)
+
+
+def all_until(s, text):
+    data = b""
+    while text not in data:
+        data += s.recv(65536) or text
+    return data
+
+
+def check_matches(tap, build):
+    """Who says what it wants to hear gets that, and who has said nothing everything."""
+    with Pmd(build) as pmd:
+        s = connect(pmd.socket_path)
+        s.sendall(peer_call(1, "AddMatch", "type='signal',sender='org.pmd1',interface='org.pmd1.Manager',member='JobRemoved'"))
+        tap.check(receives(s, struct.pack("<I", 1)), "a match is added")
+        pmd.start_sleeper("matched")
+        heard = all_until(s, b"JobRemoved")
+        tap.check(not any(w in heard for w in (b"JobNew", b"ProcessNew", b"PropertiesChanged", b"InterfacesAdded")), "there is nothing else", heard)
+
+        s.sendall(peer_call(2, "AddMatch", "path='/org/pmd1/process/1'") + peer_call(3, "AddMatch", "type='method_call'"))
+        pmd.start_sleeper("second")
+        heard = all_until(s, b"JobRemoved")
+        tap.check(b"PropertiesChanged" in heard and b"ProcessNew" not in heard, "a second match adds to it", heard)
+
+        s.sendall(peer_call(4, "AddMatch", ""))
+        pmd.start_sleeper("third")
+        tap.check(b"JobNew" in all_until(s, b"JobRemoved"), "an empty rule is about everything")
+
+        for i, rule in enumerate(("nonsense", "path='/org", "=x", ",")):
+            s.sendall(peer_call(10 + i, "AddMatch", rule))
+            tap.check(receives(s, b"MatchRuleInvalid"), f"refused: {rule}")
+        s.sendall(peer_call(20, "RemoveMatch", "path='/nothing'"))
+        tap.check(receives(s, b"MatchRuleNotFound"), "what is not there cannot be removed")
+        s.sendall(b"".join(peer_call(30 + i, "RemoveMatch", r) for i, r in enumerate(("", "path='/org/pmd1/process/1'"))))
+        pmd.start_sleeper("fourth")
+        heard = all_until(s, b"JobRemoved")
+        tap.check(b"JobNew" not in heard, "what is removed does not come any more", heard)
+        s.sendall(b"".join(peer_call(100 + i, "AddMatch", "path='/x'") for i in range(600)))
+        tap.check(receives(s, b"LimitsExceeded"), "there is an end to it")
+        s.close()
+
+
 def check_stale_socket(tap, build):
     with Pmd(build, stale_socket=True) as pmd:
         tap.check(socket_answers(pmd.socket_path), "a socket that is left over is no obstacle")
@@ -96,6 +142,7 @@ def main():
     check_without_bus(tap, build)
     check_stale_socket(tap, build)
     check_first_answer(tap, build)
+    check_matches(tap, build)
     return tap.done()
 
 
