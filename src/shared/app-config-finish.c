@@ -410,12 +410,11 @@ static bool runs_node(const AppConfig *c) {
 
 static void finish_exec_mode(AppConfig *c) {
         bool cluster = c->instances_set && c->instances_given >= -1 && runs_node(c);
-        long n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
         if (c->exec_mode == EXEC_MODE_AUTO || !app_config_has(c, "exec_mode"))
                 c->exec_mode = cluster ? EXEC_MODE_CLUSTER : EXEC_MODE_FORK;
 
-        c->instances = c->instances_given > 0 ? c->instances_given : MAX((int) n_cpus + c->instances_given, 1);
+        c->instances = c->instances_given > 0 ? c->instances_given : MAX((int) sysconf(_SC_NPROCESSORS_ONLN) + c->instances_given, 1);
 
         if (!c->merge_logs_set)
                 c->merge_logs = c->exec_mode == EXEC_MODE_FORK && !c->instances_set;
