@@ -194,8 +194,14 @@ def check_spread(tap, pm):
             with open(path[0], encoding="utf-8") as f:
                 return json.load(f)["listeners"][0]
 
+        def all_listen():
+            try:
+                return sum(m["active"] for m in listener_on_file()["members"]) == 4
+            except ValueError:
+                return False  # it is being written
+
         # A worker listens before pmd has heard of it, and deals out connections to it.
-        wait_until(lambda: sum(m["active"] for m in listener_on_file()["members"]) == 4, "that pmd knows of all who listen")
+        wait_until(all_listen, "that pmd knows of all who listen")
         counts = {}
         for a in answers_of(40, lambda: get(port)):
             counts[a["pid"]] = counts.get(a["pid"], 0) + 1
