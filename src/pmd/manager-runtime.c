@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 #include "shared/list.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
+#include "shared/pidref.h"
 #include "shared/string-util.h"
 
 /* Who removes the directory with all that is in it should be done by then. While there is the keeper's lock, clients wait. */
@@ -30,6 +32,36 @@
 
 /* ---- the lock ---- */
 
+/* The last pmd may have been killed between the birth of a child and the first thing that this does, which is to let go of pmd's descriptors: for that moment
+ * the lock is that of a process that is dead. Nothing is served yet that could be kept waiting. */
+#define ORPHANED_LOCK_USEC (5 * USEC_PER_SEC)
+
+static bool lock_is_orphaned(int fd) {
+        PidRef holder;
+        bool dead;
+        pid_t pid;
+        int r;
+
+        pid = fd_get_lock_holder(fd);
+        if (pid <= 0)
+                return true; /* to a process in a namespace of its own, those that are dead have no number */
+        r = pidref_open(&holder, pid);
+        if (r < 0)
+                return r == -ESRCH;
+        dead = !pidref_is_alive(&holder);
+        pidref_done(&holder);
+        return dead;
+}
+
+static int take_lock(int fd) {
+        usec_t deadline = usec_add(now(CLOCK_MONOTONIC), ORPHANED_LOCK_USEC);
+        int r;
+
+        while ((r = fd_lock(fd)) == -EBUSY && lock_is_orphaned(fd) && now(CLOCK_MONOTONIC) < deadline)
+                (void) poll(NULL, 0, 1);
+        return r;
+}
+
 static int open_lock(const Manager *m, int *ret) {
         _cleanup_close_ int fd = -EBADF;
         int r;
@@ -38,7 +70,7 @@ static int open_lock(const Manager *m, int *ret) {
         if (fd < 0)
                 return log_error_errno(errno, "Failed to open %s: %m", m->instance->lock_path);
 
-        r = fd_lock(fd);
+        r = take_lock(fd);
         if (r == -EBUSY)
                 return log_error_errno(r, "Another pmd serves %s already.", m->instance->runtime_dir);
         if (r < 0)

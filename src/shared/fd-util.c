@@ -79,6 +79,12 @@ int fd_lock(int fd) {
         return IN_SET(errno, EAGAIN, EACCES) ? -EBUSY : -errno;
 }
 
+pid_t fd_get_lock_holder(int fd) {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+        return fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+}
+
 int stdio_ensure(void) {
         int fd;
 

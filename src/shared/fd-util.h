@@ -39,6 +39,8 @@ int write_all(int fd, const void *data, size_t n);
 /* Locks the whole file, which is open for writing, for this process until it ends or closes the file: children do not get the lock,
  * execve() keeps it. 0; -EBUSY if another process has it; or another negative errno. */
 int fd_lock(int fd);
+/* Who has it: 0 if nobody, or who is not known. */
+pid_t fd_get_lock_holder(int fd);
 
 /* Opens /dev/null for standard input, output and error where they are closed. 0 or a negative errno. */
 int stdio_ensure(void);

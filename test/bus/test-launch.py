@@ -101,6 +101,35 @@ def launches_one(tap, build):
         tap.equal((len(i.pids()), len(i.keepers())), (1, 1), "there is one of each")
 
 
+HOLD_LOCK = """
+import ctypes, fcntl, os, sys
+CLONE_FILES, SIGCHLD = 0x400, 17
+f = open(sys.argv[1], "w")
+fcntl.lockf(f, fcntl.LOCK_EX)
+if ctypes.CDLL(None).syscall({"x86_64": 56}.get(os.uname().machine, 220), CLONE_FILES | SIGCHLD, 0, 0, 0, 0) == 0:
+    os.write(1, b"x")
+    os.read(0, 1)
+os._exit(0)
+"""
+
+
+def waits_for_orphaned_lock(tap, build):
+    """A child that had pmd's descriptors when pmd was killed is about to let go of them."""
+    with Instance(build) as i:
+        os.makedirs(i.runtime, 0o700)
+        holder = subprocess.Popen([sys.executable, "-c", HOLD_LOCK, os.path.join(i.runtime, "pmd.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        holder.stdout.read(1)
+        holder.wait()  # its child has the lock now
+        client = subprocess.Popen([i.pmctl, "ping"], env=i.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        wait_until(lambda: i.pids() or client.poll() is not None, "pmd")
+        tap.check(client.poll() is None, "pmd waits for a lock that a dead one had", client)
+        holder.stdin.close()
+        _, error = client.communicate(timeout=PATIENCE)
+        with open(os.path.join(i.home, "pmd.log"), encoding="utf-8") as f:
+            log = f.read()
+        tap.check(client.returncode == 0 and "Another pmd" not in log, "and serves when it has it", (error, log))
+
+
 def survives_leftovers(tap, build):
     with Instance(build) as i:
         os.makedirs(i.runtime, 0o700)
@@ -184,6 +213,7 @@ def main():
     tap = Tap()
     launches_one(tap, build)
     survives_leftovers(tap, build)
+    waits_for_orphaned_lock(tap, build)
     competes(tap, build)
     run_beside(tap, build, hanging, locked)
     return tap.done()
