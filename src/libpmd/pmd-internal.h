@@ -74,6 +74,21 @@ int message_read_ids(sd_bus_message *m, uint32_t **ret, size_t *ret_n);
 void attribute_done(pmd_attribute *a);
 int message_append_definition(sd_bus_message *m, const pmd_definition *d, pmd_error *reterr);
 
+/* ---- lists (pmd-list.c, pmd-list-packed.c) ---- */
+
+/* Where the memory of a list begins. */
+typedef struct ProcessListHead {
+        bool in_one_piece; /* all that the processes refer to comes behind them */
+        pmd_process items[];
+} ProcessListHead;
+
+static inline ProcessListHead *process_list_head(pmd_process *items) {
+        return CONTAINER_OF(items, ProcessListHead, items);
+}
+
+/* As pmd_list(); -EOPNOTSUPP if pmd does not know how, or knows it in another version. */
+int list_packed(pmd_connection *c, char *const *targets, unsigned flags, pmd_process **ret, size_t *ret_n, pmd_error *reterr);
+
 /* ---- requests (pmd-request.c) ---- */
 
 /* Calls done() of one ended request; false if there is none. The connection may be gone afterwards. */

@@ -64,15 +64,36 @@ static void process_done(pmd_process *p) {
 }
 
 _public_ void pmd_process_free_many(pmd_process *p, size_t n) {
-        for (size_t i = 0; i < n; i++)
+        ProcessListHead *head;
+
+        if (!p)
+                return;
+        head = process_list_head(p);
+        for (size_t i = 0; i < n && !head->in_one_piece; i++)
                 process_done(p + i);
-        free(p);
+        free(head);
 }
 
 typedef struct ProcessList {
         pmd_process *items;
         size_t n, n_allocated;
 } ProcessList;
+
+/* Makes room for one more. */
+static int process_list_grow(ProcessList *l) {
+        size_t n = MAX(l->n_allocated * 2, (size_t) 8);
+        ProcessListHead *head;
+
+        if (l->n < l->n_allocated)
+                return 0;
+        head = realloc(l->items ? process_list_head(l->items) : NULL, sizeof *head + n * sizeof(pmd_process));
+        if (!head)
+                return -ENOMEM;
+        head->in_one_piece = false;
+        l->items = head->items;
+        l->n_allocated = n;
+        return 0;
+}
 
 static void process_list_done(ProcessList *l) {
         pmd_process_free_many(l->items, l->n);
@@ -338,8 +359,9 @@ static int read_list(sd_bus_message *m, ProcessList *l) {
                 return r;
 
         while ((r = sd_bus_message_enter_container(m, 'r', PMD_LIST_ROW_SIGNATURE)) > 0) {
-                if (!GREEDY_REALLOC(l->items, l->n_allocated, l->n + 1))
-                        return -ENOMEM;
+                r = process_list_grow(l);
+                if (r < 0)
+                        return r;
                 l->items[l->n] = (pmd_process) {};
                 r = read_row(m, l->items + l->n++);
                 if (r < 0)
@@ -447,8 +469,8 @@ static int fetch_environments(pmd_connection *c, ProcessList *l, pmd_error *rete
         return r < 0 ? error_from_errno(c, r, reterr) : 0;
 }
 
-_public_ int pmd_list(pmd_connection *c, char *const *targets, unsigned flags,
-                      pmd_process **ret, size_t *ret_n, pmd_error *reterr) {
+/* With two calls, of a pmd that does not know ListPacked(). */
+static int list_unpacked(pmd_connection *c, char *const *targets, unsigned flags, pmd_process **ret, size_t *ret_n, pmd_error *reterr) {
         int r;
 
         for (unsigned attempt = 1;; attempt++) {
@@ -472,4 +494,15 @@ _public_ int pmd_list(pmd_connection *c, char *const *targets, unsigned flags,
                 *ret_n = TAKE_GENERIC(l.n, 0);
                 return 0;
         }
+}
+
+_public_ int pmd_list(pmd_connection *c, char *const *targets, unsigned flags,
+                      pmd_process **ret, size_t *ret_n, pmd_error *reterr) {
+        int r;
+
+        r = list_packed(c, targets, flags, ret, ret_n, reterr);
+        if (r != -EOPNOTSUPP)
+                return r;
+        pmd_error_free(reterr);
+        return list_unpacked(c, targets, flags, ret, ret_n, reterr);
 }

@@ -17,6 +17,7 @@
 #include "pmd/manager-save-bus.h"
 #include "pmd/manager.h"
 #include "pmd/process-bus.h"
+#include "pmd/process-list-bus.h"
 #include "pmd/runner.h"
 #include "shared/bus-util.h"
 #include "shared/pmd-protocol.h"
@@ -229,7 +230,15 @@ static int method_list_processes(sd_bus_message *message, void *userdata, sd_bus
         return sd_bus_send(NULL, reply, NULL);
 }
 
-/* Once for all of them: of several owners none is good for what belongs to the others. */
+/* Of several owners none is good for what belongs to the others. */
+static uid_t common_owner(Process *const *processes, size_t n) {
+        for (size_t i = 1; i < n; i++)
+                if (processes[i]->app->owner != processes[0]->app->owner)
+                        return (uid_t) -1;
+        return processes[0]->app->owner;
+}
+
+/* Once for all of them. */
 static int find_common_owner(Manager *m, const uint32_t *ids, size_t n, uid_t *ret, sd_bus_error *reterr) {
         uid_t owner = (uid_t) -1;
 
@@ -257,10 +266,6 @@ static int append_definition_environment(sd_bus_message *reply, const Process *p
         return bus_message_append_text_strv(reply, env);
 }
 
-static bool share_environment(const Process *a, const Process *b) {
-        return a->config == b->config && !a->config->increment_var;
-}
-
 /* A row for these ids and those behind them that share their environment; advances *i behind them. */
 static int append_environment_row(sd_bus_message *reply, Manager *m, const uint32_t *ids, size_t n, size_t *i) {
         const Process *p = manager_get_process(m, ids[*i]);
@@ -269,7 +274,7 @@ static int append_environment_row(sd_bus_message *reply, Manager *m, const uint3
 
         do
                 (*i)++;
-        while (*i < n && share_environment(p, manager_get_process(m, ids[*i])));
+        while (*i < n && process_shares_environment(p, manager_get_process(m, ids[*i])));
 
         r = sd_bus_message_open_container(reply, 'r', "auas");
         if (r < 0)
@@ -327,6 +332,54 @@ static int method_get_environments(sd_bus_message *message, void *userdata, sd_b
         if (r <= 0)
                 return r < 0 ? r : 1;
         return reply_environments(message, m, ids, n);
+}
+
+static int reply_packed(sd_bus_message *message, Process *const *processes, size_t n, bool with_environment) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(list_rows_done) ListRows rows = LIST_ROWS_INIT;
+        const uint32_t *words;
+        size_t n_words;
+        int r;
+
+        for (size_t i = 0; i < n; i++) {
+                r = list_rows_add(&rows, processes[i], with_environment);
+                if (r < 0)
+                        return r;
+        }
+        words = list_pack_finish(&rows.packer, &n_words);
+        if (!words)
+                return -ENOMEM;
+
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_array(reply, 'y', rows.packer.text, rows.packer.size);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_array(reply, 'u', words, n_words * sizeof *words);
+        if (r < 0)
+                return r;
+        return sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_list_packed(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        _cleanup_free_ Process **processes = NULL;
+        Manager *m = ASSERT_PTR(userdata);
+        int r, with_environment;
+        size_t n;
+
+        r = bus_request_read_targets(m, message, true, &processes, &n, reterr);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(message, "b", &with_environment);
+        if (r < 0)
+                return r;
+        if (with_environment && n > 0) {
+                r = bus_request_authorize_owner(m, message, common_owner(processes, n), reterr);
+                if (r <= 0)
+                        return r < 0 ? r : 1;
+        }
+        return reply_packed(message, processes, n, with_environment);
 }
 
 static int method_get_app(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
@@ -554,6 +607,11 @@ const sd_bus_vtable manager_bus_vtable[] = {
                                 SD_BUS_ARGS("as", targets),
                                 SD_BUS_RESULT(PMD_LIST_SIGNATURE, processes),
                                 method_list_processes,
+                                ANYONE),
+        SD_BUS_METHOD_WITH_ARGS("ListPacked",
+                                SD_BUS_ARGS("as", targets, "b", environments),
+                                SD_BUS_RESULT("ay", text, "au", words),
+                                method_list_packed,
                                 ANYONE),
         SD_BUS_METHOD_WITH_ARGS("GetEnvironments",
                                 SD_BUS_ARGS("au", processes),

@@ -92,7 +92,7 @@ static const BusFace *read_usage(Process *p) {
 }
 
 /* The plain runner gives its units a name as the others do, but there is nothing of that name. */
-static const char *unit_name(const Process *p) {
+const char *process_bus_unit_name(const Process *p) {
         return p->unit && !streq(p->unit->runner->vtable->name, "plain") ? p->unit->name : "";
 }
 
@@ -166,7 +166,7 @@ DEFINE_GETTER_TEXT(status, process_status(p))
 DEFINE_GETTER_TEXT(goal, process_goal_to_string(p->goal))
 DEFINE_GETTER_NUMBER(pid, "u", process_is_running(p) ? (uint32_t) p->main.pid : 0)
 DEFINE_GETTER_TEXT(exec_mode, exec_mode_to_string(p->config->exec_mode))
-DEFINE_GETTER_TEXT(unit, unit_name(p))
+DEFINE_GETTER_TEXT(unit, process_bus_unit_name(p))
 DEFINE_GETTER_TEXT(control_group, p->unit ? p->unit->cgroup : "")
 DEFINE_GETTER(invocation_id, append_invocation_id(reply, p))
 DEFINE_GETTER_NUMBER(start_timestamp, "t", p->started_realtime)

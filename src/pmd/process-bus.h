@@ -15,6 +15,9 @@ int process_bus_enumerate(sd_bus *bus, const char *prefix, void *userdata, char 
 #define PROCESS_PATH_MAX sizeof(PMD_PATH_PROCESS "/4294967295")
 const char *process_bus_path(const Process *p, char buf[static PROCESS_PATH_MAX]);
 
+/* The property Unit. */
+const char *process_bus_unit_name(const Process *p);
+
 /* The names of the properties that belong to these fields, NULL-terminated. */
 #define PROCESS_PROPERTIES_MAX 32U
 void process_bus_property_names(ProcessField fields, const char *ret[static PROCESS_PROPERTIES_MAX + 1]);

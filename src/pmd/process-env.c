@@ -152,6 +152,18 @@ int process_definition_environment(const Process *p, char ***ret) {
         return 0;
 }
 
+bool process_shares_environment(const Process *a, const Process *b) {
+        const AppConfig *c = a->config, *d = b->config;
+
+        if (c->increment_var || d->increment_var)
+                return false;
+        if (c == d)
+                return true;
+        /* Apps of one file, which had one caller. */
+        return c->port == d->port && !settings_have_environment(&a->manager->settings, c->name) &&
+                !settings_have_environment(&b->manager->settings, d->name) && strv_equal(c->env, d->env);
+}
+
 int process_build_environment(const Process *p, char ***ret) {
         _cleanup_strv_free_ char **env = NULL;
         int r;

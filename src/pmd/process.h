@@ -330,6 +330,8 @@ int process_write_input(Process *p, const char *text, size_t n); /* as input_pip
 int process_build_environment(const Process *p, char ***ret);
 /* The part of it that the definition says. The processes of a definition share it unless that has an increment_var. New strv. */
 int process_definition_environment(const Process *p, char ***ret);
+/* Whether it is known, without making both, that this part is the same. */
+bool process_shares_environment(const Process *a, const Process *b);
 
 /* process-notify.c: the socket for sd_notify(3), where the definition asks for one */
 int process_open_notify(Process *p);       /* before the fork */

@@ -96,12 +96,12 @@ static const char *type_of_array(json_object *o) {
         }
 }
 
-static const char *type_of(json_object *o) {
+const char *bus_type_of_json(json_object *o) {
         return json_object_is_type(o, json_type_array) ? type_of_array(o) : type_of_scalar(o);
 }
 
 static int append_variant(sd_bus_message *m, json_object *o, unsigned depth) {
-        const char *type = type_of(o);
+        const char *type = bus_type_of_json(o);
         int r;
 
         if (!type)

@@ -18,6 +18,9 @@
  * deeply, -EINVAL for an object that is none, or another negative errno. */
 int bus_message_append_json_dict(sd_bus_message *m, json_object *o);
 
+/* The type that a value has there, inside its variant; NULL for null. */
+const char *bus_type_of_json(json_object *o);
+
 /* Reads one a{sv} into a new JSON object. Integers of any width, strings, object paths, signatures, booleans,
  * doubles, variants, arrays and dictionaries with string keys of these are taken. 0; -EINVAL for another type or a
  * key that stands twice; -E2BIG above the limits; -ENXIO if no a{sv} comes next; or another negative errno. */

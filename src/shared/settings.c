@@ -169,6 +169,16 @@ int settings_apply(const Conf *c, AppConfig *config) {
         return 0;
 }
 
+bool settings_have_environment(const Conf *c, const char *name) {
+        for (size_t i = 0; i < c->n; i++) {
+                const char *module = startswith(c->entries[i].section, SETTINGS_MODULE_PREFIX);
+
+                if (module && streq(module, name))
+                        return true;
+        }
+        return false;
+}
+
 int settings_add_environment(const Conf *c, const char *name, char ***env) {
         _cleanup_(json_object_putp) json_object *all = NULL;
         int r;

@@ -37,3 +37,5 @@ int settings_apply(const Conf *c, AppConfig *config);
 
 /* Adds the settings of the module of that name to an environment: a variable each, and one called NAME with all as JSON. */
 int settings_add_environment(const Conf *c, const char *name, char ***env);
+/* Whether that adds anything. */
+bool settings_have_environment(const Conf *c, const char *name);

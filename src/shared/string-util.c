@@ -143,7 +143,7 @@ bool utf8_is_valid(const char *s, size_t n) {
         for (size_t k; n > 0; p += k, n -= k) {
                 k = ascii_prefix(p, n);
                 if (k == 0)
-                        k = utf8_sequence(p, n);
+                        k = *p < 0x80 ? 1 : utf8_sequence(p, n);
                 if (k == 0)
                         return false;
         }
