@@ -6,6 +6,9 @@
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
+/* So much of it stays in the processor's cache. */
+#define STREAM_SIZE (64U * 1024U)
+
 void json_writer_done(JsonWriter *w) {
         w->text = mfree(w->text);
         w->size = w->allocated = 0;
@@ -31,6 +34,15 @@ static void put(JsonWriter *w, const char *s, size_t n) {
         w->size += n;
 }
 
+/* Behind what the stream holds. */
+static void flush(JsonWriter *w) {
+        if (w->error >= 0 && fflush(w->stream) != 0)
+                w->error = -errno;
+        if (w->error >= 0)
+                w->error = write_all(fileno(w->stream), w->text, w->size);
+        w->size = 0;
+}
+
 static void put_char(JsonWriter *w, char c) {
         put(w, &c, 1);
 }
@@ -51,10 +63,34 @@ static size_t escape(char *p, unsigned char c) {
         return 6;
 }
 
+/* Whether JSON has the bytes as they are: no control character, quote or backslash. By eight, as a list has megabytes of them. */
+static bool is_plain(const char *s, size_t n) {
+        const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
+        uint64_t found = 0;
+
+        for (; n >= sizeof(uint64_t); s += sizeof(uint64_t), n -= sizeof(uint64_t)) {
+                uint64_t x, quote, backslash;
+
+                memcpy(&x, s, sizeof x);
+                quote = x ^ ones * '"';
+                backslash = x ^ ones * '\\';
+                /* In each term the highest bit of a byte is set that is less than 0x20, or 0. */
+                found |= ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash);
+        }
+        if (found & high)
+                return false;
+        for (; n > 0; s++, n--)
+                if ((unsigned char) *s < 0x20 || *s == '"' || *s == '\\')
+                        return false;
+        return true;
+}
+
 /* Behind p, which has room for it; the end. */
-static char *quote(char *p, const char *s) {
+static char *quote(char *p, const char *s, size_t n, bool plain) {
         *p++ = '"';
-        for (; *s; s++) {
+        if (plain)
+                p = mempcpy(p, s, n);
+        for (; !plain && *s; s++) {
                 unsigned char c = (unsigned char) *s;
 
                 if (c >= 0x20 && c != '"' && c != '\\')
@@ -66,18 +102,23 @@ static char *quote(char *p, const char *s) {
         return p;
 }
 
-#define QUOTED_MAX(s) (strlen(s) * 6 + 2)
+static size_t quoted_max(size_t n, bool plain) {
+        return (plain ? n : n * 6) + 2;
+}
 
 static void put_quoted(JsonWriter *w, const char *s) {
-        char *p = reserve(w, QUOTED_MAX(s));
+        size_t n = strlen(s);
+        bool plain = is_plain(s, n);
+        char *p = reserve(w, quoted_max(n, plain));
 
         if (p)
-                w->size = (size_t) (quote(p, s) - w->text);
+                w->size = (size_t) (quote(p, s, n, plain) - w->text);
 }
 
 static void put_key(JsonWriter *w, const char *key) {
-        bool comma = w->comma;
-        char *p = reserve(w, comma + (key ? QUOTED_MAX(key) + 1 : 0));
+        size_t n = key ? strlen(key) : 0;
+        bool comma = w->comma, plain = is_plain(strempty(key), n);
+        char *p = reserve(w, comma + quoted_max(n, plain) + 1);
 
         w->comma = true;
         if (!p)
@@ -85,7 +126,7 @@ static void put_key(JsonWriter *w, const char *key) {
         if (comma)
                 *p++ = ',';
         if (key) {
-                p = quote(p, key);
+                p = quote(p, key, n, plain);
                 *p++ = ':';
         }
         w->size = (size_t) (p - w->text);
@@ -104,6 +145,8 @@ void json_writer_end(JsonWriter *w, char bracket) {
 
         put_char(w, bracket);
         w->comma = true;
+        if (w->stream && w->size >= STREAM_SIZE)
+                flush(w);
 }
 
 void json_writer_string(JsonWriter *w, const char *key, const char *value) {
@@ -155,26 +198,31 @@ void json_writer_json(JsonWriter *w, const char *key, const char *json) {
 
 /* In integers: the decimal point of printf() would follow the locale. */
 void json_writer_tenths(JsonWriter *w, const char *key, double value) {
-        long long t = value > -1e15 && value < 1e15 ? (long long) (value * 10 + (value < 0 ? -0.5 : 0.5)) : 0;
-        char buf[32];
-        int n;
+        int64_t t = value > -1e15 && value < 1e15 ? (int64_t) (value * 10 + (value < 0 ? -0.5 : 0.5)) : 0;
+        uint64_t magnitude = t < 0 ? -(uint64_t) t : (uint64_t) t;
 
-        if (t % 10 == 0)
-                n = snprintf(buf, sizeof buf, "%lld", t / 10);
-        else
-                n = snprintf(buf, sizeof buf, "%s%lld.%lld", t < 0 ? "-" : "", llabs(t) / 10, llabs(t) % 10);
         put_key(w, key);
-        put(w, buf, (size_t) n);
+        put_digits(w, t < 0, magnitude / 10);
+        if (magnitude % 10 == 0)
+                return;
+        put_char(w, '.');
+        put_digits(w, false, magnitude % 10);
 }
 
-void json_writer_repeat(JsonWriter *w, size_t begin, size_t end) {
-        char *p = reserve(w, end - begin);
-
-        if (!p || begin == end)
+void json_writer_members(JsonWriter *w, const JsonWriter *from) {
+        if (from->error < 0)
+                w->error = from->error;
+        if (from->size == 0)
                 return;
-        memcpy(p, w->text + begin, end - begin);
-        w->size += end - begin;
+        if (w->comma)
+                put_char(w, ',');
+        put(w, from->text, from->size);
         w->comma = true;
+}
+
+void json_writer_clear(JsonWriter *w) {
+        w->size = 0;
+        w->comma = false;
 }
 
 int json_writer_finish(JsonWriter *w, const char **ret) {
@@ -188,10 +236,8 @@ int json_writer_finish(JsonWriter *w, const char **ret) {
 }
 
 int json_writer_print(JsonWriter *w, FILE *f) {
+        w->stream = f;
         put_char(w, '\n');
-        if (w->error < 0)
-                return w->error;
-        if (fflush(f) != 0)
-                return -errno;
-        return write_all(fileno(f), w->text, w->size);
+        flush(w);
+        return w->error;
 }

@@ -12,6 +12,7 @@ typedef struct JsonWriter {
         char *text;
         size_t size, allocated;
         bool comma; /* the next member needs one before it */
+        FILE *stream; /* where it goes, a piece at a time; NULL: all is kept until somebody asks for it */
         int error;
 } JsonWriter;
 
@@ -30,15 +31,12 @@ void json_writer_json(JsonWriter *w, const char *key, const char *json); /* as i
 /* Rounded to a tenth. */
 void json_writer_tenths(JsonWriter *w, const char *key, double value);
 
-/* What was written between two marks may be repeated in a place of the same kind: members again, first ones or
- * later ones again. */
-static inline size_t json_writer_mark(const JsonWriter *w) {
-        return w->size;
-}
-void json_writer_repeat(JsonWriter *w, size_t begin, size_t end);
+/* All that another one holds, members without what is around them, which may be put in several places. */
+void json_writer_members(JsonWriter *w, const JsonWriter *from);
+void json_writer_clear(JsonWriter *w);
 
-/* The text, NUL-terminated, still the writer's. 0 or a negative errno. */
+/* The text, NUL-terminated, still the writer's; not of one that has a stream. 0 or a negative errno. */
 int json_writer_finish(JsonWriter *w, const char **ret);
 
-/* Writes it and a newline, behind what the stream holds, with one system call. 0 or a negative errno. */
+/* Writes it, or what is left of it, and a newline, behind what the stream holds. 0 or a negative errno. */
 int json_writer_print(JsonWriter *w, FILE *f);

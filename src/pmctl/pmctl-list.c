@@ -348,7 +348,7 @@ static int write_jlist(const Options *o, JsonWriter *w) {
 }
 
 int verb_jlist(int argc, char *argv[], const Options *o) {
-        _cleanup_json_writer_ JsonWriter w = {};
+        _cleanup_json_writer_ JsonWriter w = { .stream = stdout };
         int r;
 
         r = write_jlist(o, &w);

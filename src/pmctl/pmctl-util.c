@@ -155,6 +155,13 @@ static int compare_ids(const void *a, const void *b) {
         return (x->id > y->id) - (x->id < y->id);
 }
 
+static bool is_sorted(const ProcessList *l) {
+        for (size_t i = 1; i < l->n; i++)
+                if (compare_ids(l->items + i - 1, l->items + i) > 0)
+                        return false;
+        return true;
+}
+
 int fetch_processes(const Options *o, pmd_connection *c, char *const *targets, unsigned flags, ProcessList *ret) {
         _cleanup_(pmd_error_free) pmd_error e = {};
         bool optional = flags & FETCH_ENVIRONMENT_IF_ALLOWED;
@@ -174,7 +181,7 @@ int fetch_processes(const Options *o, pmd_connection *c, char *const *targets, u
 
         if (l.n == 0 && !strv_isempty(targets))
                 return EXIT_CODE_NO_SUCH_APP;
-        if (l.n > 1)
+        if (!is_sorted(&l))
                 qsort(l.items, l.n, sizeof *l.items, compare_ids);
         *ret = l;
         return EXIT_CODE_OK;
@@ -189,7 +196,7 @@ int report_no_such_target(const Options *o, const char *target) {
 
 const pmd_attribute *process_attribute(const pmd_process *p, const char *key) {
         for (size_t i = 0; i < p->n_attributes; i++)
-                if (streq(p->attributes[i].key, key))
+                if (p->attributes[i].key[0] == key[0] && streq(p->attributes[i].key, key))
                         return p->attributes + i;
         return NULL;
 }

@@ -157,62 +157,77 @@ static const char *instance_variable(const pmd_process *p) {
         return string_attribute(p, "instance_var", "NODE_APP_INSTANCE");
 }
 
-/* The variables, as members of what is open. flat: beside the keys of pm2_env. */
+/* flat: beside the keys of pm2_env. */
+static bool is_shown(const char *variable, const char *instance_var, bool flat) {
+        const struct ReservedKey *k = find_reserved(variable);
+
+        return (!k || (!flat && !k->in_child)) && !streq(variable, instance_var);
+}
+
 static void write_variables(JsonWriter *w, const pmd_process *p, bool flat) {
         const char *instance_var = instance_variable(p);
-        bool name_taken = flat || streq(p->name, instance_var);
 
         STRV_FOREACH(e, p->environment) {
                 char *equals = strchr(*e, '=');
-                const struct ReservedKey *k;
 
                 if (!equals)
                         continue;
                 *equals = '\0';
-                k = find_reserved(*e);
-                if ((!k || (!flat && !k->in_child)) && !streq(*e, instance_var)) {
+                if (is_shown(*e, instance_var, flat))
                         json_writer_string(w, *e, equals + 1);
-                        name_taken = name_taken || streq(*e, p->name);
-                }
                 *equals = '=';
         }
-
-        /* pm2 puts the configuration of the app into "env", empty if there is none. */
-        if (name_taken)
-                return;
-        json_writer_begin(w, p->name, '{');
-        json_writer_end(w, '}');
 }
 
-typedef struct TextRange {
-        size_t begin, end;
-} TextRange;
+static bool has_variable(const pmd_process *p, const char *name) {
+        size_t n = strlen(name);
 
-/* The variables of a process as they stand in the text, inside "env" and beside the keys: most of the list is made of them, and
- * processes mostly have those of the one before. */
+        if (strchr(name, '='))
+                return false;
+        STRV_FOREACH(e, p->environment)
+                if ((*e)[0] == name[0] && strncmp(*e, name, n) == 0 && (*e)[n] == '=')
+                        return true;
+        return false;
+}
+
+/* The variables of a process as they stand inside "env" and beside the keys: most of the list is made of them, and processes mostly have those of
+ * the one before. */
 typedef struct WrittenVariables {
         const pmd_process *process; /* NULL: none yet */
-        TextRange nested, flat;
+        JsonWriter nested, flat;
 } WrittenVariables;
 
-static bool has_same_variables(const pmd_process *a, const pmd_process *b) {
-        return streq(a->name, b->name) && streq(instance_variable(a), instance_variable(b)) &&
-                strv_equal(a->environment, b->environment);
+static void written_variables_done(WrittenVariables *v) {
+        json_writer_done(&v->nested);
+        json_writer_done(&v->flat);
 }
 
-static void write_or_repeat(JsonWriter *w, const pmd_process *p, bool flat, bool repeat, TextRange *range) {
-        if (repeat) {
-                json_writer_repeat(w, range->begin, range->end);
-                return;
+static bool has_same_variables(const pmd_process *a, const pmd_process *b) {
+        return streq(instance_variable(a), instance_variable(b)) &&
+                (a->environment == b->environment || strv_equal(a->environment, b->environment));
+}
+
+static void update_variables(WrittenVariables *v, const pmd_process *p) {
+        if (!v->process || !has_same_variables(v->process, p)) {
+                json_writer_clear(&v->nested);
+                write_variables(&v->nested, p, false);
+                json_writer_clear(&v->flat);
+                write_variables(&v->flat, p, true);
         }
-        range->begin = json_writer_mark(w);
-        write_variables(w, p, flat);
-        range->end = json_writer_mark(w);
+        v->process = p;
 }
 
 static void write_empty(JsonWriter *w, const char *key, char open, char close) {
         json_writer_begin(w, key, open);
         json_writer_end(w, close);
+}
+
+/* pm2 puts the configuration of the app into "env", empty if there is none, unless a variable has its name. */
+static void write_app_part(JsonWriter *w, const pmd_process *p) {
+        const char *instance_var = instance_variable(p);
+
+        if (!streq(p->name, instance_var) && !(has_variable(p, p->name) && is_shown(p->name, instance_var, false)))
+                write_empty(w, p->name, '{', '}');
 }
 
 /* pm2 makes numbers of what looks like one. */
@@ -327,8 +342,9 @@ static void write_state_part(JsonWriter *w, const ProcessList *l, const pmd_proc
 }
 
 static void write_pm2_process(JsonWriter *w, const ProcessList *l, const pmd_process *p, WrittenVariables *v) {
-        bool online = process_is_online(p), repeat = v->process && has_same_variables(v->process, p);
+        bool online = process_is_online(p);
 
+        update_variables(v, p);
         json_writer_begin(w, NULL, '{');
         json_writer_uint(w, "pid", p->pid);
         json_writer_string(w, "name", p->name);
@@ -340,15 +356,15 @@ static void write_pm2_process(JsonWriter *w, const ProcessList *l, const pmd_pro
         if (!strv_isempty(p->args))
                 json_writer_strv(w, "args", p->args);
         json_writer_begin(w, "env", '{');
-        write_or_repeat(w, p, false, repeat, &v->nested);
+        json_writer_members(w, &v->nested);
+        write_app_part(w, p);
         json_writer_string(w, "unique_id", p->unique_id);
         json_writer_end(w, '}');
         write_definition_part(w, p);
         write_place_part(w, p);
-        write_or_repeat(w, p, true, repeat, &v->flat);
+        json_writer_members(w, &v->flat);
         write_state_part(w, l, p);
         json_writer_end(w, '}');
-        v->process = p;
 
         json_writer_uint(w, "pm_id", p->id);
         json_writer_begin(w, "monit", '{');
@@ -359,7 +375,7 @@ static void write_pm2_process(JsonWriter *w, const ProcessList *l, const pmd_pro
 }
 
 void write_pm2_processes(JsonWriter *w, const ProcessList *l) {
-        WrittenVariables v = {};
+        _cleanup_(written_variables_done) WrittenVariables v = {};
 
         json_writer_begin(w, NULL, '[');
         for (size_t i = 0; i < l->n; i++)

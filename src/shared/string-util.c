@@ -162,11 +162,21 @@ bool string_has_cc(const char *s) {
         return false;
 }
 
+/* Whether all of it is ASCII that can be printed. */
+static bool is_harmless(const char *s, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if ((unsigned char) s[i] >= 0x80 || is_cc((unsigned char) s[i]))
+                        return false;
+        return true;
+}
+
 char *string_escape_cc(const char *s) {
         static const char hex[] = "0123456789abcdef";
         size_t n = strlen(s);
         char *t, *q;
 
+        if (is_harmless(s, n))
+                return strdup(s);
         t = q = new(char, n * 4 + 1);
         if (!t)
                 return NULL;
