@@ -83,6 +83,7 @@ Runner *runner_free(Runner *r) {
         sd_event_source_disable_unref(r->reaper_source);
         r->vtable->runner_done(r);
         sd_event_unref(r->event);
+        free(r->siblings_parent);
         return mfree(r);
 }
 
@@ -350,11 +351,32 @@ int runner_unit_adopt(RunnerUnit *u, const char *cgroup, const char *invocation_
         return 0;
 }
 
+/* What is known of the siblings of a unit's cgroup; NULL if nothing can be. Somebody may give them controllers at any time, so it is
+ * forgotten with the turn of the loop. */
+static unsigned *lacks_of_siblings(RunnerUnit *u) {
+        const char *slash = u->cgroup ? strrchr(u->cgroup, '/') : NULL;
+        size_t n = slash ? (size_t) (slash - u->cgroup) : 0;
+        Runner *runner = u->runner;
+        uint64_t iteration;
+
+        if (!slash || sd_event_get_iteration(runner->event, &iteration) < 0)
+                return NULL;
+        if (runner->siblings_parent && runner->siblings_iteration == iteration && strncmp(runner->siblings_parent, u->cgroup, n) == 0 &&
+            runner->siblings_parent[n] == '\0')
+                return &runner->siblings_lack;
+
+        free(runner->siblings_parent);
+        runner->siblings_parent = strndup(u->cgroup, n);
+        runner->siblings_iteration = iteration;
+        runner->siblings_lack = 0;
+        return &runner->siblings_lack;
+}
+
 int runner_unit_read_usage(RunnerUnit *u, ResourceUsage *ret) {
         const RunnerVTable *vtable = u->runner->vtable;
         ResourceUsage usage = RESOURCE_USAGE_UNSET, more;
 
-        if (u->cgroup_fd >= 0 && cgroup_read_usage(u->cgroup_fd, &more) >= 0)
+        if (u->cgroup_fd >= 0 && cgroup_read_usage(u->cgroup_fd, lacks_of_siblings(u), &more) >= 0)
                 resource_usage_fill(&usage, &more);
         if (!usage_is_complete(&usage) && vtable->read_usage && vtable->read_usage(u, &more) >= 0)
                 resource_usage_fill(&usage, &more);

@@ -72,6 +72,11 @@ struct Runner {
         runner_is_main_t is_main;
         runner_main_ended_t main_ended;
         void *is_main_userdata;
+
+        /* The parent of the cgroup that was read last, and what it and its siblings lack, for the same turn of the loop. */
+        uint64_t siblings_iteration;
+        char *siblings_parent;
+        unsigned siblings_lack; /* CgroupLack */
 };
 
 /* The first that works of scope (needs a SystemdClient), cgroup, plain; name NULL means that, else just the one named.

@@ -343,11 +343,16 @@ int cgroup_remove(int dir_fd, const char *path) {
 
 /* ---- what they use ---- */
 
-static uint64_t read_number(int cgroup_fd, const char *file) {
+/* UINT64_MAX, and an error, if it cannot be read. */
+static uint64_t read_number(int cgroup_fd, const char *file, int *ret_error) {
         char buf[32];
         uint64_t v;
+        ssize_t n;
 
-        if (read_virtual_file_at(cgroup_fd, file, buf, sizeof(buf)) < 0)
+        n = read_virtual_file_at(cgroup_fd, file, buf, sizeof(buf));
+        if (ret_error)
+                *ret_error = n < 0 ? (int) n : 0;
+        if (n < 0)
                 return UINT64_MAX;
         buf[strcspn(buf, "\n")] = 0;
         return safe_atou64(buf, &v) < 0 ? UINT64_MAX : v;
@@ -362,18 +367,35 @@ static uint64_t read_cpu_usage_nsec(int cgroup_fd) {
         return usec * NSEC_PER_USEC;
 }
 
-int cgroup_read_usage(int cgroup_fd, ResourceUsage *ret) {
-        *ret = (ResourceUsage) {
-                .memory_current = read_number(cgroup_fd, "memory.current"),
-                .cpu_usage_nsec = read_cpu_usage_nsec(cgroup_fd),
-                .tasks_current = read_number(cgroup_fd, "pids.current"),
+int cgroup_read_usage(int cgroup_fd, unsigned *lacks, ResourceUsage *ret) {
+        static const struct {
+                CgroupLack lack;
+                const char *file;
+                size_t offset;
+        } files[] = {
+                { CGROUP_LACKS_MEMORY, "memory.current", offsetof(ResourceUsage, memory_current) },
+                { CGROUP_LACKS_TASKS, "pids.current", offsetof(ResourceUsage, tasks_current) },
         };
+        ResourceUsage usage = RESOURCE_USAGE_UNSET;
+
+        usage.cpu_usage_nsec = read_cpu_usage_nsec(cgroup_fd);
+        for (size_t i = 0; i < ELEMENTSOF(files); i++) {
+                int error;
+
+                if (lacks && (*lacks & files[i].lack))
+                        continue;
+                *(uint64_t *) ((char *) &usage + files[i].offset) = read_number(cgroup_fd, files[i].file, &error);
+                /* Of a cgroup that is gone nothing is there. */
+                if (lacks && error == -ENOENT && usage.cpu_usage_nsec != UINT64_MAX)
+                        *lacks |= files[i].lack;
+        }
+        *ret = usage;
         return 0;
 }
 
 int cgroup_memory_is_above(int cgroup_fd, uint64_t limit, uint64_t *ret) {
         char buf[8192];
-        uint64_t current = read_number(cgroup_fd, "memory.current"), cache;
+        uint64_t current = read_number(cgroup_fd, "memory.current", NULL), cache;
 
         if (current == UINT64_MAX)
                 return -ENODATA;
@@ -396,8 +418,8 @@ int cgroup_read_oom(int cgroup_fd, CgroupOom *ret) {
                 return -ENODATA;
 
         (void) find_flat_key(buf, "oom_group_kill", &oom.group_kills); /* since Linux 5.17 */
-        oom.limit = read_number(cgroup_fd, "memory.max");
-        oom.peak = read_number(cgroup_fd, "memory.peak"); /* since Linux 5.19 */
+        oom.limit = read_number(cgroup_fd, "memory.max", NULL);
+        oom.peak = read_number(cgroup_fd, "memory.peak", NULL); /* since Linux 5.19 */
         *ret = oom;
         return 0;
 }

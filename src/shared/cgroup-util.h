@@ -41,8 +41,14 @@ int cgroup_get_pids(int cgroup_fd, pid_t **ret);
 /* Removes the directory and the ones below it, as far as no process is in them. 0, or the errno of the first that stays. */
 int cgroup_remove(int dir_fd, const char *path);
 
-/* What the controllers say; fields they lack stay UINT64_MAX. */
-int cgroup_read_usage(int cgroup_fd, ResourceUsage *ret);
+typedef enum CgroupLack {
+        CGROUP_LACKS_MEMORY = 1 << 0,
+        CGROUP_LACKS_TASKS = 1 << 1,
+} CgroupLack;
+
+/* What the controllers say; fields they lack stay UINT64_MAX. lacks (NULL: nothing is known) has those that are not even looked for, and
+ * gets those that turn out to be missing: siblings have the same controllers. */
+int cgroup_read_usage(int cgroup_fd, unsigned *lacks, ResourceUsage *ret);
 
 /* Whether the memory in use is above limit, *ret then: without the file cache that has not been used lately, which the kernel takes back
  * before it lets anybody suffer. 1, 0, or -ENODATA where there is no memory controller. */

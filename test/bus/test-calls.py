@@ -72,6 +72,88 @@ def check_values(tap, pmd, name, process):
     tap.check(several and single and set(several[0][0][1]) < set(single[0]), "and gives the part that the definition makes", several)
 
 
+class Unpacker:
+    """Reads the answer of ListPacked(), see src/shared/list-pack.h."""
+
+    def __init__(self, text, words):
+        self.text, self.words = bytes(text), iter(words)
+        self.version, self.n_rows, *_ = [next(self.words) for _ in range(5)]
+
+    def word(self):
+        return next(self.words)
+
+    def number(self):
+        low = self.word()
+        return low | self.word() << 32
+
+    def signed(self):
+        return int.from_bytes(self.word().to_bytes(4, "little"), "little", signed=True)
+
+    def string(self):
+        place = self.word()
+        return self.text[place:self.text.index(0, place)].decode()
+
+    def strings(self):
+        return [self.string() for _ in range(self.word())]
+
+    def value(self):
+        types = [self.string, self.strings, lambda: bool(self.word()), self.number, lambda: [self.number() for _ in range(self.word())]]
+        return types[self.word()]()
+
+    def row(self, before, with_environment):
+        """In the order of ListProcesses()."""
+        w, n, s = self.word, self.number, self.string
+        row = [w(), s(), s(), w(), s(), w(), s(), n(), n(), w(), w(), [self.signed(), self.signed(), s()], n(), n(), n(), n(), s(), bool(w()),
+               s(), s(), s(), s()]
+        paths = [s(), s(), s(), s(), s(), s()]
+        row += [self.strings(), self.strings(), *paths, self.strings()]
+        n_attributes = w()
+        row.append({s(): self.value() for _ in range(n_attributes - 1)} if n_attributes else before[0][31])
+        environment = None if not with_environment else self.strings() if w() else before[1]
+        return row, environment
+
+
+def unpack(answer, with_environment):
+    u, rows = Unpacker(*answer), []
+    for _ in range(u.n_rows):
+        rows.append(u.row(rows[-1] if rows else None, with_environment))
+    return u.version, rows, list(u.words)
+
+
+def check_packed(tap, pmd):
+    """The second instance has what the first has, the next app shares the environment only, and the last has one of its own."""
+    for definition in (
+        ["5", "name", "s", "pair", "script", "s", "/bin/sleep", "cwd", "s", "/", "args", "as", "1", "1000", "instances", "u", "2"],
+        ["6", "name", "s", "third", "script", "s", "/bin/sleep", "cwd", "s", "/", "args", "as", "1", "1000", "stop_exit_codes", "ai", "2", "3", "4",
+         "autorestart", "b", "false"],
+        ["5", "name", "s", "fourth", "script", "s", "/bin/sleep", "cwd", "s", "/", "args", "as", "1", "1000", "env", "as", "1", "OWN=1"],
+        ["5", "name", "s", "port", "script", "s", "/bin/sleep", "cwd", "s", "/", "args", "as", "1", "1000", "port", "u", "81"],
+        ["6", "name", "s", "count", "script", "s", "/bin/sleep", "cwd", "s", "/", "args", "as", "1", "1000", "instances", "u", "2", "increment_var", "s", "N"],
+    ):
+        answer, error = pmd.manager("StartApp", "a{sv}a{sv}", *definition, "0")
+        tap.check(answer, f"{definition[3]} starts", error)
+
+    expected, _ = pmd.manager("ListProcesses", "as", "0")
+    for row in expected[0]:
+        row[31] = {key: value["data"] for key, value in row[31].items()}
+    environments, _ = pmd.manager("GetEnvironments", "au", str(len(expected[0])), *[str(row[0]) for row in expected[0]])
+    tap.check(len(environments[0]) < len(expected[0]), "GetEnvironments gives what is shared once", environments)
+    expected_environments = [env for ids, env in environments[0] for _ in ids]
+
+    for with_environment in (False, True):
+        answer, error = pmd.manager("ListPacked", "asb", "0", "true" if with_environment else "false")
+        version, rows, rest = unpack(answer, with_environment)
+        tap.equal((version, rest), (1, []), "ListPacked can be read")
+        for row, old in zip(rows, expected[0]):
+            tap.equal(row[0][:12] + row[0][16:], old[:12] + old[16:], f"ListPacked and ListProcesses agree about {old[1]}")
+        tap.equal([environment for _, environment in rows], expected_environments if with_environment else [None] * len(expected[0]),
+                  "ListPacked and GetEnvironments agree" if with_environment else "without environments, if nobody asks")
+    answer, _ = pmd.manager("ListPacked", "asb", "2", "third", "pair", "false")
+    tap.equal(sorted(row[1] for row, _ in unpack(answer, False)[1]), ["pair", "pair", "third"], "ListPacked takes targets")
+    for name in ("pair", "third", "fourth", "port", "count"):
+        pmd.manager("Delete", "asa{sv}", "1", name, "0")
+
+
 def check_targets(tap, pmd):
     bad = [
         ("nothing of that name", "answers to"), ("99", "answers to"), ("-1", "answers to"), ("99999999999999999999", "answers to"),
@@ -79,16 +161,16 @@ def check_targets(tap, pmd):
     ]
     for method, before, after in (
         ("Start", [], ["0"]), ("Stop", [], ["0"]), ("Restart", [], ["0"]), ("Delete", [], ["0"]), ("Reset", [], []),
-        ("SendSignal", [], ["main", "15"]), ("ResolveTargets", [], []), ("ListProcesses", [], []),
+        ("SendSignal", [], ["main", "15"]), ("ResolveTargets", [], []), ("ListProcesses", [], []), ("ListPacked", [], ["false"]),
     ):
-        signature = {"SendSignal": "assi", "Reset": "as", "ResolveTargets": "as", "ListProcesses": "as"}.get(method, "asa{sv}")
+        signature = {"SendSignal": "assi", "Reset": "as", "ResolveTargets": "as", "ListProcesses": "as", "ListPacked": "asb"}.get(method, "asa{sv}")
         failures = []
         for target, text in bad:
             answer, error = pmd.manager(method, signature, *before, "1", target, *after)
             if answer is not None or text not in error:
                 failures.append((target[:40], answer or error))
         tap.equal(failures, [], f"{method}: bad targets are refused")
-        if method != "ListProcesses":
+        if not method.startswith("List"):
             answer, error = pmd.manager(method, signature, "0", *after)
             tap.check("No targets" in error, f"{method}: no targets are refused", answer or error)
 

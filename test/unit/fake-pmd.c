@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fake-pmd.h"
+#include "shared/list-pack.h"
 #include "shared/macro.h"
 #include "shared/path-util.h"
 #include "shared/pmd-protocol.h"
@@ -174,6 +175,110 @@ static int on_list(sd_bus_message *m, const char *target) {
         return sd_bus_message_send(reply);
 }
 
+#define TEXTS(...) ((char **) (const char *const[]) { __VA_ARGS__, NULL })
+
+static void pack_definition(ListPacker *p) {
+        list_pack_word(p, 5 + 1);
+        list_pack_text(p, "script");
+        list_pack_word(p, LIST_PACK_STRING);
+        list_pack_text(p, "app.js");
+        list_pack_text(p, "args");
+        list_pack_word(p, LIST_PACK_STRV);
+        list_pack_strv(p, TEXTS("x", "y"));
+        list_pack_text(p, "autorestart");
+        list_pack_word(p, LIST_PACK_BOOL);
+        list_pack_word(p, 1);
+        list_pack_text(p, "negative");
+        list_pack_word(p, LIST_PACK_INT);
+        list_pack_long(p, (uint64_t) -5);
+        list_pack_text(p, "stop_exit_codes");
+        list_pack_word(p, LIST_PACK_INTV);
+        list_pack_word(p, 2);
+        list_pack_long(p, 0);
+        list_pack_long(p, (uint64_t) -3);
+        p->head.n_attributes += 5;
+        p->head.n_integers += 2;
+}
+
+/* Of four, two share a definition and the others an empty one; of two, the second has the environment of the first. */
+static void pack_row(ListPacker *p, uint32_t id, bool with_environment) {
+        list_pack_set_slot(p, 0);
+        list_pack_word(p, id);
+        list_pack_text(p, "name");
+        list_pack_text(p, "space");
+        list_pack_word(p, 1);
+        list_pack_text(p, "online");
+        list_pack_word(p, 1000 + id);
+        list_pack_text(p, "fork_mode");
+        list_pack_long(p, UINT64_C(1700000000000000));
+        list_pack_long(p, UINT64_C(1600000000000000));
+        list_pack_word(p, 2);
+        list_pack_word(p, 3);
+        list_pack_word(p, (uint32_t) -1);
+        list_pack_word(p, 9);
+        list_pack_text(p, "signal");
+        list_pack_long(p, UINT64_MAX);
+        list_pack_long(p, 5000);
+        list_pack_double(p, 12.5);
+        list_pack_long(p, 4);
+        list_pack_text(p, "nobody");
+        list_pack_word(p, 1);
+        for (unsigned i = 0; i < 10; i++) {
+                static const char *const texts[] = { "1.0.0", "a.scope", "/bin/app", "node", "/srv", "/o", "/e", "/p", "uid", "fine" };
+
+                list_pack_text(p, texts[i]);
+        }
+        list_pack_strv(p, TEXTS("--trace"));
+        list_pack_strv(p, TEXTS("x", "y"));
+        list_pack_strv(p, TEXTS("careful"));
+
+        if (id % 4 == 0)
+                pack_definition(p);
+        else
+                list_pack_word(p, id % 4 == 2); /* that of the row before, or an empty one */
+        if (with_environment) {
+                list_pack_word(p, id % 2 == 0);
+                if (id % 2 == 0)
+                        list_pack_strv(p, TEXTS("A=1", "B=2"));
+        }
+        p->head.n_rows++;
+}
+
+/* As a pmd that does not know the method, unless the first target says otherwise. */
+static int on_list_packed(sd_bus_message *m, const char *target) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        ListPacker p = LIST_PACKER_INIT;
+        const uint32_t *words;
+        int with_environment;
+        size_t n;
+
+        if (!startswith(target, "packed"))
+                return sd_bus_reply_method_errorf(m, SD_BUS_ERROR_UNKNOWN_METHOD, "Unknown method ListPacked.");
+        must(sd_bus_message_read(m, "b", &with_environment));
+
+        for (uint32_t i = 0; i < FAKE_N_PROCESSES; i++)
+                pack_row(&p, i, with_environment);
+        if (streq(target, "packed-newer"))
+                p.head.version++;
+        if (streq(target, "packed-pointers"))
+                p.head.n_pointers--;
+        if (streq(target, "packed-attributes"))
+                p.head.n_attributes--;
+        if (streq(target, "packed-integers"))
+                p.head.n_integers--;
+        if (streq(target, "packed-rows"))
+                p.head.n_rows--;
+        words = list_pack_finish(&p, &n);
+        if (streq(target, "packed-cut"))
+                n--;
+
+        must(sd_bus_message_new_method_return(m, &reply));
+        must(sd_bus_message_append_array(reply, 'y', p.text, streq(target, "packed-text") ? 0 : p.size));
+        must(sd_bus_message_append_array(reply, 'u', words, n * sizeof *words));
+        list_packer_done(&p);
+        return sd_bus_message_send(reply);
+}
+
 /* The even ones share an environment, the odd ones have an empty one; the last is gone. */
 static int on_environments(sd_bus_message *m) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -242,6 +347,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *reterr_un
         target = strv_isempty(targets) ? "" : targets[0];
         if (streq(member, "ListProcesses"))
                 return on_list(m, target);
+        if (streq(member, "ListPacked"))
+                return on_list_packed(m, target);
         if (streq(member, "ResolveTargets"))
                 return on_resolve(m, target);
         if (streq(member, "SendSignal"))

@@ -139,7 +139,7 @@ TEST(kill_all) {
         ASSERT_EQ(pids[0], a);
         ASSERT_EQ(pids[1], b);
 
-        ASSERT_OK(cgroup_read_usage(fd, &usage));
+        ASSERT_OK(cgroup_read_usage(fd, NULL, &usage));
         ASSERT_TRUE(usage.cpu_usage_nsec != UINT64_MAX); /* even without the controller */
 
         ASSERT_EQ(cgroup_remove(AT_FDCWD, path), -EBUSY);
@@ -204,7 +204,7 @@ TEST(read_usage) {
         _cleanup_close_ int fd = make_directory(directory);
         ResourceUsage u;
 
-        ASSERT_OK(cgroup_read_usage(fd, &u));
+        ASSERT_OK(cgroup_read_usage(fd, NULL, &u));
         ASSERT_EQ(u.memory_current, UINT64_MAX);
         ASSERT_EQ(u.cpu_usage_nsec, UINT64_MAX);
         ASSERT_EQ(u.tasks_current, UINT64_MAX);
@@ -212,7 +212,7 @@ TEST(read_usage) {
         put_file(fd, "memory.current", "123456789012\n");
         put_file(fd, "cpu.stat", "user_usec 1\nusage_usec 5000\nsystem_usec 2\n");
         put_file(fd, "pids.current", "7\n");
-        ASSERT_OK(cgroup_read_usage(fd, &u));
+        ASSERT_OK(cgroup_read_usage(fd, NULL, &u));
         ASSERT_EQ(u.memory_current, 123456789012);
         ASSERT_EQ(u.cpu_usage_nsec, 5000000);
         ASSERT_EQ(u.tasks_current, 7);
@@ -220,10 +220,39 @@ TEST(read_usage) {
         put_file(fd, "memory.current", "");
         put_file(fd, "cpu.stat", "usage_usecs 3\n");
         put_file(fd, "pids.current", "max\n");
-        ASSERT_OK(cgroup_read_usage(fd, &u));
+        ASSERT_OK(cgroup_read_usage(fd, NULL, &u));
         ASSERT_EQ(u.memory_current, UINT64_MAX);
         ASSERT_EQ(u.cpu_usage_nsec, UINT64_MAX);
         ASSERT_EQ(u.tasks_current, UINT64_MAX);
+        remove_directory(directory);
+}
+
+/* What one cgroup has no file for is not looked for in its siblings. */
+TEST(read_usage_of_siblings) {
+        char directory[] = "/tmp/test-cgroup-util-XXXXXX";
+        _cleanup_close_ int fd = make_directory(directory);
+        unsigned lacks = 0;
+        ResourceUsage u;
+
+        ASSERT_OK(cgroup_read_usage(fd, &lacks, &u));
+        ASSERT_EQ(lacks, 0); /* it is gone, which says nothing about others */
+
+        put_file(fd, "cpu.stat", "usage_usec 5000\n");
+        put_file(fd, "pids.current", "7\n");
+        ASSERT_OK(cgroup_read_usage(fd, &lacks, &u));
+        ASSERT_EQ(lacks, CGROUP_LACKS_MEMORY);
+        ASSERT_EQ(u.tasks_current, 7);
+
+        put_file(fd, "memory.current", "1\n");
+        ASSERT_OK(cgroup_read_usage(fd, &lacks, &u));
+        ASSERT_EQ(u.memory_current, UINT64_MAX);
+        ASSERT_EQ(u.cpu_usage_nsec, 5000000);
+        ASSERT_EQ(u.tasks_current, 7);
+        lacks = CGROUP_LACKS_TASKS;
+        ASSERT_OK(cgroup_read_usage(fd, &lacks, &u));
+        ASSERT_EQ(u.memory_current, 1);
+        ASSERT_EQ(u.tasks_current, UINT64_MAX);
+        ASSERT_EQ(lacks, CGROUP_LACKS_TASKS);
         remove_directory(directory);
 }
 

@@ -107,22 +107,13 @@ static const pmd_attribute *attribute(const pmd_process *p, const char *key) {
         return NULL;
 }
 
-TEST(list) {
-        _cleanup_fixture_ Fixture f = fixture_new();
-        const pmd_attribute *a;
-        const pmd_process *q;
-        pmd_process *p;
-        size_t n;
-
-        ASSERT_OK(pmd_list(f.connection, NULL, 0, &p, &n, NULL));
-        ASSERT_EQ(n, FAKE_N_PROCESSES);
-        q = p + 17;
-        ASSERT_EQ(q->id, 17);
+static void check_fields(const pmd_process *q, uint32_t id) {
+        ASSERT_EQ(q->id, id);
         ASSERT_STREQ(q->name, "name");
         ASSERT_STREQ(q->name_space, "space");
         ASSERT_EQ(q->instance, 1);
         ASSERT_STREQ(q->status, "online");
-        ASSERT_EQ(q->pid, 1017);
+        ASSERT_EQ(q->pid, 1000 + id);
         ASSERT_STREQ(q->exec_mode, "fork_mode");
         ASSERT_EQ(q->start_usec, 1700000000000000);
         ASSERT_EQ(q->created_usec, 1600000000000000);
@@ -150,29 +141,89 @@ TEST(list) {
         ASSERT_STREQ(q->unique_id, "uid");
         ASSERT_STREQ(q->status_text, "fine");
         ASSERT_TRUE(strv_equal(q->notes, STRV("careful")));
-        ASSERT_TRUE(!q->environment);
+}
 
-        ASSERT_EQ(q->n_attributes, 7);
+static void check_common_attributes(const pmd_process *q) {
+        const pmd_attribute *a;
+
         a = attribute(q, "script");
         ASSERT_TRUE(a && a->type == PMD_ATTRIBUTE_STRING && streq(a->string, "app.js"));
         a = attribute(q, "args");
         ASSERT_TRUE(a && a->type == PMD_ATTRIBUTE_STRV && strv_equal(a->strv, STRV("x", "y")));
         a = attribute(q, "autorestart");
         ASSERT_TRUE(a && a->type == PMD_ATTRIBUTE_BOOL && a->integer == 1);
-        a = attribute(q, "max_restarts");
-        ASSERT_TRUE(a && a->type == PMD_ATTRIBUTE_INT && a->integer == UINT32_MAX);
-        a = attribute(q, "huge");
-        ASSERT_TRUE(a && a->type == PMD_ATTRIBUTE_INT && a->integer == INT64_MAX);
         a = attribute(q, "negative");
         ASSERT_TRUE(a && a->type == PMD_ATTRIBUTE_INT && a->integer == -5);
         a = attribute(q, "stop_exit_codes");
         ASSERT_TRUE(a && a->type == PMD_ATTRIBUTE_INTV && a->n_integers == 2);
         ASSERT_EQ(a->integers[0], 0);
         ASSERT_EQ(a->integers[1], -3);
+}
+
+TEST(list) {
+        _cleanup_fixture_ Fixture f = fixture_new();
+        const pmd_attribute *a;
+        const pmd_process *q;
+        pmd_process *p;
+        size_t n;
+
+        ASSERT_OK(pmd_list(f.connection, NULL, 0, &p, &n, NULL));
+        ASSERT_EQ(n, FAKE_N_PROCESSES);
+        q = p + 17;
+        check_fields(q, 17);
+        ASSERT_TRUE(!q->environment);
+
+        ASSERT_EQ(q->n_attributes, 7);
+        check_common_attributes(q);
+        a = attribute(q, "max_restarts");
+        ASSERT_TRUE(a && a->type == PMD_ATTRIBUTE_INT && a->integer == UINT32_MAX);
+        a = attribute(q, "huge");
+        ASSERT_TRUE(a && a->type == PMD_ATTRIBUTE_INT && a->integer == INT64_MAX);
         pmd_process_free_many(p, n);
 
         ASSERT_OK(pmd_list(f.connection, STRV("none"), PMD_LIST_ENVIRONMENT, &p, &n, NULL));
         ASSERT_EQ(n, 0);
+        pmd_process_free_many(p, n);
+}
+
+TEST(list_packed) {
+        _cleanup_fixture_ Fixture f = fixture_new();
+        pmd_process *p;
+        size_t n;
+
+        ASSERT_OK(pmd_list(f.connection, STRV("packed"), 0, &p, &n, NULL));
+        ASSERT_EQ(n, FAKE_N_PROCESSES);
+        for (uint32_t i = 0; i < n; i++) {
+                check_fields(p + i, i);
+                ASSERT_TRUE(!p[i].environment);
+                ASSERT_EQ(p[i].n_attributes, i % 4 < 2 ? 5 : 0);
+        }
+        ASSERT_TRUE(p[1].attributes == p[0].attributes); /* what is the same is there once */
+        check_common_attributes(p);
+        pmd_process_free_many(p, n);
+
+        ASSERT_OK(pmd_list(f.connection, STRV("packed"), PMD_LIST_ENVIRONMENT, &p, &n, NULL));
+        ASSERT_TRUE(strv_equal(p[8].environment, STRV("A=1", "B=2")));
+        ASSERT_TRUE(p[9].environment == p[8].environment);
+        check_fields(p + 9, 9);
+        pmd_process_free_many(p, n);
+}
+
+TEST(list_packed_otherwise) {
+        static const char *const wrong[] = { "packed-pointers", "packed-attributes", "packed-integers", "packed-rows", "packed-cut", "packed-text" };
+        _cleanup_fixture_ Fixture f = fixture_new();
+        _cleanup_(pmd_error_free) pmd_error e = {};
+        pmd_process *p;
+        size_t n;
+
+        for (size_t i = 0; i < ELEMENTSOF(wrong); i++)
+                ASSERT_EQ(pmd_list(f.connection, STRV(wrong[i]), 0, &p, &n, &e), -EBADMSG);
+
+        /* What it does not know it asks for in the way that it does. */
+        ASSERT_OK(pmd_list(f.connection, STRV("packed-newer"), PMD_LIST_ENVIRONMENT, &p, &n, &e));
+        ASSERT_EQ(n, FAKE_N_PROCESSES);
+        ASSERT_EQ(p[17].n_attributes, 7);
+        ASSERT_TRUE(!p[n - 1].environment);
         pmd_process_free_many(p, n);
 }
 
