@@ -7,7 +7,7 @@ import socket
 import stat
 import sys
 
-from pmdtest import PATIENCE, Pmd, Tap, connect, is_closed_by_peer, method_call, own_interfaces, receives
+from pmdtest import PATIENCE, Pmd, Tap, connect, is_closed_by_peer, method_call, own_interfaces, receives, wait_until
 
 WRONG_BODIES = [[], ["s", "x"], ["u", "1"], ["as", "0"], ["a{sv}", "0"], ["(iis)", "1", "2", "x"], ["asu", "0", "1"]]
 
@@ -152,6 +152,7 @@ def check_packed(tap, pmd):
     tap.equal(sorted(row[1] for row, _ in unpack(answer, False)[1]), ["pair", "pair", "third"], "ListPacked takes targets")
     for name in ("pair", "third", "fourth", "port", "count"):
         pmd.manager("Delete", "asa{sv}", "1", name, "0")
+    wait_until(lambda: len(pmd.manager("ListProcesses", "as", "0")[0][0]) == 1, "the end of these apps")
 
 
 def check_targets(tap, pmd):
@@ -308,6 +309,7 @@ def main():
         check_wrong_signatures(tap, pmd, objects)
         check_properties(tap, pmd, objects)
         check_values(tap, pmd, "sleeper", process)
+        check_packed(tap, pmd)
         check_targets(tap, pmd)
         check_definitions(tap, pmd)
         check_objects(tap, pmd)

@@ -150,6 +150,26 @@ def check_reserved_variables(tap, pm):
     pm.run("delete", "fooled")
 
 
+def check_long_jlist(tap, pm):
+    """More than is written at once; what has to be escaped at every place of a word of the processor; and apps that share all but the name."""
+    env = {f"LONG_{i}": str(i) * 10000 for i in range(30)}
+    env |= {f"ODD_{i}{k}": "é" * (i // 2) + "." * (i % 2 + i // 2) + c for i in range(18) for k, c in enumerate('"\\\n\x01\x1f\x7f\u00ff')}
+    apps = [{"name": name, "script": "/bin/sleep", "args": "1000"} for name in ("one", "two", "LONG_3", "pm_id")]
+    apps[1]["instance_var"] = "LONG_4"
+    file = pm.write("long.json", json.dumps({"apps": apps}))
+    expect(tap, pm.run("start", file, **env), OK, "start of apps with a large environment")
+    for app in apps:
+        e = pm.process(app["name"])["pm2_env"]
+        shown = {k: v for k, v in env.items() if k != app.get("instance_var")}
+        tap.equal({k: e["env"].get(k) for k in env}, {k: shown.get(k) for k in env}, f"jlist has the variables of {app['name']}")
+        tap.equal({k: e[k] for k in shown}, shown, f"and once more beside the fields of {app['name']}")
+        tap.equal({k for k in e["env"] if e["env"][k] == {}}, set() if app["name"] == "LONG_3" else {app["name"]}, "with one configuration")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        r = subprocess.run([pm.pmctl, "jlist"], env=pm.env, stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE, check=False, encoding="utf-8")
+    tap.check(r.returncode == FAILED and "No space left" in r.stderr, "jlist to a full disk fails", r)
+    pm.run("delete", *(app["name"] for app in apps))
+
+
 def check_prettylist(tap, pm):
     if not shutil.which("node"):
         tap.check(True, "prettylist # SKIP no node")
@@ -263,4 +283,4 @@ def check_kill(tap, pm):
 
 
 sys.exit(run_checks((check_usage, check_manual, check_empty, check_refused_starts, check_start, check_jlist, check_reserved_variables,
-                     check_prettylist, check_actions, check_exit_codes, check_output, check_instance_options, check_kill)))
+                     check_long_jlist, check_prettylist, check_actions, check_exit_codes, check_output, check_instance_options, check_kill)))
