@@ -27,7 +27,7 @@ typedef struct ProcessColumn {
 } ProcessColumn;
 
 static char *format_id(const pmd_process *p) {
-        return strprintf("%" PRIu32, p->id);
+        return format_uint(p->id, "");
 }
 
 static char *format_name(const pmd_process *p) {
@@ -49,11 +49,11 @@ static char *format_mode(const pmd_process *p) {
 }
 
 static char *format_pid(const pmd_process *p) {
-        return strprintf("%" PRIu32, p->pid);
+        return format_uint(p->pid, "");
 }
 
 static char *format_restarts(const pmd_process *p) {
-        return strprintf("%" PRIu32, p->n_restarts);
+        return format_uint(p->n_restarts, "");
 }
 
 static char *format_status(const pmd_process *p) {

@@ -209,11 +209,26 @@ bool target_is_id(const char *target) {
         return target[0] && target[strspn(target, "0123456789")] == '\0';
 }
 
+char *format_uint(uint64_t n, const char *unit) {
+        char buf[24], *p = buf + sizeof buf, *s;
+        size_t length = strlen(unit), digits;
+
+        do
+                *--p = (char) ('0' + n % 10);
+        while (n /= 10);
+        digits = (size_t) (buf + sizeof buf - p);
+
+        s = new(char, digits + length + 1);
+        if (s)
+                memcpy(mempcpy(s, p, digits), unit, length + 1);
+        return s;
+}
+
 char *format_uptime(const pmd_process *p) {
         static const struct {
                 uint64_t seconds;
-                char letter;
-        } units[] = { { 31536000, 'Y' }, { 2592000, 'M' }, { 86400, 'D' }, { 3600, 'h' }, { 60, 'm' } };
+                const char *letter;
+        } units[] = { { 31536000, "Y" }, { 2592000, "M" }, { 86400, "D" }, { 3600, "h" }, { 60, "m" } };
         uint64_t seconds;
 
         if (!process_is_online(p) || p->start_usec == 0)
@@ -222,8 +237,8 @@ char *format_uptime(const pmd_process *p) {
 
         for (size_t i = 0; i < ELEMENTSOF(units); i++)
                 if (seconds / units[i].seconds > 1)
-                        return strprintf("%" PRIu64 "%c", seconds / units[i].seconds, units[i].letter);
-        return strprintf("%" PRIu64 "s", seconds);
+                        return format_uint(seconds / units[i].seconds, units[i].letter);
+        return format_uint(seconds, "s");
 }
 
 char *format_bytes(uint64_t bytes) {
@@ -232,7 +247,7 @@ char *format_bytes(uint64_t bytes) {
         size_t i = 0;
 
         if (bytes < 1024)
-                return strprintf("%" PRIu64 "b", bytes);
+                return format_uint(bytes, "b");
         while (i + 1 < ELEMENTSOF(units) && bytes >> (10 * (i + 1)) > 0)
                 i++;
         tenths = ((bytes >> (10 * (i - 1))) * 10 + 512) >> 10;

@@ -194,6 +194,9 @@ int report_no_such_target(const Options *o, const char *target);
 const pmd_attribute *process_attribute(const pmd_process *p, const char *key);
 bool process_is_online(const pmd_process *p);
 
+/* "12kb": a number and what follows it, for tables of thousands, where printf() would be felt; new memory, NULL if memory ran out. */
+char *format_uint(uint64_t n, const char *unit);
+
 /* "3m", by pm2's rule; new memory, NULL if memory ran out. */
 char *format_uptime(const pmd_process *p);
 char *format_bytes(uint64_t bytes);

@@ -164,6 +164,7 @@ typedef struct Layout {
         struct libscols_line **lines; /* the last is the ruler */
         size_t n_lines;
         size_t *widths; /* as libsmartcols has decided */
+        size_t *widest; /* of what the cells of a column have, at most */
         bool *fixed;    /* the column does not give way any more where the terminal is narrow */
         char *text;
 } Layout;
@@ -172,6 +173,7 @@ static void layout_done(Layout *l) {
         free(l->text);
         free(l->lines);
         free(l->widths);
+        free(l->widest);
         free(l->fixed);
         scols_unref_table(l->scols);
 }
@@ -202,9 +204,11 @@ static int layout_add_columns(Layout *l, const Options *o) {
 static int layout_set_text(Layout *l, size_t row, size_t column, size_t room) {
         const char *text = l->table->cells[row * l->table->n_columns + column].text;
         struct libscols_line *line = l->lines[row];
+        size_t width = text_width(text), shown = MIN(width, room);
         char *cut;
 
-        if (text_width(text) <= room)
+        l->widest[column] = MAX(l->widest[column], shown);
+        if (width <= room)
                 return scols_line_set_data(line, column, text) < 0 ? -ENOMEM : 0;
 
         cut = strprintf("%.*s%s", (int) bytes_that_fit(text, room), text, l->frame->ellipsis);
@@ -270,9 +274,10 @@ static int layout_init(Layout *l, const Table *t, const Options *o, size_t width
                 .frame = choose_frame(),
                 .scols = scols_new_table(),
                 .widths = new0(size_t, t->n_columns),
+                .widest = new0(size_t, t->n_columns),
                 .fixed = new0(bool, t->n_columns),
         };
-        if (!l->scols || !l->widths || !l->fixed)
+        if (!l->scols || !l->widths || !l->widest || !l->fixed)
                 return -ENOMEM;
 
         if (scols_table_set_column_separator(l->scols, l->frame->separator) < 0)
@@ -305,6 +310,8 @@ static int layout_cut_column(Layout *l, size_t column) {
         bool cut = false;
         int r;
 
+        if (l->widest[column] <= l->widths[column])
+                return 0;
         for (size_t row = 0; row + 1 < l->n_lines; row++) {
                 if (text_width(scols_cell_get_data(scols_line_get_cell(l->lines[row], column))) <= l->widths[column])
                         continue;
