@@ -132,6 +132,7 @@ def check_packed(tap, pmd):
     ):
         answer, error = pmd.manager("StartApp", "a{sv}a{sv}", *definition, "0")
         tap.check(answer, f"{definition[3]} starts", error)
+    wait_until(lambda: all(row[4] == "online" for row in pmd.manager("ListProcesses", "as", "0")[0][0]), "all of them")
 
     expected, _ = pmd.manager("ListProcesses", "as", "0")
     for row in expected[0]:

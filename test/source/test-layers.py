@@ -16,7 +16,7 @@ OBJECTS = {
 }
 FACE = {
     "app-bus", "bus-face", "bus-peer", "bus-polkit", "bus-queue", "bus-request", "manager-bus", "manager-definition-bus", "manager-event-bus", "manager-log-bus", "manager-message-bus",
-    "manager-property-bus", "manager-save-bus", "process-bus",
+    "manager-property-bus", "manager-save-bus", "process-bus", "process-list-bus",
 }
 COMPOSERS = {"pmd", "manager", "manager-boot", "manager-runtime"}
 
