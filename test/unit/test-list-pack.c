@@ -75,6 +75,7 @@ TEST(slots) {
 }
 
 TEST(malformed) {
+        static const uint32_t two_places[] = { 1, 0, 0, 0, 0, 3, 4 }, nothing[] = { 1, 0, 0, 0, 0 };
         ListPackHead head;
         ListUnpacker u;
 
@@ -92,13 +93,13 @@ TEST(malformed) {
                 ASSERT_EQ(list_unpack_init(&u, words, ELEMENTSOF(words), "", 1, &head), -EBADMSG);
         }
 
-        ASSERT_OK(list_unpack_init(&u, WORDS(1, 0, 0, 0, 0, 3, 4), "abc", 4, &head));
+        ASSERT_OK(list_unpack_init(&u, two_places, ELEMENTSOF(two_places), "abc", 4, &head));
         ASSERT_STREQ(list_unpack_text(&u), "");
         ASSERT_EQ(u.error, 0);
         ASSERT_STREQ(list_unpack_text(&u), "");
         ASSERT_EQ(u.error, -EBADMSG);
 
-        ASSERT_OK(list_unpack_init(&u, WORDS(1, 0, 0, 0, 0), NULL, 0, &head));
+        ASSERT_OK(list_unpack_init(&u, nothing, ELEMENTSOF(nothing), NULL, 0, &head));
         ASSERT_STREQ(list_unpack_text(&u), "");
         ASSERT_EQ(u.error, -EBADMSG);
 }
