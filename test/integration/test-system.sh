@@ -138,6 +138,9 @@ check_output "a signal" "$refused" as_stranger SendSignal 'assi' 1 all all 9
 check_output "a reset" "$refused" as_stranger Reset 'as' 1 all
 check_output "Exit" "$refused" as_stranger Exit
 check_output "reading environments" "$refused" as_stranger GetEnvironments 'au' 1 0
+check_output "and with the list" "$refused" as_stranger ListPacked 'asb' 0 true
+check_output "the list without them is for everybody" '^ayau [1-9]' as_stranger ListPacked 'asb' 0 false
+check_output "so pmctl does without" '"name":"api"' run_as_user pmctl --system jlist
 check_output "reading an environment" "$refused" run_as_user busctl --system call org.pmd1 /org/pmd1/process/0 org.pmd1.Process GetEnvironment
 check_output "nothing has happened" '^s "online"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Status
 check_output "pmctl --system says why" 'org\.pmd1\.manage-apps' run_as_user pmctl --system stop api
