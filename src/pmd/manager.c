@@ -26,6 +26,7 @@
 #include "pmd/spawner.h"
 #include "pmd/store-writer.h"
 #include "pmd/systemd-client.h"
+#include "shared/fd-bag.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/pmd-protocol.h"
@@ -756,6 +757,7 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = fd_store_set_sent(m->fd_store, on_descriptors_stored, m);
         if (r < 0)
                 return log_error_errno(r, "Failed to follow the store of descriptors: %m");
+        m->with_bags = fd_bag_is_harmless();
         r = keeper_exits_new(m->event, fd_store_take(m->fd_store, KEEPER_EXITS), on_exit_told, m, &m->keeper_exits);
         if (r < 0)
                 return log_error_errno(r, "Failed to listen to the keeper: %m");

@@ -23,6 +23,7 @@
 #include "pmd/spawn-restrict.h"
 #include "pmd/spawner.h"
 #include "shared/fault.h"
+#include "shared/fd-bag.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
@@ -130,9 +131,9 @@ static void release_incarnation(Process *p) {
 
 /* ---- the fds that outlive pmd ---- */
 
-/* "p3.7.pidfd", "p3.7.out", "p3.7.err" of incarnation 7. */
+/* "p3.7.ipc" of incarnation 7; "p3.7", the bag, for NULL. */
 static const char *stored_name(const Process *p, const char *what, char buf[static STORED_NAME_MAX]) {
-        (void) snprintf(buf, STORED_NAME_MAX, "p%u.%u.%s", p->id, p->incarnation, what);
+        (void) snprintf(buf, STORED_NAME_MAX, "p%u.%u%s%s", p->id, p->incarnation, what ? "." : "", strempty(what));
         return buf;
 }
 
@@ -157,10 +158,68 @@ int process_take_stored_fd(Process *p, const char *what) {
         return fd_store_take(p->manager->fd_store, stored_name(p, what, name));
 }
 
+/* What every incarnation has from its fork to its end. */
+typedef enum StoredFd {
+        STORED_OUT = LOG_STREAM_OUT,
+        STORED_ERR = LOG_STREAM_ERR,
+        STORED_PIDFD = _LOG_STREAM_KIND_MAX,
+        _STORED_FD_MAX,
+} StoredFd;
+
+static const char *const stored_kinds[_STORED_FD_MAX] = {
+        [STORED_OUT] = "out",
+        [STORED_ERR] = "err",
+        [STORED_PIDFD] = "pidfd",
+};
+
+/* In one bag, if that can be: systemd compares each descriptor that comes with all that it has. */
+static void store_incarnation(Process *p, const int fds[static _STORED_FD_MAX]) {
+        _cleanup_close_ int bag = -EBADF;
+
+        if (!fd_store_is_kept(p->manager->fd_store))
+                return;
+
+        if (p->manager->with_bags)
+                bag = fd_bag_new(stored_kinds, fds, _STORED_FD_MAX);
+        p->stored_singly = bag < 0;
+        if (bag >= 0) {
+                process_store_fd(p, NULL, bag);
+                return;
+        }
+        for (StoredFd k = 0; k < _STORED_FD_MAX; k++)
+                if (fds[k] >= 0)
+                        process_store_fd(p, stored_kinds[k], fds[k]);
+}
+
+static void unstore_incarnation(Process *p) {
+        if (!p->stored_singly) {
+                process_unstore_fd(p, NULL);
+                return;
+        }
+        for (StoredFd k = 0; k < _STORED_FD_MAX; k++)
+                process_unstore_fd(p, stored_kinds[k]);
+}
+
+/* Of a pipe that has come to its end there may be none, or one that is at its end. */
+static void take_incarnation(Process *p, int fds[static _STORED_FD_MAX]) {
+        _cleanup_close_ int bag = process_take_stored_fd(p, NULL);
+        int r;
+
+        p->stored_singly = bag < 0;
+        if (bag < 0) {
+                for (StoredFd k = 0; k < _STORED_FD_MAX; k++)
+                        fds[k] = process_take_stored_fd(p, stored_kinds[k]);
+                return;
+        }
+        r = fd_bag_look(bag, stored_kinds, fds, _STORED_FD_MAX);
+        if (r < 0)
+                log_warning_errno(r, "Failed to look into what was kept of process %u, ignoring: %m", p->id);
+}
+
 static int on_drained(sd_event_source *s, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
 
-        process_unstore_fd(p, "pidfd");
+        unstore_incarnation(p);
         process_close_notify(p);
         process_close_input(p);
         process_close_channel(p);
@@ -192,7 +251,8 @@ static void on_stream_closed(uint64_t stream, void *userdata) {
         for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
                 if (p->streams[k] == stream) {
                         p->streams[k] = 0;
-                        process_unstore_fd(p, log_stream_kind_to_string((LogStreamKind) k));
+                        if (p->stored_singly)
+                                process_unstore_fd(p, stored_kinds[k]);
                 }
         process_check_drained(p);
 }
@@ -440,14 +500,12 @@ void process_go_on_when_stored(Process *p) {
 
 /* ---- spawning ---- */
 
-static int add_stream(Process *p, LogStreamKind kind, int *ret_write_fd) {
-        _cleanup_close_pair_ int fds[2] = EBADF_PAIR;
-        int r;
+/* Neither is touched where the stream goes to /dev/null, the first not where it does not go through us. */
+static int open_stream(Process *p, LogStreamKind kind, int *ret_read_fd, int *ret_write_fd) {
+        int fds[2], r;
 
-        if (process_log_target(p) == LOG_TARGET_NONE) {
-                *ret_write_fd = -EBADF; /* /dev/null */
+        if (process_log_target(p) == LOG_TARGET_NONE)
                 return 0;
-        }
         if (process_logs_directly(p)) {
                 r = process_open_journal_stream(p, kind, ret_write_fd);
                 if (r >= 0)
@@ -457,12 +515,8 @@ static int add_stream(Process *p, LogStreamKind kind, int *ret_write_fd) {
 
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return -errno;
-        process_store_fd(p, log_stream_kind_to_string(kind), fds[0]);
-        r = process_relay_stream(p, kind, TAKE_FD(fds[0]), on_stream_closed);
-        if (r < 0)
-                return r;
-
-        *ret_write_fd = TAKE_FD(fds[1]);
+        *ret_read_fd = fds[0];
+        *ret_write_fd = fds[1];
         return 0;
 }
 
@@ -572,8 +626,13 @@ static int look_up_user(Process *p) {
         return credentials_new(c->user ?: "0", c->group, &p->credentials);
 }
 
+static int relay_stream(Process *p, LogStreamKind kind, int *read_fd) {
+        return *read_fd < 0 ? 0 : process_relay_stream(p, kind, TAKE_FD(*read_fd), on_stream_closed);
+}
+
 static int spawn_and_attach(Process *p) {
         _cleanup_close_ int in_fd = -EBADF, out_fd = -EBADF, err_fd = -EBADF, channel_fd = -EBADF;
+        _cleanup_close_ int out_read_fd = -EBADF, err_read_fd = -EBADF;
         int r;
 
         r = look_up_user(p);
@@ -588,10 +647,10 @@ static int spawn_and_attach(Process *p) {
         r = make_unit(p); /* its name goes into the header of a journal stream */
         if (r < 0)
                 return r;
-        r = add_stream(p, LOG_STREAM_OUT, &out_fd);
+        r = open_stream(p, LOG_STREAM_OUT, &out_read_fd, &out_fd);
         if (r < 0)
                 return r;
-        r = add_stream(p, LOG_STREAM_ERR, &err_fd);
+        r = open_stream(p, LOG_STREAM_ERR, &err_read_fd, &err_fd);
         if (r < 0)
                 return r;
         r = process_open_channel(p, &channel_fd);
@@ -604,12 +663,17 @@ static int spawn_and_attach(Process *p) {
         if (r < 0)
                 return r;
 
-        process_store_fd(p, "pidfd", p->main.fd);
-        r = sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
+        store_incarnation(p, (int[]) { [STORED_OUT] = out_read_fd, [STORED_ERR] = err_read_fd, [STORED_PIDFD] = p->main.fd });
+        r = relay_stream(p, LOG_STREAM_OUT, &out_read_fd);
+        if (r >= 0)
+                r = relay_stream(p, LOG_STREAM_ERR, &err_read_fd);
+        if (r >= 0)
+                r = sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
         if (r >= 0)
                 r = runner_unit_attach(p->unit);
         if (r < 0) {
                 (void) pidref_kill(&p->main, SIGKILL); /* reaped as an orphan */
+                unstore_incarnation(p);
                 return r;
         }
         return 0;
@@ -662,9 +726,7 @@ const ProcessHostVTable process_run_host = {
 /* ---- adoption ---- */
 
 /* The pidfd of the store is good even when the process has been reaped; without it only a live process can be found. */
-static int adopt_main(Process *p, const ProcessRemains *remains) {
-        int fd = process_take_stored_fd(p, "pidfd");
-
+static int adopt_main(Process *p, const ProcessRemains *remains, int fd) {
         if (fd < 0)
                 return pidref_reopen(&p->main, remains->pid, remains->pid_start_time, remains->pid_id);
 
@@ -672,9 +734,8 @@ static int adopt_main(Process *p, const ProcessRemains *remains) {
         return 0;
 }
 
-static void adopt_stream(Process *p, LogStreamKind kind) {
-        const char *what = log_stream_kind_to_string(kind);
-        int fd = process_take_stored_fd(p, what), r;
+static void adopt_stream(Process *p, LogStreamKind kind, int fd) {
+        int r;
 
         if (fd < 0)
                 return; /* it was at its end, or goes nowhere */
@@ -687,7 +748,7 @@ static void adopt_stream(Process *p, LogStreamKind kind) {
 }
 
 static int adopt_incarnation(Process *p, const ProcessRemains *remains) {
-        int r, k;
+        int stored[_STORED_FD_MAX], r, k;
 
         r = make_unit(p);
         if (r < 0)
@@ -695,9 +756,10 @@ static int adopt_incarnation(Process *p, const ProcessRemains *remains) {
         r = runner_unit_adopt(p->unit, remains->cgroup, remains->invocation_id);
         if (r < 0)
                 return r;
-        k = adopt_main(p, remains);
-        adopt_stream(p, LOG_STREAM_OUT);
-        adopt_stream(p, LOG_STREAM_ERR);
+        take_incarnation(p, stored);
+        k = adopt_main(p, remains, stored[STORED_PIDFD]);
+        adopt_stream(p, LOG_STREAM_OUT, stored[STORED_OUT]);
+        adopt_stream(p, LOG_STREAM_ERR, stored[STORED_ERR]);
         process_adopt_input(p);
         process_adopt_channel(p);
         process_oom_resume(p);

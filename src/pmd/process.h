@@ -220,6 +220,7 @@ struct Process {
         uint64_t n_internal_sent;     /* messages of Node's own protocol */
         sd_event_source *watchdog_source;
         uint64_t streams[_LOG_STREAM_KIND_MAX]; /* 0: none, or closed */
+        bool stored_singly; /* its pidfd and pipes are in the fd store by themselves, not in a bag */
         LogCounter *log_dropped;      /* NULL: it had no log yet */
         bool unit_empty;
 
@@ -300,7 +301,7 @@ int process_signal(Process *p, int signo, bool whole_unit);
 /* Goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what must
  * follow it if the main process has ended meanwhile. The fields that were saved are set. */
 void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains);
-/* What outlives pmd, of the present incarnation: "pidfd", "out", "ipc", … */
+/* What outlives pmd, of the present incarnation, besides its pidfd and pipes: "ipc", "in". */
 void process_store_fd(Process *p, const char *what, int fd);
 void process_unstore_fd(Process *p, const char *what);
 int process_take_stored_fd(Process *p, const char *what);

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 
 from pmctltest import show
 from pmdtest import Tap, wait_until
@@ -337,6 +338,94 @@ def the_clock_leaps(tap, pm, runner):
     del pm.env["PMD_DAEMON"]
 
 
+# Says something whenever it is told to.
+TALKER = """#!/bin/sh
+n=0
+trap 'n=$((n + 1)); echo out $n; echo err $n >&2' USR1
+trap 'exit 7' USR2
+echo ready
+while :; do sleep 0.02; done
+"""
+
+
+def kept_by_the_keeper(pm):
+    with open(f"/proc/{pm.pid()}/stat", encoding="utf-8") as f:
+        keeper = int(f.read().rsplit(")", 1)[1].split()[1])
+    kinds = {}
+    for fd in os.listdir(f"/proc/{keeper}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            kind = os.readlink(f"/proc/{keeper}/fd/{fd}").removeprefix("anon_inode:").strip("[]0123456789:")
+            kinds[kind] = kinds.get(kind, 0) + 1
+    return kinds
+
+
+def tell(pm, pid, signo, without_pmd):
+    """Without: pmd is killed before it can take note."""
+    before = pm.pid()
+    if without_pmd:
+        os.kill(before, signal.SIGSTOP)
+    os.kill(pid, signo)
+    if without_pmd:
+        time.sleep(0.2)  # it acts on the signal; if not, the check shows less
+        os.kill(before, signal.SIGKILL)
+        pm.run("ping")
+        wait_until(lambda: pm.pid() not in (0, before), "the next pmd")
+
+
+def what_is_kept_is_of_use(tap, pm, where, kept):
+    pm.run("ping")
+    kill_and_wait(pm)  # who started the keeper is told no more
+    before = kept_by_the_keeper(pm)
+    pm.write("talker.sh", TALKER)
+    pm.run("start", os.path.join(pm.dir, "talker.sh"), "--name", "talker", "--interpreter", "none", "--min-uptime", "100", "--cwd", pm.dir,
+           "--output", "talker.out", "--error", "talker.err", "--merge-logs")
+    out, err = (os.path.join(pm.dir, "talker." + kind) for kind in ("out", "err"))
+    wait_until(lambda: text_of(out) == "ready\n", "the app")
+    wait_until(lambda: kept_by_the_keeper(pm) != before, "what the keeper gets")
+    more = {kind: n - before.get(kind, 0) for kind, n in kept_by_the_keeper(pm).items() if n != before.get(kind, 0)}
+    tap.equal(more, kept, f"{where}: what the keeper has of a process")
+
+    pid = pm.process("talker")["pid"]
+    for n in range(1, 4):
+        tell(pm, pid, signal.SIGUSR1, n > 1)
+        wait_until(lambda: text_of(out).endswith(f"out {n}\n") and text_of(err).endswith(f"err {n}\n"), f"the lines of {'pmd' if n == 1 else 'a pmd after it'}")
+    tap.equal((text_of(out), text_of(err)), ("ready\nout 1\nout 2\nout 3\n", "err 1\nerr 2\nerr 3\n"), f"{where}: one pmd after the other reads its output")
+
+    tell(pm, pid, signal.SIGUSR2, True)
+    wait_until(lambda: text_of(out).endswith("out 3\nready\n") and pm.status("talker") == ["online"], "the restart")
+    p = pm.process("talker")
+    tap.equal((p["pm2_env"]["exit_code"], p["pm2_env"]["restart_time"]), (7, 1), f"{where}: its end while there was none is known to the next")
+    pm.run("delete", "talker")
+    wait_until(lambda: kept_by_the_keeper(pm) == before, "the keeper to have nothing more")
+    tap.check("Failed to" not in messages(pm), f"{where}: with nothing to complain about", messages(pm)[-2000:])
+
+
+def may_have_bags():
+    """CAP_SYS_ADMIN or CAP_SYS_RESOURCE, and that not only in a user namespace."""
+    with open("/proc/self/status", encoding="utf-8") as f:
+        capabilities = next(int(line.split()[1], 16) for line in f if line.startswith("CapEff:"))
+    with open("/proc/self/uid_map", encoding="utf-8") as f:
+        return os.geteuid() == 0 and capabilities & (1 << 21 | 1 << 24) != 0 and f.read().split() == ["0", "0", str(2**32 - 1)]
+
+
+def what_is_kept(tap, build):
+    daemon = os.path.join(build, "src", "pmd")
+    singly = {"pidfd": 1, "pipe": 2}
+    with Victim(build) as pm:
+        what_is_kept_is_of_use(tap, pm, "in a bag", {"socket": 1} if may_have_bags() else singly)
+    if not may_have_bags():
+        return
+    with Victim(build) as pm:
+        pm.env["PMD_DAEMON"] = pm.write("pmd", f'#!/bin/sh\nexec setpriv --bounding-set=-sys_resource,-sys_admin {daemon} "$@"\n')
+        what_is_kept_is_of_use(tap, pm, "without the privilege", singly)
+    with Victim(build) as pm:
+        pm.env["PMD_DAEMON"] = pm.write("pmd", f'#!/bin/sh\nexec unshare --user --map-root-user {daemon} "$@"\n')
+        if pm.run("ping").returncode != 0:
+            tap.check(True, "no user namespaces # SKIP")
+            return
+        what_is_kept_is_of_use(tap, pm, "in a user namespace", singly)
+
+
 def with_runner(tap, build, runner, checks):
     with Victim(build) as pm:
         if runner == "cgroup" and not cgroups_can_be_made(pm):
@@ -356,6 +445,7 @@ def main():
     common = (what_was_left_is_stopped, what_was_left_by_the_dead_is_removed, nothing_is_left)
     with_runner(tap, build, "plain", (*common, the_clock_leaps, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
     with_runner(tap, build, "cgroup", (*common, who_was_moved_is_stopped))
+    what_is_kept(tap, build)
     return tap.done()
 
 

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shared/fd-bag.h"
+#include "shared/fd-util.h"
+
+enum { A, B, C, N };
+
+static const char *const kinds[N] = { "a", "b", "c" };
+
+/* Which descriptor it was is told by the byte that can be read from it. */
+static int pipe_with(char c) {
+        int fds[2];
+
+        ASSERT_OK(pipe2(fds, O_CLOEXEC));
+        ASSERT_EQ(write(fds[1], &c, 1), 1);
+        (void) close(fds[1]);
+        return fds[0];
+}
+
+static char read_byte(int fd) {
+        char c = 0;
+
+        return read(fd, &c, 1) == 1 ? c : 0;
+}
+
+static void close_all(int *fds, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                fds[i] = safe_close(fds[i]);
+}
+
+static int bag_of(int a, int b, int c) {
+        int fds[N] = { a, b, c }, bag;
+
+        bag = fd_bag_new(kinds, fds, N);
+        close_all(fds, N);
+        return bag;
+}
+
+static unsigned n_open(void) {
+        unsigned n = 0;
+
+        for (int fd = 0; fd < 1000; fd++)
+                n += fcntl(fd, F_GETFD) >= 0;
+        return n;
+}
+
+TEST(look) {
+        _cleanup_close_ int bag = bag_of(pipe_with('a'), -EBADF, pipe_with('c'));
+        int fds[N];
+
+        ASSERT_OK(bag);
+        ASSERT_EQ(fcntl(bag, F_GETFD), FD_CLOEXEC);
+        ASSERT_EQ(fd_bag_look(bag, kinds, fds, N), 0);
+        ASSERT_EQ(fds[B], -EBADF);
+        ASSERT_EQ(fcntl(fds[A], F_GETFD), FD_CLOEXEC);
+        ASSERT_EQ(read_byte(fds[A]), 'a');
+        ASSERT_EQ(read_byte(fds[C]), 'c');
+        close_all(fds, N);
+}
+
+/* Each pmd looks into it, and whoever looks may close what was there. */
+TEST(look_again) {
+        _cleanup_close_ int bag = bag_of(pipe_with('a'), pipe_with('b'), pipe_with('c'));
+        unsigned n_before = n_open();
+        int fds[N];
+
+        for (unsigned i = 0; i < 3; i++) {
+                ASSERT_EQ(fd_bag_look(bag, kinds, fds, N), 0);
+                close_all(fds, N);
+        }
+        ASSERT_EQ(fd_bag_look(bag, kinds, fds, N), 0);
+        ASSERT_EQ(read_byte(fds[B]), 'b');
+        close_all(fds, N);
+        ASSERT_EQ(n_open(), n_before);
+}
+
+/* A pmd of another version has other kinds, in another order. */
+TEST(other_kinds) {
+        static const char *const other[] = { "new", "c", "a" };
+        _cleanup_close_ int bag = bag_of(pipe_with('a'), pipe_with('b'), pipe_with('c'));
+        unsigned n_before = n_open();
+        int fds[ELEMENTSOF(other)];
+
+        ASSERT_EQ(fd_bag_look(bag, other, fds, ELEMENTSOF(other)), 0);
+        ASSERT_EQ(n_open(), n_before + 2);
+        ASSERT_EQ(fds[0], -EBADF);
+        ASSERT_EQ(read_byte(fds[1]), 'c');
+        ASSERT_EQ(read_byte(fds[2]), 'a');
+        close_all(fds, ELEMENTSOF(other));
+}
+
+/* The copy in the bag counts, and no other once ours is closed. */
+TEST(end_of_the_bag) {
+        int fds[2], bag;
+
+        (void) signal(SIGPIPE, SIG_IGN);
+        ASSERT_OK(pipe2(fds, O_CLOEXEC));
+        bag = bag_of(fds[0], -EBADF, -EBADF);
+        ASSERT_OK(bag);
+        ASSERT_EQ(write(fds[1], "x", 1), 1);
+        bag = safe_close(bag);
+        ASSERT_EQ(write(fds[1], "x", 1), -1);
+        ASSERT_EQ(errno, EPIPE);
+        (void) close(fds[1]);
+}
+
+TEST(no_bag) {
+        _cleanup_close_pair_ int pair[2] = EBADF_PAIR;
+        _cleanup_close_ int fd = pipe_with('1');
+        int fds[N] = { -EBADF, -EBADF, -EBADF };
+
+        ASSERT_EQ(fd_bag_new(kinds, fds, N), -EINVAL);
+        ASSERT_EQ(fd_bag_look(fd, kinds, fds, N), -EBADMSG);
+        ASSERT_EQ(fd_bag_look(-EBADF, kinds, fds, N), -EBADF);
+
+        ASSERT_OK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+        ASSERT_EQ(fd_bag_look(pair[0], kinds, fds, N), -EBADMSG);
+        ASSERT_EQ(write(pair[1], "a\nb\n", 4), 4);
+        ASSERT_EQ(fd_bag_look(pair[0], kinds, fds, N), -EBADMSG);
+        ASSERT_EQ(fds[A], -EBADF);
+        pair[1] = safe_close(pair[1]);
+}
+
+TEST(too_much) {
+        static const char long_kind[300] = { [0 ... 298] = 'x' };
+        const char *many[FD_BAG_MAX + 1];
+        int fds[FD_BAG_MAX + 1];
+
+        for (size_t i = 0; i < ELEMENTSOF(many); i++) {
+                many[i] = "k";
+                fds[i] = STDIN_FILENO;
+        }
+        ASSERT_EQ(fd_bag_new(many, fds, ELEMENTSOF(many)), -E2BIG);
+        ASSERT_EQ(fd_bag_new((const char *const []) { long_kind }, fds, 1), -E2BIG);
+}
+
+/* All or nothing. */
+TEST(no_room_for_all) {
+        _cleanup_close_ int bag = bag_of(pipe_with('a'), pipe_with('b'), pipe_with('c'));
+        struct rlimit before, limit;
+        unsigned n_before = n_open();
+        int fds[N], next;
+
+        ASSERT_OK(next = dup(STDIN_FILENO));
+        (void) close(next);
+        ASSERT_OK(getrlimit(RLIMIT_NOFILE, &before));
+        limit = (struct rlimit) { (rlim_t) next + 2, before.rlim_max };
+        ASSERT_OK(setrlimit(RLIMIT_NOFILE, &limit));
+        ASSERT_EQ(fd_bag_look(bag, kinds, fds, N), -EMFILE);
+        ASSERT_OK(setrlimit(RLIMIT_NOFILE, &before));
+        for (size_t i = 0; i < N; i++)
+                ASSERT_EQ(fds[i], -EBADF);
+        ASSERT_EQ(n_open(), n_before);
+}
