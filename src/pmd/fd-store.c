@@ -71,6 +71,21 @@ static void close_duplicates(FdStore *s) {
         s->n_received = n;
 }
 
+/* Low numbers are for what children find there, see spawner.h. */
+#define RECEIVED_FD_MIN 64
+
+static int move_up(int fd) {
+        int copy;
+
+        if (fd >= RECEIVED_FD_MIN)
+                return fd;
+        copy = fcntl(fd, F_DUPFD_CLOEXEC, RECEIVED_FD_MIN);
+        if (copy < 0)
+                return fd; /* it is as good there */
+        safe_close(fd);
+        return copy;
+}
+
 static int receive(FdStore *s) {
         _cleanup_strv_free_ char **names = NULL;
         int n;
@@ -83,7 +98,7 @@ static int receive(FdStore *s) {
         if (!s->received)
                 return -ENOMEM;
         for (int i = 0; i < n; i++)
-                s->received[i] = (Received) { .name = TAKE_PTR(names[i]), .fd = SD_LISTEN_FDS_START + i };
+                s->received[i] = (Received) { .name = TAKE_PTR(names[i]), .fd = move_up(SD_LISTEN_FDS_START + i) };
         s->n_received = (size_t) n;
 
         qsort(s->received, s->n_received, sizeof(Received), compare_received);

@@ -663,9 +663,6 @@ int manager_new(Instance *instance, Manager **ret) {
         if (!m->apps)
                 return -ENOMEM;
 
-        r = spawner_new(&m->spawner);
-        if (r < 0)
-                return r;
         r = sd_event_new(&m->event);
         if (r < 0)
                 return r;
@@ -754,6 +751,9 @@ int manager_startup(Manager *m, const char *runner_name) {
         r = fd_store_new(m->event, &m->fd_store);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the store of descriptors: %m");
+        r = spawner_new(&m->spawner);
+        if (r < 0)
+                return log_error_errno(r, "Failed to prepare for children: %m");
         r = fd_store_set_sent(m->fd_store, on_descriptors_stored, m);
         if (r < 0)
                 return log_error_errno(r, "Failed to follow the store of descriptors: %m");
