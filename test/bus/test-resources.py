@@ -8,7 +8,6 @@ import fcntl
 import mmap
 import os
 import pty
-import shutil
 import signal
 import struct
 import subprocess
@@ -269,12 +268,15 @@ def socket_goes(tap, build):
         tap.equal(pm.process("app")["pid"], app, "and is known when pmd was started again")
 
         pmd = pmd_pid(pm)
-        shutil.rmtree(os.path.join(pm.env["PMD_HOME"], "run", "processes"), ignore_errors=True)
-        expect(tap, pm.run("restart", "app"), OK, "without what it had written pmd goes on")
-        app = pm.process("app")["pid"]
-        os.kill(pmd, signal.SIGKILL)
-        wait_until(lambda: pm.run("ping").returncode == OK and pmd_pid(pm) != pmd, "another pmd")
-        tap.equal(pm.process("app")["pid"], app, "and writes it again")
+        for n, names in enumerate((["processes"], ["definitions"], ["processes", "definitions"])):
+            pmd = pmd_pid(pm)
+            for name in names:
+                os.unlink(os.path.join(pm.env["PMD_HOME"], "run", name))
+            expect(tap, pm.run("restart", "app"), OK, f"without its {' and '.join(names)} pmd goes on")
+            app = pm.process("app")["pid"]
+            os.kill(pmd, signal.SIGKILL)
+            wait_until(lambda: pm.run("ping").returncode == OK and pmd_pid(pm) != pmd, "another pmd")
+            tap.equal((pm.process("app")["pid"], pm.process("app")["pm2_env"]["restart_time"]), (app, n + 1), "and writes them again")
 
 
 def odd_environments(tap, build):
