@@ -18,6 +18,7 @@
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
+#include "pmd/request-journal.h"
 #include "shared/fd-util.h"
 #include "shared/list.h"
 #include "shared/log.h"
@@ -171,6 +172,7 @@ static int repair(Manager *m) {
         manager_repair_log(m);
         manager_boot_remember(m);
         manager_check_state_files(m);
+        request_journal_repair(m->request_journal);
         save_all(m);
         return r;
 }
@@ -206,7 +208,7 @@ static int repair_after(Manager *m, usec_t delay) {
 
 static bool is_ours(const Manager *m, const char *name) {
         const char *const paths[] = { m->instance->socket_path, m->instance->lock_path, m->instance->keeper_lock_path, "/" PROCESS_STATES_FILE,
-                                      "/" DEFINITION_FILE };
+                                      "/" DEFINITION_FILE, "/" REQUEST_JOURNAL_FILE };
 
         for (size_t i = 0; i < ELEMENTSOF(paths); i++)
                 if (streq(path_basename(paths[i]), name))

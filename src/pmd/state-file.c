@@ -27,7 +27,7 @@ static char *new_path(const StateFile *f) {
         return strjoin(f->path, ".new");
 }
 
-static void lose(StateFile *f) {
+void state_file_lose(StateFile *f) {
         f->fd = safe_close(f->fd);
         f->size = 0;
         f->lost = true;
@@ -70,7 +70,7 @@ int state_file_check(StateFile *f) {
         if (f->fd >= 0) {
                 if (fstat(f->fd, &st) >= 0 && st.st_nlink > 0 && st.st_size >= f->size)
                         return 1;
-                lose(f);
+                state_file_lose(f);
         }
         r = make(f);
         if (r < 0)
@@ -82,7 +82,7 @@ void state_file_check_path(StateFile *f) {
         struct stat ours, there;
 
         if (f->fd >= 0 && (fstat(f->fd, &ours) < 0 || lstat(f->path, &there) < 0 || ours.st_dev != there.st_dev || ours.st_ino != there.st_ino))
-                lose(f);
+                state_file_lose(f);
 }
 
 int state_file_write(StateFile *f, off_t offset, const void *data, size_t n) {
@@ -110,10 +110,8 @@ int state_file_append(StateFile *f, const char *data, size_t n) {
 }
 
 int state_file_cut(StateFile *f, off_t size) {
-        if (f->fd >= 0 && ftruncate(f->fd, size) < 0)
-                return -errno;
         f->size = size;
-        return 0;
+        return f->fd >= 0 && ftruncate(f->fd, size) < 0 ? -errno : 0;
 }
 
 int state_file_replace(StateFile *f, const char *data, size_t n) {

@@ -22,12 +22,15 @@ int state_file_check(StateFile *f);
 /* The same question where the directory may have been moved away with the file; a costly one. The next check tells. */
 void state_file_check_path(StateFile *f);
 
+/* The next check makes it anew. */
+void state_file_lose(StateFile *f);
+
 /* At start-up: 0 if there is one. -ENOENT: there is none, and check makes it. */
 int state_file_open(StateFile *f);
 
 /* All or, as far as can be told, nothing. */
 int state_file_write(StateFile *f, off_t offset, const void *data, size_t n);
 int state_file_append(StateFile *f, const char *data, size_t n);
-int state_file_cut(StateFile *f, off_t size);
+int state_file_cut(StateFile *f, off_t size); /* what is added next begins there in any case */
 /* As a whole, for every reader. */
 int state_file_replace(StateFile *f, const char *data, size_t n);

@@ -112,10 +112,11 @@ class FaultHome(Instance):
         for root, _, files in os.walk(self.run_dir):
             for name in files:
                 path = os.path.relpath(os.path.join(root, name), self.run_dir)
-                if path not in ("processes", "definitions"):
-                    found.append(re.sub(r"^requests/\d+$", "requests/N", path))
+                if path not in ("processes", "definitions", "requests"):
+                    found.append(path)
         # What is being written while we read it is read again.
         with contextlib.suppress(ValueError):
+            found += ["an open request" if jobs else "a request that has ended" for jobs in statefile.requests(self.run_dir)]
             for state in statefile.states(self.run_dir).values():
                 found.append(f"process {state['id']}" if state["role"] == "current" else f"hidden process {state['id']}")
                 used |= statefile.definitions_of(state)

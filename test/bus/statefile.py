@@ -44,6 +44,18 @@ def definitions_of(state):
     return {state[key] for key in ("definition", "next_definition") if key in state}
 
 
+def requests(run):
+    """What is open or may be asked for again: [its jobs that have not ended]."""
+    found = []
+    for line in (line for line in _read(run, "requests").splitlines(True) if line.endswith(b"\n")):
+        o = json.loads(line)
+        if "jobs" in o:
+            found.append((o, {job["id"] for job in o["jobs"] if "result" not in job}))
+        for _, open_jobs in found:
+            open_jobs.discard(o.get("id"))
+    return [open_jobs for o, open_jobs in found if open_jobs or "token" in o]
+
+
 def left(run):
     """What is there of processes, in words."""
     found = [f"process {s.get('id')}, {s.get('role')}" for s in states(run).values()] + [f"definition {n}" for n in definitions(run)]
