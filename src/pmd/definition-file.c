@@ -74,11 +74,15 @@ static Record *find_record(const DefinitionFile *f, unsigned serial) {
 static int add_record(DefinitionFile *f, unsigned serial, off_t offset, size_t size) {
         if (!GREEDY_REALLOC(f->records, f->n_allocated, f->n_records + 1))
                 return -ENOMEM;
-        f->records[f->n_records++] = (Record) { .serial = serial, .needed = true, .offset = offset, .size = size };
-        f->n_needed++;
-        f->size_needed += (off_t) size;
+        f->records[f->n_records++] = (Record) { .serial = serial, .offset = offset, .size = size };
         f->last_serial = serial;
         return 0;
+}
+
+static void need_record(DefinitionFile *f, Record *record) {
+        record->needed = true;
+        f->n_needed++;
+        f->size_needed += (off_t) record->size;
 }
 
 static void drop_record(DefinitionFile *f, Record *record) {
@@ -181,8 +185,12 @@ int definition_file_add(DefinitionFile *f, const char *json, unsigned *ret_seria
         FAULT_AFTER(DEFINITION_WRITE);
         if (r < 0)
                 return r;
+        r = add_record(f, serial, offset, n);
+        if (r < 0)
+                return r;
+        need_record(f, f->records + f->n_records - 1);
         *ret_serial = serial;
-        return add_record(f, serial, offset, n);
+        return 0;
 }
 
 void definition_file_remove(DefinitionFile *f, unsigned serial) {
@@ -249,11 +257,18 @@ int definition_file_load(DefinitionFile *f) {
         return 0;
 }
 
-void definition_file_clean(DefinitionFile *f, bool (*is_needed)(unsigned serial, void *userdata), void *userdata) {
-        for (size_t i = 0; i < f->n_records; i++)
-                if (!is_needed)
-                        f->records[i].kept = true;
-                else if (!is_needed(f->records[i].serial, userdata))
-                        drop_record(f, f->records + i);
+void definition_file_need(DefinitionFile *f, unsigned serial) {
+        Record *record = find_record(f, serial);
+
+        if (record && !record->needed)
+                need_record(f, record);
+}
+
+void definition_file_clean(DefinitionFile *f, bool keep) {
+        for (size_t i = 0; keep && i < f->n_records; i++) {
+                f->records[i].kept = true;
+                if (!f->records[i].needed)
+                        need_record(f, f->records + i);
+        }
         tidy(f, 0);
 }

@@ -22,7 +22,7 @@ void definition_file_remove(DefinitionFile *f, unsigned serial);
 /* -ENOENT: there is none. */
 int definition_file_read(DefinitionFile *f, unsigned serial, char **ret_json);
 
-/* At start-up. */
+/* At start-up: what was loaded and is not needed is removed, or, if nobody can know whether it is, kept for good. */
 int definition_file_load(DefinitionFile *f);
-/* Of those that were loaded: removes what is not needed; is_needed is NULL if nobody can know. */
-void definition_file_clean(DefinitionFile *f, bool (*is_needed)(unsigned serial, void *userdata), void *userdata);
+void definition_file_need(DefinitionFile *f, unsigned serial);
+void definition_file_clean(DefinitionFile *f, bool keep);

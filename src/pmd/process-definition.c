@@ -11,7 +11,7 @@
 #include "shared/log.h"
 #include "shared/string-util.h"
 
-/* Which definitions are on file for the processes, which may share them. */
+/* Which definitions are on file for the processes: those of an app may share one. */
 
 DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
@@ -24,16 +24,16 @@ static unsigned serial_of_process(const Process *p, const AppConfig *config) {
         return p->next_config == config && p->saved_next_config == config ? p->next_definition_serial : 0;
 }
 
-static unsigned serial_of_definition(const Manager *m, const AppConfig *config) {
+static unsigned serial_of_definition(const Process *p, const AppConfig *config) {
         unsigned serial;
 
-        for (size_t i = 0; i < m->n_processes; i++) {
-                serial = serial_of_process(m->processes[i], config);
+        LIST_FOREACH(siblings, s, p->app->processes) {
+                serial = serial_of_process(s, config);
                 if (serial > 0)
                         return serial;
         }
-        LIST_FOREACH(hidden, p, m->hidden_processes) {
-                serial = serial_of_process(p, config);
+        LIST_FOREACH(hidden, h, p->manager->hidden_processes) {
+                serial = serial_of_process(h, config);
                 if (serial > 0)
                         return serial;
         }
@@ -48,23 +48,23 @@ static int write_definition(Manager *m, const AppConfig *config, unsigned *ret) 
         r = app_config_save(config, &o);
         if (r < 0)
                 return r;
-        text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+        text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
         return text ? definition_file_add(m->definition_file, text, ret) : -ENOMEM;
 }
 
-static bool definition_is_used(const Manager *m, unsigned serial) {
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->definition_serial == serial || m->processes[i]->next_definition_serial == serial)
+static bool definition_is_used(const Process *p, unsigned serial) {
+        LIST_FOREACH(siblings, s, p->app->processes)
+                if (s->definition_serial == serial || s->next_definition_serial == serial)
                         return true;
-        LIST_FOREACH(hidden, p, m->hidden_processes)
-                if (p->definition_serial == serial || p->next_definition_serial == serial)
+        LIST_FOREACH(hidden, h, p->manager->hidden_processes)
+                if (h->definition_serial == serial || h->next_definition_serial == serial)
                         return true;
         return false;
 }
 
-void manager_remove_unused_definition(Manager *m, unsigned serial) {
-        if (serial > 0 && !definition_is_used(m, serial))
-                definition_file_remove(m->definition_file, serial);
+void process_remove_unused_definition(const Process *p, unsigned serial) {
+        if (serial > 0 && !definition_is_used(p, serial))
+                definition_file_remove(p->manager->definition_file, serial);
 }
 
 /* The definition changes with a restart. */
@@ -77,7 +77,7 @@ static int save_definition(Process *p) {
 
         p->definition_serial = 0;
         p->saved_config = NULL;
-        serial = serial_of_definition(p->manager, p->config);
+        serial = serial_of_definition(p, p->config);
         if (serial == 0) {
                 r = write_definition(p->manager, p->config, &serial);
                 if (r < 0) {
@@ -100,7 +100,7 @@ static int save_next_definition(Process *p) {
         if (old > 0 && p->next_config && saved == p->next_config)
                 serial = old;
         else if (p->next_config)
-                serial = serial_of_definition(p->manager, p->next_config);
+                serial = serial_of_definition(p, p->next_config);
         if (serial == 0 && p->next_config) {
                 r = write_definition(p->manager, p->next_config, &serial);
                 if (r < 0)
@@ -121,12 +121,17 @@ int process_save_definitions(Process *p) {
 
 /* ---- reading ---- */
 
-static bool is_needed(unsigned serial, void *userdata) {
-        return definition_is_used(userdata, serial);
+static void need(const Process *p) {
+        definition_file_need(p->manager->definition_file, p->definition_serial);
+        definition_file_need(p->manager->definition_file, p->next_definition_serial);
 }
 
 void manager_clean_definitions(Manager *m) {
-        definition_file_clean(m->definition_file, m->first_process_id > 0 ? NULL : is_needed, m);
+        for (size_t i = 0; i < m->n_processes; i++)
+                need(m->processes[i]);
+        LIST_FOREACH(hidden, p, m->hidden_processes)
+                need(p);
+        definition_file_clean(m->definition_file, m->first_process_id > 0);
 }
 
 void saved_definitions_done(SavedDefinitions *d) {

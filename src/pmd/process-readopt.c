@@ -90,7 +90,6 @@ static void read_process(Process *p, json_object *o) {
         p->gate_opened = get_bool(o, "gate_opened");
         p->incarnation = (unsigned) get_uint(o, "incarnation");
         p->worker_id = (unsigned) get_uint(o, "worker_id");
-        p->listening = get_bool(o, "listening");
         p->last_incarnation = MAX(p->incarnation, (unsigned) get_uint(o, "last_incarnation"));
         p->n_restarts = (unsigned) get_uint(o, "n_restarts");
         p->history = (RestartHistory) {

@@ -10,7 +10,7 @@
 
 /* process-definition.c: puts those that p has or is to have on file, if they are not. */
 int process_save_definitions(Process *p);
-void manager_remove_unused_definition(Manager *m, unsigned serial);
+void process_remove_unused_definition(const Process *p, unsigned serial);
 /* At start-up, when all processes are there. */
 void manager_clean_definitions(Manager *m);
 
