@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 
 import statefile
@@ -298,6 +299,22 @@ def a_newer_format_is_left_alone(tap, pm, _runner):
     tap.equal(pm.leftovers(), [], "and leaves nothing in the end")
 
 
+def an_open_request_is_written_again(tap, pm, _runner):
+    run = os.path.join(pm.dir, "home", "run")
+    pm.write("deaf.sh", "#!/bin/sh\ntrap '' INT\nwhile :; do sleep 0.1; done\n")
+    pm.run("start", os.path.join(pm.dir, "deaf.sh"), "--name", "deaf", "--interpreter", "none", "--kill-timeout", "4000")
+    with subprocess.Popen([pm.pmctl, "stop", "deaf"], env=pm.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
+        wait_until(lambda: any(statefile.requests(run)), "the request")
+        before = statefile.requests(run)
+        os.unlink(os.path.join(run, "requests"))
+        wait_until(lambda: statefile.requests(run) == before, "the request to be written again")
+        before = pm.pid()
+        pm.kill()
+        tap.equal(p.wait(30), 0, "a request whose file is removed is carried out by the next pmd")
+    tap.check(pm.pid() != before and pm.status("deaf") == ["stopped"], "which has stopped the app", pm.status("deaf"))
+    pm.run("delete", "deaf")
+
+
 def definitions_that_nobody_needs_go(tap, pm, _runner):
     run = os.path.join(pm.dir, "home", "run")
     pm.run(*pm.app("changing"))
@@ -368,7 +385,7 @@ def main():
     build = os.path.abspath(sys.argv[1])
     tap = Tap()
     common = (what_was_left_is_stopped, what_was_left_by_the_dead_is_removed, nothing_is_left)
-    with_runner(tap, build, "plain", (*common, the_clock_leaps, definitions_that_nobody_needs_go, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
+    with_runner(tap, build, "plain", (*common, the_clock_leaps, an_open_request_is_written_again, definitions_that_nobody_needs_go, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
     with_runner(tap, build, "cgroup", (*common, who_was_moved_is_stopped))
     return tap.done()
 
