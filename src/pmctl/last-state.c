@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include <dirent.h>
-#include <fcntl.h>
 #include <json-c/json.h>
 
 #include "pmctl/last-state.h"
 
 #include "pmctl/pmctl-util.h"
 #include "pmctl/table.h"
-#include "shared/fd-util.h"
-#include "shared/fileio.h"
 #include "shared/instance.h"
-#include "shared/parse-util.h"
 #include "shared/pidref.h"
+#include "shared/process-states.h"
 #include "shared/string-util.h"
-
-#define STATE_FILE_MAX (1U << 20)
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static json_object *member(json_object *o, const char *key) {
         json_object *v = NULL;
@@ -69,64 +61,22 @@ static int add_row(Table *t, json_object *o) {
         return r < 0 ? r : table_add(t, alive ? "runs" : "does not run", alive ? COLOR_GREEN : COLOR_RED);
 }
 
-static int compare_ids(const void *a, const void *b) {
-        unsigned x = *(const unsigned *) a, y = *(const unsigned *) b;
-
-        return (x > y) - (x < y);
-}
-
-static int list_ids(DIR *d, unsigned **ret, size_t *ret_n) {
-        _cleanup_free_ unsigned *ids = NULL;
-        size_t n = 0, allocated = 0;
-
-        for (struct dirent *de; (de = readdir(d));) {
-                if (!GREEDY_REALLOC(ids, allocated, n + 1))
-                        return -ENOMEM;
-                n += safe_atou(de->d_name, &ids[n]) >= 0;
-        }
-        if (n > 0)
-                qsort(ids, n, sizeof(unsigned), compare_ids);
-        *ret = TAKE_PTR(ids);
-        *ret_n = n;
-        return 0;
-}
-
-static int fill_table(Table *t, int dir_fd, const unsigned *ids, size_t n) {
-        int n_rows = 0;
-
-        for (size_t i = 0; i < n; i++) {
-                _cleanup_(json_object_putp) json_object *o = NULL;
-                _cleanup_free_ char *text = NULL;
-                char name[16];
-
-                (void) snprintf(name, sizeof(name), "%u", ids[i]);
-                if (read_full_file_at(dir_fd, name, STATE_FILE_MAX, &text, NULL) < 0)
-                        continue;
-                o = json_tokener_parse(text);
-                if (json_object_is_type(o, json_type_object) && add_row(t, o) >= 0)
-                        n_rows++;
-        }
-        return n_rows;
-}
-
 int show_last_state(const Options *o) {
         static const TableColumn columns[] = { { "id", 4, 0 }, { "name", 11, 40 }, { "pid", 10, 0 }, { "↺", 6, 0 }, { "last known as", 15, 0 }, { "now", 14, 0 } };
         _cleanup_(instance_freep) Instance *instance = NULL;
-        _cleanup_free_ char *directory = NULL;
         _cleanup_(table_freep) Table *t = NULL;
-        _cleanup_free_ unsigned *ids = NULL;
-        _cleanup_closedir_ DIR *d = NULL;
+        json_object **states;
+        int n_rows = 0;
         size_t n;
-        int n_rows;
 
         if (open_instance(o, &instance) < 0)
                 return 0;
-        directory = strjoin(instance->runtime_dir, "/processes");
-        d = directory ? opendir(directory) : NULL;
-        if (!d || list_ids(d, &ids, &n) < 0 || table_new(columns, ELEMENTSOF(columns), &t) < 0)
+        if (table_new(columns, ELEMENTSOF(columns), &t) < 0 || process_states_load(instance->runtime_dir, &states, &n) < 0)
                 return 0;
 
-        n_rows = fill_table(t, dirfd(d), ids, n);
+        for (size_t i = 0; i < n; i++)
+                n_rows += add_row(t, states[i]) >= 0;
+        process_states_free(states, n);
         if (n_rows == 0)
                 return 0;
         message_warn(o, "pmd does not answer. What it knew of the processes last, and whether they run now:");

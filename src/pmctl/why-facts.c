@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include <dirent.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <systemd/sd-bus.h>
 #include <unistd.h>
 
 #include "pmctl/why.h"
-#include "shared/fileio.h"
 #include "shared/pidref.h"
 #include "shared/pmd-protocol.h"
+#include "shared/process-states.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -152,19 +151,6 @@ static uint64_t get_uint(json_object *o, const char *key) {
         return json_object_get_uint64(json_object_object_get(o, key));
 }
 
-static json_object *read_json(const char *path) {
-        _cleanup_free_ char *text = NULL;
-        json_object *o;
-
-        if (read_full_file_at(AT_FDCWD, path, 1 << 20, &text, NULL) < 0)
-                return NULL;
-        o = json_tokener_parse(text);
-        if (json_object_is_type(o, json_type_object))
-                return o;
-        json_object_put(o);
-        return NULL;
-}
-
 /* pmd's words for states, as it shows them. */
 static const char *shown_state(const char *state) {
         static const char *const words[][2] = {
@@ -195,17 +181,21 @@ static char *default_log(const Instance *i, const WhyFacts *f, const char *strea
         return strprintf("%s/%s-%s-%" PRIu32 ".log", i->log_dir, f->name, stream, f->id);
 }
 
-/* 1: filled, 0: not meant, or not to be read. */
-static int fill_from_file(const Instance *i, const char *number, const char *target, WhyFacts *f) {
-        _cleanup_free_ char *path = strjoin(i->runtime_dir, "/processes/", number), *out = NULL, *err = NULL;
-        json_object *o = path ? read_json(path) : NULL;
-        const char *name = o ? get_string(o, "app") : NULL, *status = o ? shown_state(get_string(o, "state")) : NULL;
+static bool is_meant(const char *target, const char *name, json_object *o) {
+        char number[16];
+
+        (void) snprintf(number, sizeof number, "%" PRIu64, get_uint(o, "id"));
+        return streq(target, "all") || streq(target, name) || streq(target, number);
+}
+
+/* 1: filled, 0: not meant, or of no use. */
+static int fill_from_state(const Instance *i, json_object *o, const char *target, WhyFacts *f) {
+        const char *name = get_string(o, "app"), *status = shown_state(get_string(o, "state"));
+        _cleanup_free_ char *out = NULL, *err = NULL;
         int r = 0;
 
-        if (!name || !status || (!streq(target, "all") && !streq(target, name) && !streq(target, number))) {
-                json_object_put(o);
+        if (!name || !status || !is_meant(target, name, o))
                 return 0;
-        }
 
         *f = (WhyFacts) {
                 .id = (uint32_t) get_uint(o, "id"),
@@ -219,7 +209,6 @@ static int fill_from_file(const Instance *i, const char *number, const char *tar
         RET_GATHER(r, free_and_strdup(&f->name, name));
         RET_GATHER(r, free_and_strdup(&f->status, status));
         RET_GATHER(r, event_history_restore(&f->events, json_object_object_get(o, "events")));
-        json_object_put(o);
         if (r >= 0) {
                 out = default_log(i, f, "out");
                 err = default_log(i, f, "error");
@@ -229,28 +218,21 @@ static int fill_from_file(const Instance *i, const char *number, const char *tar
 }
 
 static int read_files(const Instance *i, const char *target, WhyFacts **ret, size_t *ret_n) {
-        _cleanup_free_ char *directory = strjoin(i->runtime_dir, "/processes");
-        size_t n = 0, allocated = 0;
-        WhyFacts *facts = NULL;
-        int r = 0;
-        DIR *d;
+        json_object **states = NULL;
+        size_t n_states = 0, n = 0;
+        WhyFacts *facts;
+        int r;
 
-        if (!directory)
-                return -ENOMEM;
-        d = opendir(directory);
-        for (struct dirent *e; d && r >= 0 && (e = readdir(d));) {
-                if (!target_is_id(e->d_name))
-                        continue;
-                if (!GREEDY_REALLOC(facts, allocated, n + 1)) {
-                        r = -ENOMEM;
-                        break;
-                }
-                facts[n] = (WhyFacts) {};
-                r = fill_from_file(i, e->d_name, target, facts + n);
+        r = process_states_load(i->runtime_dir, &states, &n_states);
+        if (r == -ENOMEM)
+                return r;
+        facts = new0(WhyFacts, n_states);
+        r = facts ? 0 : -ENOMEM;
+        for (size_t k = 0; r >= 0 && k < n_states; k++) {
+                r = fill_from_state(i, states[k], target, facts + n);
                 n += r != 0;
         }
-        if (d)
-                (void) closedir(d);
+        process_states_free(states, n_states);
         if (r < 0) {
                 why_facts_free_many(facts, n);
                 return r;

@@ -12,15 +12,19 @@
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
 #include "pmd/cluster.h"
+#include "pmd/definition-file.h"
 #include "pmd/keeper.h"
 #include "pmd/manager-boot.h"
 #include "pmd/manager.h"
+#include "pmd/process-serialize.h"
 #include "pmd/process.h"
+#include "pmd/request-journal.h"
 #include "shared/fd-util.h"
 #include "shared/list.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
 #include "shared/pidref.h"
+#include "shared/process-states.h"
 #include "shared/string-util.h"
 
 /* Who removes the directory with all that is in it should be done by then. While there is the keeper's lock, clients wait. */
@@ -167,6 +171,8 @@ static int repair(Manager *m) {
         repair_lock_of_keeper(m);
         manager_repair_log(m);
         manager_boot_remember(m);
+        manager_check_state_files(m);
+        request_journal_repair(m->request_journal);
         save_all(m);
         return r;
 }
@@ -201,7 +207,8 @@ static int repair_after(Manager *m, usec_t delay) {
 }
 
 static bool is_ours(const Manager *m, const char *name) {
-        const char *const paths[] = { m->instance->socket_path, m->instance->lock_path, m->instance->keeper_lock_path };
+        const char *const paths[] = { m->instance->socket_path, m->instance->lock_path, m->instance->keeper_lock_path, "/" PROCESS_STATES_FILE,
+                                      "/" DEFINITION_FILE, "/" REQUEST_JOURNAL_FILE };
 
         for (size_t i = 0; i < ELEMENTSOF(paths); i++)
                 if (streq(path_basename(paths[i]), name))

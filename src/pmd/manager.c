@@ -8,6 +8,7 @@
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
+#include "pmd/definition-file.h"
 #include "pmd/event-bus.h"
 #include "pmd/fd-store.h"
 #include "pmd/keeper-exits.h"
@@ -24,6 +25,7 @@
 #include "pmd/request-journal.h"
 #include "pmd/runner.h"
 #include "pmd/spawner.h"
+#include "pmd/state-slots.h"
 #include "pmd/store-writer.h"
 #include "pmd/systemd-client.h"
 #include "shared/fd-bag.h"
@@ -663,6 +665,12 @@ int manager_new(Instance *instance, Manager **ret) {
         if (!m->apps)
                 return -ENOMEM;
 
+        r = state_slots_new(instance->runtime_dir, &m->state_slots);
+        if (r >= 0)
+                r = definition_file_new(instance->runtime_dir, &m->definition_file);
+        if (r < 0)
+                return r;
+
         r = sd_event_new(&m->event);
         if (r < 0)
                 return r;
@@ -813,6 +821,8 @@ Manager *manager_free(Manager *m) {
         lh_table_free(m->apps);
         triggers_free(m->triggers);
 
+        state_slots_free(m->state_slots);
+        definition_file_free(m->definition_file);
         store_writer_free(m->store_writer);
         free(m->node_drain);
         sd_bus_slot_unref(m->boot_slot);

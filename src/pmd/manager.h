@@ -45,13 +45,14 @@ struct Manager {
         Process **processes;      /* by id, ascending */
         size_t n_processes, n_processes_allocated;
         LIST_HEAD(Process, hidden_processes); /* incarnations that are not current, see ProcessRole */
-        unsigned next_definition_serial;
         unsigned first_process_id; /* numbers below are left to a newer pmd, of which there were processes; 0: none */
         unsigned next_process_id; /* as pm2: grows, begins again at 0 when there is no process */
         uint32_t next_job_id;
         unsigned last_cluster;    /* number of the last one that was made */
         RestartBudget restart_budget; /* for restarts that nobody asked for */
         usec_t spawn_usec;            /* how long one keeps pmd busy, of late */
+        StateSlots *state_slots;      /* what is known of processes, for the next pmd */
+        DefinitionFile *definition_file;
         RequestJournal *request_journal;
         Triggers *triggers;       /* what else restarts an app */
         StoreWriter *store_writer; /* NULL: nothing was saved yet */

@@ -67,17 +67,17 @@ static void retire(Process *p) {
         manager_wake(p->manager);
 }
 
-/* Each step leaves files that the next pmd understands: what is current counts, and a hidden incarnation that is also the current one
- * does not. */
+/* The successor first: of two that are current on file the later one is. */
 static void save_swapped(Process *p, Process *s) {
         int r;
 
-        r = process_save(p);
+        r = process_save(s);
+        FAULT_BEFORE(RETIRE);
         if (r >= 0)
-                r = process_save(s);
+                r = process_save(p);
+        FAULT_AFTER(RETIRE);
         if (r < 0)
                 log_warning_errno(r, "Failed to save what is known of process %u, ignoring: %m", p->id);
-        process_unsave_hidden(s);
 }
 
 /* What is known of the number rather than of the incarnation. */

@@ -3,7 +3,7 @@
 
 #include "pmd/pmd-forward.h"
 
-/* What pmd knows of its processes, in the runtime directory: a file for each process, and one for each definition, which many
+/* What pmd knows of its processes, in the runtime directory: a file with a slot for each process, and one with the definitions, which many
  * processes share. Written when something changes, so that a pmd that is killed loses nothing. What the files do not say,
  * the fds of the store do: the pidfd, and the read ends of the output pipes. */
 
@@ -12,8 +12,9 @@ int process_save(Process *p);
 
 /* The process is no more. */
 void process_unsave(Process *p);
-/* What was written of it while it was hidden, see ProcessRole. */
-void process_unsave_hidden(const Process *p);
+
+/* Somebody may have moved the files away: those that are not where they should be are made anew when something is saved. */
+void manager_check_state_files(Manager *m);
 
 /* At start-up, when runner and log thread are there, and before anybody is served: the processes of a pmd that ended. What is
  * of another boot, or of no use, is removed. */

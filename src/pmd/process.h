@@ -247,11 +247,11 @@ struct Process {
         LIST_FIELDS(Process, dirty_queue);
 
         /* For process-serialize.c. */
-        unsigned definition_serial;   /* of the file with the definition, 0: not written yet */
+        unsigned state_slot;          /* where it is written, 0: not yet */
+        unsigned definition_serial;   /* of what the file has of the definition, 0: not written yet */
         const AppConfig *saved_config;
         unsigned next_definition_serial; /* the same for next_config */
         const AppConfig *saved_next_config;
-        unsigned hidden_incarnation;  /* names the file of one that is not current; 0: there is none */
         bool unsaved;                 /* it could not be written */
 
         LIST_FIELDS(Process, siblings); /* of the App, by id */

@@ -1,27 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <systemd/sd-id128.h>
-#include <unistd.h>
-
 #include "pmd/request-journal-internal.h"
 
 #include "pmd/app.h"
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
-#include "shared/fault.h"
-#include "shared/fd-util.h"
-#include "shared/fileio.h"
 #include "shared/log.h"
-#include "shared/parse-util.h"
-#include "shared/path-util.h"
 #include "shared/string-util.h"
-#include "shared/strv.h"
 
-#define JOURNAL_VERSION 1
-#define JOURNAL_FILE_MAX (4U << 20)
 /* Clients come back within seconds, or not at all. */
 #define ENDED_REQUESTS_MAX 64U
 
@@ -29,17 +15,7 @@ DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* ---- entries ---- */
 
-static char *entry_path(const RequestJournal *j, const Entry *e) {
-        return strprintf("%s/%u", j->directory, e->serial);
-}
-
 static void entry_forget(RequestJournal *j, Entry *e) {
-        _cleanup_free_ char *path = e->serial > 0 ? entry_path(j, e) : NULL;
-
-        FAULT_BEFORE(REQUEST_REMOVE);
-        if (path)
-                (void) unlink(path);
-        FAULT_AFTER(REQUEST_REMOVE);
         if (j->unwritten == e)
                 j->unwritten = NULL;
         LIST_REMOVE(entries, j->entries, e);
@@ -48,7 +24,7 @@ static void entry_forget(RequestJournal *j, Entry *e) {
         free(e);
 }
 
-static Entry *entry_new(RequestJournal *j, const char *token) {
+Entry *journal_add_entry(RequestJournal *j, const char *token) {
         Entry *e = new0(Entry, 1);
 
         if (!e)
@@ -92,7 +68,7 @@ static json_object *entry_find_job(const Entry *e, uint32_t id) {
         return NULL;
 }
 
-static Entry *find_open(const RequestJournal *j, uint32_t id, json_object **ret_job) {
+Entry *journal_find_open(const RequestJournal *j, uint32_t id, json_object **ret_job) {
         LIST_FOREACH(entries, e, j->entries) {
                 json_object *o = e->n_open > 0 ? entry_find_job(e, id) : NULL;
 
@@ -104,22 +80,23 @@ static Entry *find_open(const RequestJournal *j, uint32_t id, json_object **ret_
         return NULL;
 }
 
-static void drop_oldest_ended(RequestJournal *j) {
-        Entry *oldest = NULL;
+/* What nobody asks for any more; the file follows when it is worth it. */
+static void drop_ended(RequestJournal *j) {
         unsigned n = 0;
 
         LIST_FOREACH(entries, e, j->entries)
-                if (e->n_open == 0) {
-                        oldest = oldest ?: e;
-                        n++;
+                n += e->n_open == 0 && e != j->unwritten;
+        LIST_FOREACH_SAFE(entries, e, j->entries)
+                if (e->n_open == 0 && e != j->unwritten && (!e->token || n > ENDED_REQUESTS_MAX)) {
+                        entry_forget(j, e);
+                        n--;
                 }
-        if (n > ENDED_REQUESTS_MAX)
-                entry_forget(j, oldest);
+        journal_tidy_file(j);
 }
 
 /* ---- writing ---- */
 
-static int add(json_object *o, const char *key, json_object *v) {
+int journal_add(json_object *o, const char *key, json_object *v) {
         if (v && json_object_object_add(o, key, v) >= 0)
                 return 0;
         json_object_put(v);
@@ -142,8 +119,8 @@ static int add_processes(json_object *o, Manager *m, const unsigned *ids, size_t
         json_object *processes = json_object_new_array(), *incarnations = json_object_new_array();
         int r;
 
-        r = add(o, "processes", processes);
-        RET_GATHER(r, add(o, "incarnations", incarnations));
+        r = journal_add(o, "processes", processes);
+        RET_GATHER(r, journal_add(o, "incarnations", incarnations));
         for (size_t i = 0; r >= 0 && i < n; i++) {
                 const Process *p = manager_get_process(m, ids[i]);
 
@@ -159,9 +136,9 @@ static int describe_job(const Job *job, json_object **ret) {
 
         if (!o)
                 return -ENOMEM;
-        r = add(o, "id", json_object_new_int64(job->id));
-        RET_GATHER(r, add(o, "verb", json_object_new_string(job_verb_to_string(job->verb))));
-        RET_GATHER(r, add(o, "app", json_object_new_string(job->app->name)));
+        r = journal_add(o, "id", json_object_new_int64(job->id));
+        RET_GATHER(r, journal_add(o, "verb", json_object_new_string(job_verb_to_string(job->verb))));
+        RET_GATHER(r, journal_add(o, "app", json_object_new_string(job->app->name)));
         RET_GATHER(r, add_processes(o, job->app->manager, job->process_ids, job->n_processes));
         if (r < 0)
                 return r;
@@ -174,11 +151,11 @@ static int complete_job(json_object *o, const Job *job) {
         int r = 0;
 
         if (job->gentle)
-                r = add(o, "gentle", json_object_new_boolean(true));
+                r = journal_add(o, "gentle", json_object_new_boolean(true));
         if (job->parallel > 0)
-                RET_GATHER(r, add(o, "parallel", json_object_new_int64(job->parallel)));
+                RET_GATHER(r, journal_add(o, "parallel", json_object_new_int64(job->parallel)));
         if (job->reason)
-                RET_GATHER(r, add(o, "reason", json_object_new_string(job->reason)));
+                RET_GATHER(r, journal_add(o, "reason", json_object_new_string(job->reason)));
         return r;
 }
 
@@ -216,40 +193,9 @@ static void save_all_processes(RequestJournal *j, const Entry *e, bool made) {
                 save_processes(j->manager, json_object_array_get_idx(e->jobs, i), made);
 }
 
-static int write_file(RequestJournal *j, Entry *e, json_object *o) {
-        _cleanup_free_ char *path = NULL, *text = NULL;
-        int r;
+static int complete_jobs(RequestJournal *j, const Entry *e) {
+        int r = 0;
 
-        text = strjoin(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN), "\n");
-        e->serial = ++j->next_serial;
-        path = entry_path(j, e);
-        if (!text || !path)
-                return -ENOMEM;
-
-        r = write_file_replace(path, text, strlen(text), 0600);
-        if (r != -ENOENT)
-                return r;
-        r = mkdir_parents(path, 0700);
-        return r < 0 ? r : write_file_replace(path, text, strlen(text), 0600);
-}
-
-static int write_entry(RequestJournal *j, Entry *e) {
-        _cleanup_(json_object_putp) json_object *o = json_object_new_object();
-        char boot[SD_ID128_STRING_MAX];
-        sd_id128_t id;
-        int r;
-
-        if (!o)
-                return -ENOMEM;
-        r = sd_id128_get_boot(&id);
-        if (r < 0)
-                return r;
-
-        r = add(o, "version", json_object_new_int(JOURNAL_VERSION));
-        RET_GATHER(r, add(o, "boot", json_object_new_string(sd_id128_to_string(id, boot))));
-        if (e->token)
-                RET_GATHER(r, add(o, "token", json_object_new_string(e->token)));
-        RET_GATHER(r, add(o, "jobs", json_object_get(e->jobs)));
         for (size_t i = 0; r >= 0 && i < journal_array_length(e->jobs); i++) {
                 json_object *job = json_object_array_get_idx(e->jobs, i);
                 App *a = manager_get_app(j->manager, json_object_get_string(journal_member(job, "app")));
@@ -258,7 +204,7 @@ static int write_entry(RequestJournal *j, Entry *e) {
                 if (found)
                         r = complete_job(job, found);
         }
-        return r < 0 ? r : write_file(j, e, o);
+        return r;
 }
 
 void request_journal_write(RequestJournal *j) {
@@ -273,12 +219,14 @@ void request_journal_write(RequestJournal *j) {
                 return;
 
         save_all_processes(j, e, false);
-        r = write_entry(j, e);
+        r = complete_jobs(j, e);
+        if (r >= 0 && (e->n_open > 0 || e->token))
+                r = journal_write_entry(j, e);
         if (r < 0)
                 log_warning_errno(r, "Failed to note a request, ignoring: %m");
         save_all_processes(j, e, true);
-        if (e->n_open == 0 && !e->token)
-                entry_forget(j, e);
+        if (e->n_open == 0)
+                drop_ended(j);
 }
 
 /* ---- jobs ---- */
@@ -302,7 +250,7 @@ void request_journal_job_new(RequestJournal *j, Job *job) {
         if (j->unwritten && !streq_ptr(j->unwritten->token, token))
                 request_journal_write(j);
         if (!j->unwritten)
-                j->unwritten = entry_new(j, token);
+                j->unwritten = journal_add_entry(j, token);
         if (!j->unwritten) {
                 log_oom();
                 return;
@@ -329,7 +277,7 @@ void request_journal_processes_made(RequestJournal *j, const Job *job, const uin
                 return;
 
         r = add_processes(o, j->manager, ids, n);
-        RET_GATHER(r, add(o, "made", json_object_new_int64((int64_t) job->n_processes))); /* how many it starts */
+        RET_GATHER(r, journal_add(o, "made", json_object_new_int64((int64_t) job->n_processes))); /* how many it starts */
         if (r < 0)
                 log_warning_errno(r, "Failed to note the processes of a job, ignoring: %m");
 }
@@ -338,35 +286,17 @@ static int describe_failures(const Job *job, json_object *o) {
         json_object *failures = json_object_new_array();
         int r;
 
-        r = add(o, "failures", failures);
+        r = journal_add(o, "failures", failures);
         for (size_t i = 0; r >= 0 && i < job->n_failures; i++) {
                 json_object *f = json_object_new_object();
 
                 r = append(failures, f);
                 if (r < 0)
                         return r;
-                r = add(f, "process", json_object_new_int64(job->failures[i].process_id));
-                RET_GATHER(r, add(f, "error", json_object_new_string(job->failures[i].error_name)));
-                RET_GATHER(r, add(f, "message", json_object_new_string(job->failures[i].message)));
+                r = journal_add(f, "process", json_object_new_int64(job->failures[i].process_id));
+                RET_GATHER(r, journal_add(f, "error", json_object_new_string(job->failures[i].error_name)));
+                RET_GATHER(r, journal_add(f, "message", json_object_new_string(job->failures[i].message)));
         }
-        return r;
-}
-
-static int append_to_file(RequestJournal *j, const Entry *e, json_object *job) {
-        _cleanup_free_ char *path = NULL, *line = NULL;
-        _cleanup_close_ int fd = -EBADF;
-        int r;
-
-        path = entry_path(j, e);
-        line = strjoin(json_object_to_json_string_ext(job, JSON_C_TO_STRING_PLAIN), "\n");
-        if (!path || !line)
-                return -ENOMEM;
-        fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0)
-                return -errno;
-        FAULT_BEFORE(REQUEST_APPEND);
-        r = write_all(fd, line, strlen(line));
-        FAULT_AFTER(REQUEST_APPEND);
         return r;
 }
 
@@ -375,21 +305,19 @@ void request_journal_job_removed(RequestJournal *j, const Job *job, JobResult re
         Entry *e;
         int r;
 
-        e = j ? find_open(j, job->id, &o) : NULL;
+        e = j ? journal_find_open(j, job->id, &o) : NULL;
         if (!e)
                 return;
 
         r = describe_failures(job, o);
-        RET_GATHER(r, add(o, "result", json_object_new_string(job_result_to_string(result))));
-        if (--e->n_open == 0 && !e->token && e != j->unwritten) {
-                entry_forget(j, e);
-                return;
-        }
-        if (r >= 0 && e->serial > 0)
-                r = append_to_file(j, e, o);
+        RET_GATHER(r, journal_add(o, "result", json_object_new_string(job_result_to_string(result))));
+        e->n_open--;
+        if (r >= 0 && e->on_file)
+                r = journal_write_end(j, o);
         if (r < 0)
                 log_warning_errno(r, "Failed to note the end of a job, ignoring: %m");
-        drop_oldest_ended(j);
+        if (e->n_open == 0)
+                drop_ended(j);
 }
 
 
@@ -493,6 +421,7 @@ static bool was_not_begun(Manager *m, json_object *job) {
 }
 
 static void resume_entry(RequestJournal *j, Entry *e) {
+        e->n_open = 0;
         for (size_t i = 0; i < journal_array_length(e->jobs); i++) {
                 json_object *job = json_object_array_get_idx(e->jobs, i);
                 int r;
@@ -511,134 +440,48 @@ static void resume_entry(RequestJournal *j, Entry *e) {
                 }
                 if (r < 0)
                         log_warning_errno(r, "Cannot go on with job %u, ignoring: %m", journal_get_uint(job, "id"));
-                (void) add(job, "result", json_object_new_string(job_result_to_string(r < 0 ? JOB_FAILED : JOB_DONE)));
+                (void) journal_add(job, "result", json_object_new_string(job_result_to_string(r < 0 ? JOB_FAILED : JOB_DONE)));
         }
-        if (e->n_open == 0 && !e->token)
-                entry_forget(j, e);
-}
-
-/* The lines behind the first say how jobs ended. */
-static void read_ends(Entry *e, char *const *lines) {
-        STRV_FOREACH(line, lines) {
-                _cleanup_(json_object_putp) json_object *o = json_tokener_parse(*line);
-                json_object *job = o ? entry_find_job(e, journal_get_uint(o, "id")) : NULL;
-
-                if (!job || !journal_job_has_ended(o))
-                        continue;
-                (void) add(job, "failures", json_object_get(journal_member(o, "failures")));
-                (void) add(job, "result", json_object_get(journal_member(o, "result")));
-        }
-}
-
-static bool is_of_this_boot(json_object *o) {
-        const char *s = json_object_get_string(journal_member(o, "boot"));
-        sd_id128_t boot, saved;
-
-        return s && sd_id128_get_boot(&boot) >= 0 && sd_id128_from_string(s, &saved) >= 0 && sd_id128_equal(boot, saved);
-}
-
-static int read_entry(RequestJournal *j, unsigned serial) {
-        _cleanup_free_ char *path = strprintf("%s/%u", j->directory, serial), *text = NULL;
-        _cleanup_(json_object_putp) json_object *o = NULL;
-        _cleanup_strv_free_ char **lines = NULL;
-        json_object *jobs;
-        Entry *e;
-        int r;
-
-        if (!path)
-                return -ENOMEM;
-        r = read_full_file_at(AT_FDCWD, path, JOURNAL_FILE_MAX, &text, NULL);
-        if (r < 0)
-                return r;
-        lines = strv_split(text, "\n");
-        if (!lines)
-                return -ENOMEM;
-
-        o = json_tokener_parse(strempty(lines[0]));
-        jobs = journal_member(o, "jobs");
-        if (!json_object_is_type(jobs, json_type_array))
-                return -EBADMSG;
-        if (journal_get_uint(o, "version") != JOURNAL_VERSION || !is_of_this_boot(o))
-                return -ESTALE;
-
-        e = entry_new(j, json_object_get_string(journal_member(o, "token")));
-        if (!e)
-                return -ENOMEM;
-        e->serial = serial;
-        json_object_put(e->jobs);
-        e->jobs = json_object_get(jobs);
-        read_ends(e, lines + 1);
-        return 0;
-}
-
-static int compare_serials(const void *a, const void *b) {
-        unsigned x = *(const unsigned *) a, y = *(const unsigned *) b;
-
-        return (x > y) - (x < y);
-}
-
-static int list_serials(RequestJournal *j, unsigned **ret, size_t *ret_n) {
-        _cleanup_closedir_ DIR *d = opendir(j->directory);
-        _cleanup_free_ unsigned *serials = NULL;
-        size_t n = 0, allocated = 0;
-
-        if (!d && errno != ENOENT)
-                return -errno;
-        for (struct dirent *de; d && (de = readdir(d));) {
-                if (!GREEDY_REALLOC(serials, allocated, n + 1))
-                        return -ENOMEM;
-                if (safe_atou(de->d_name, &serials[n]) >= 0)
-                        n++;
-                else if (de->d_name[0] != '.')
-                        (void) unlinkat(dirfd(d), de->d_name, 0); /* half written */
-        }
-        if (n > 0)
-                qsort(serials, n, sizeof(unsigned), compare_serials);
-        *ret = TAKE_PTR(serials);
-        *ret_n = n;
-        return 0;
-}
-
-static void read_or_remove(RequestJournal *j, unsigned serial) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        j->next_serial = MAX(j->next_serial, serial);
-        r = read_entry(j, serial);
-        if (r >= 0)
-                return;
-        if (r != -ESTALE)
-                log_warning_errno(r, "Cannot read request %u of the pmd before, ignoring: %m", serial);
-        path = strprintf("%s/%u", j->directory, serial);
-        if (path)
-                (void) unlink(path);
 }
 
 int request_journal_resume(RequestJournal *j) {
-        _cleanup_free_ unsigned *serials = NULL;
-        size_t n;
         int r;
 
         if (!j)
                 return 0;
-        r = list_serials(j, &serials, &n);
+        r = journal_load_file(j);
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < n; i++)
-                read_or_remove(j, serials[i]);
 
         j->resuming = true;
         LIST_FOREACH_SAFE(entries, e, j->entries)
                 resume_entry(j, e);
         j->resuming = false;
+        drop_ended(j);
+        journal_compact_file(j);
         return 0;
 }
 
 /* ---- ---- */
 
+void request_journal_repair(RequestJournal *j) {
+        int r;
+
+        if (!j)
+                return;
+        state_file_check_path(&j->file);
+        if (!j->file.lost)
+                return;
+        r = journal_check_file(j);
+        if (r < 0)
+                log_warning_errno(r, "Failed to write %s anew, ignoring: %m", j->file.path);
+}
+
 void request_journal_clear(RequestJournal *j) {
         while (j && j->entries)
                 entry_forget(j, j->entries);
+        if (j)
+                journal_tidy_file(j);
 }
 
 int request_journal_new(Manager *m, RequestJournal **ret) {
@@ -648,8 +491,7 @@ int request_journal_new(Manager *m, RequestJournal **ret) {
         if (!j)
                 return -ENOMEM;
         j->manager = m;
-        j->directory = strjoin(m->instance->runtime_dir, "/requests");
-        if (!j->directory)
+        if (state_file_init(&j->file, m->instance->runtime_dir, REQUEST_JOURNAL_FILE) < 0)
                 return -ENOMEM;
         *ret = TAKE_PTR(j);
         return 0;
@@ -659,12 +501,10 @@ RequestJournal *request_journal_free(RequestJournal *j) {
         if (!j)
                 return NULL;
 
-        while (j->entries) {
-                j->entries->serial = 0; /* the file stays */
+        while (j->entries)
                 entry_forget(j, j->entries);
-        }
         sd_bus_message_unref(j->message);
         free(j->token);
-        free(j->directory);
+        state_file_done(&j->file);
         return mfree(j);
 }

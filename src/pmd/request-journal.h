@@ -6,9 +6,11 @@
 #include "pmd/job.h"
 #include "pmd/pmd-forward.h"
 
-/* What was asked for and has not been done yet, in the runtime directory: a file for each request, with its jobs. It is written before
+/* What was asked for and has not been done yet, in a file of the runtime directory: requests with their jobs. A request is written before
  * the first of its jobs begins, so that a pmd that is killed has done nothing of it, or the next one does the rest. A client that has lost
  * its pmd sends its request again, with the same token: it gets the same answer, and is told again of jobs that have ended. */
+
+#define REQUEST_JOURNAL_FILE "requests"
 
 int request_journal_new(Manager *m, RequestJournal **ret);
 RequestJournal *request_journal_free(RequestJournal *j);
@@ -25,6 +27,9 @@ void request_journal_write(RequestJournal *j);
 
 /* At start-up, when the processes are there again: the jobs of the pmd before go on. */
 int request_journal_resume(RequestJournal *j);
+
+/* Somebody may have removed the file, or moved it away. */
+void request_journal_repair(RequestJournal *j);
 
 /* Nothing of it is to be done any more. */
 void request_journal_clear(RequestJournal *j);

@@ -21,7 +21,7 @@ typedef struct Instance {
         InstanceScope scope;
         char *home;         /* private: the directory; else the same as state_dir */
         char *state_dir;    /* what outlives a reboot */
-        char *runtime_dir;  /* what does not: the socket, the locks, a file per process */
+        char *runtime_dir;  /* what does not: the socket, the locks, what pmd knows of processes */
         char *log_dir;      /* default place of apps' log files, and of pmd's own log where there is no journal */
         char *pid_dir;      /* pid files of apps */
         char **conf_dirs;   /* of pmd.conf; what is in the first wins, and that is where pmctl writes */

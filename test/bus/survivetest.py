@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 
+import statefile
 from pmctltest import Instance
 
 # The keeper waits before it starts a pmd again that has died more often than this without living for a second.
@@ -87,9 +88,4 @@ class Victim(Instance):
         return found
 
     def leftovers(self):
-        run = os.path.join(self.dir, "home", "run")
-        found = []
-        for directory in ("processes", "hidden", "definitions"):
-            with contextlib.suppress(FileNotFoundError):
-                found += [os.path.join(directory, f) for f in os.listdir(os.path.join(run, directory))]
-        return found
+        return statefile.left(os.path.join(self.dir, "home", "run"))

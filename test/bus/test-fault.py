@@ -85,7 +85,7 @@ def settled(pm):
     last, n = None, 0
     for _ in range(400):
         now = pm.snapshot()
-        n = n + 1 if now == last and not any(f.startswith("hidden/") for f in now["files"]) else 0
+        n = n + 1 if now == last and not any(f.startswith("hidden ") for f in now["files"]) else 0
         if n == SNAPSHOTS_ALIKE:
             return now
         last = now

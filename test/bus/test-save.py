@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The saved list and the settings, against private pmds. Argument: the build directory."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -95,8 +96,9 @@ class Home:
 
     def forget_processes(self):
         """What the next pmd would take over."""
-        for directory in ("processes", "definitions"):
-            shutil.rmtree(os.path.join(self.home, "run", directory), ignore_errors=True)
+        for name in ("processes", "definitions"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.home, "run", name))
 
     def app_pids(self):
         return [p["pid"] for p in self.processes() if p["pid"]]

@@ -4,13 +4,14 @@
 Argument: the build directory."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
+import statefile
 from pmctltest import show
 from pmdtest import Tap, wait_until
 from survivetest import Victim
@@ -227,7 +228,7 @@ def what_is_removed_is_made_anew(tap, pm, _runner):
         wait_until(lambda: size(sent) > before, "an app to reach its notification socket")
         wait_until(lambda: text_of(cluster) == listeners, "the file of the cluster")
 
-    wait_until(lambda: os.path.isdir(os.path.join(run, "processes")) and len(os.listdir(os.path.join(run, "processes"))) == 5, "the files of the processes")
+    wait_until(lambda: len(statefile.states(run)) == 5, "what is known of the processes")
     before = pm.pid()
     pm.kill()
     r = pm.run("ping")
@@ -246,18 +247,14 @@ FIRST_KEYS = set("""version boot id app owner definition instance unique_id goal
 
 def change_state(pm, name, change):
     """Kills pmd and, before the next one comes, changes what it wrote of a process."""
-    number = pm.process(name)["pm_id"]
-    path = os.path.join(pm.dir, "home", "run", "processes", str(number))
-    pid = pm.pid()
+    run, pid = os.path.join(pm.dir, "home", "run"), pm.pid()
     os.kill(pid, signal.SIGSTOP)
-    with open(path, encoding="utf-8") as f:
-        state, _end = json.JSONDecoder().raw_decode(f.read())
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(change(state), f)
+    slot, state = next((slot, state) for slot, state in statefile.states(run).items() if state["app"] == name)
+    statefile.write_state(run, slot, change(state))
     os.kill(pid, signal.SIGKILL)
     pm.run("ping")
     wait_until(lambda: pm.pid() != pid, "the next pmd")
-    return path
+    return slot
 
 
 def an_older_format_is_read(tap, pm, _runner):
@@ -276,31 +273,65 @@ def an_older_format_is_read(tap, pm, _runner):
 
 
 def a_newer_format_is_left_alone(tap, pm, _runner):
+    run = os.path.join(pm.dir, "home", "run")
     pm.run(*pm.app("newer"))
     pm.run(*pm.app("ours"))
     wait_until(lambda: len(pm.holders()) == 2, "the processes")
     held = pm.holders()
-    path = change_state(pm, "newer", lambda state: {**state, "version": 1000})
+    slot = change_state(pm, "newer", lambda state: {**state, "version": 1000, "new": {"of": ["another", "kind"]}})
     tap.equal((pm.status("newer"), pm.status("ours"), pm.holders()), ([], ["online"], held), "what a newer pmd wrote is left alone")
-    tap.check(os.path.exists(path) and "is of format 1000" in messages(pm), "and told of", messages(pm)[-1000:])
-    number = int(os.path.basename(path))
+    state = statefile.states(run).get(slot, {})
+    tap.check(state.get("version") == 1000 and "is of format 1000" in messages(pm), "and told of", messages(pm)[-1000:])
     pm.run("delete", "all")
     pm.run(*pm.app("another"))
-    tap.check(pm.process("another")["pm_id"] > number, "its number is not given to another")
+    tap.check(pm.process("another")["pm_id"] > state["id"], "its number is not given to another")
     pm.run("delete", "another")
+    tap.equal((statefile.states(run), statefile.definitions_of(state) - set(statefile.definitions(run))), ({slot: state}, set()),
+              "nor its slot, and its definition is kept")
 
     pid = pm.pid()
     os.kill(pid, signal.SIGSTOP)
-    with open(path, encoding="utf-8") as f:
-        state = json.load(f)
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump({**state, "version": 1}, f)
+    statefile.write_state(run, slot, {**state, "version": 1})
     os.kill(pid, signal.SIGKILL)
     pm.run("ping")
     tap.equal((pm.status("newer"), pm.process("newer")["pid"]), (["online"], held["newer.0.lock"][0]), "the pmd that wrote it takes it over")
     pm.run("delete", "newer")
     wait_until(lambda: not pm.holders(), "the end")
     tap.equal(pm.leftovers(), [], "and leaves nothing in the end")
+
+
+def an_open_request_is_written_again(tap, pm, _runner):
+    run = os.path.join(pm.dir, "home", "run")
+    pm.write("deaf.sh", "#!/bin/sh\ntrap '' INT\nwhile :; do sleep 0.1; done\n")
+    pm.run("start", os.path.join(pm.dir, "deaf.sh"), "--name", "deaf", "--interpreter", "none", "--kill-timeout", "4000")
+    with subprocess.Popen([pm.pmctl, "stop", "deaf"], env=pm.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
+        wait_until(lambda: any(statefile.requests(run)), "the request")
+        before = statefile.requests(run)
+        os.unlink(os.path.join(run, "requests"))
+        wait_until(lambda: statefile.requests(run) == before, "the request to be written again")
+        before = pm.pid()
+        pm.kill()
+        tap.equal(p.wait(30), 0, "a request whose file is removed is carried out by the next pmd")
+    tap.check(pm.pid() != before and pm.status("deaf") == ["stopped"], "which has stopped the app", pm.status("deaf"))
+    pm.run("delete", "deaf")
+
+
+def definitions_that_nobody_needs_go(tap, pm, _runner):
+    run = os.path.join(pm.dir, "home", "run")
+    pm.run(*pm.app("changing"))
+    for i in range(5):
+        pm.run("restart", "changing", "--update-env", NUMBER=str(i))
+        wait_until(lambda: pm.n_starts("changing") == i + 2, "the restart")
+    wait_until(lambda: pm.status("changing") == ["online"], "the last start")
+    tap.check(len(statefile.definitions(run)) > 1, "a definition is added to the file when it changes", statefile.definitions(run).keys())
+    kill_and_wait(pm)
+    tap.equal(pm.status("changing"), ["online"], "the next pmd knows the app")
+    (state,) = statefile.states(run).values()
+    definitions = statefile.definitions(run)
+    tap.equal(set(definitions), {state["definition"]}, "and leaves in the file what is needed")
+    tap.check("NUMBER=4" in definitions[state["definition"]]["environment"], "which is the last one")
+    pm.run("delete", "changing")
+    tap.equal((statefile.left(run), [os.stat(os.path.join(run, f)).st_size for f in ("processes", "definitions")]), ([], [0, 0]), "which is nothing in the end")
 
 
 def the_clock_leaps(tap, pm, runner):
@@ -443,7 +474,7 @@ def main():
     build = os.path.abspath(sys.argv[1])
     tap = Tap()
     common = (what_was_left_is_stopped, what_was_left_by_the_dead_is_removed, nothing_is_left)
-    with_runner(tap, build, "plain", (*common, the_clock_leaps, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
+    with_runner(tap, build, "plain", (*common, the_clock_leaps, an_open_request_is_written_again, definitions_that_nobody_needs_go, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
     with_runner(tap, build, "cgroup", (*common, who_was_moved_is_stopped))
     what_is_kept(tap, build)
     return tap.done()

@@ -12,18 +12,18 @@
 
 FAULTS=/run/pmd-faults
 APP=/run/app/app.sh
-STEPS='^(before|after)-(scope-.*|fork|gate-open|fd-.*|signal|swap)$'
+STEPS='^(before|after)-(scope-.*|fork|gate-open|fd-.*|signal|swap|retire)$'
 
 # What there is of the app: each of its processes and starts, its scopes, cgroups, files and states, and the number of descriptors that systemd
-# keeps. How many processes share the file of a definition does not matter.
+# keeps.
 leftovers() {
         # shellcheck disable=SC2016
         enter sh -c '
                 pgrep -f "^sleep 98765" | sed "s/.*/process/"
                 systemctl list-units --no-legend --plain --all "pm-app-*.scope" | sed "s/.*/scope/"
                 find /sys/fs/cgroup -path "*/pm.slice/*.scope" -prune | sed "s/.*/cgroup/"
-                find /run/pmd -type f -o -type s | sed "s/[0-9][0-9]*/N/g" | grep -v /definitions/
-                find /run/pmd/definitions -type f | sed "s/[0-9][0-9]*/N/g" | sort -u
+                find /run/pmd -type f -o -type s | sed "s/[0-9][0-9]*/N/g"
+                tr "\\0" "\\n" </run/pmd/processes | grep -Eo "^\{.*\"role\":\"[a-z]*\"" | grep -Eo "\"role\":.*"
                 systemctl show -p NFileDescriptorStore pmd.service
                 cd /run/app
                 for file in starts.* doubles; do [ ! -f $file ] || echo "$file: $(wc -l <$file)"; done' | sort | uniq -c
@@ -170,7 +170,7 @@ check "the others go" eventually_output '^0$' enter sh -c 'systemctl list-units 
 clear_up
 
 missing=
-for step in fork scope-start scope-reply scope-stop gate-open fd-push fd-remove signal swap; do
+for step in fork scope-start scope-reply scope-stop gate-open fd-push fd-remove signal swap retire; do
         for when in before after; do
                 [[ " ${died[*]}" =~ [\ ,]$when-$step: ]] || missing+=" $when-$step"
         done

@@ -5,14 +5,14 @@ import re
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MECHANISMS = {
-    "cluster", "cluster-balance", "cluster-internal", "cluster-serialize", "cluster-socket", "credentials", "cron", "fd-store", "foreground", "input-pipe", "keeper", "keeper-exits", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
+    "cluster", "cluster-balance", "cluster-internal", "cluster-serialize", "cluster-socket", "credentials", "cron", "definition-file", "fd-store", "foreground", "input-pipe", "keeper", "keeper-exits", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
     "log-format", "log-path", "log-relay", "log-ring", "log-rotate", "log-sink-file", "log-sink-journal", "log-stream", "log-tap", "log-thread",
-    "node-channel", "notify-socket", "oom-log", "process-spawn", "raw-syscall", "requester", "spawn-child", "spawn-clone", "spawn-memory", "spawn-restrict", "spawner", "store", "store-writer", "systemd-client", "systemd-client-internal", "systemd-leftover", "systemd-limits",
+    "node-channel", "notify-socket", "oom-log", "process-spawn", "raw-syscall", "requester", "spawn-child", "spawn-clone", "spawn-memory", "spawn-restrict", "spawner", "state-file", "state-slots", "store", "store-writer", "systemd-client", "systemd-client-internal", "systemd-leftover", "systemd-limits",
     "systemd-scope", "systemd-watch", "watch", "watch-internal", "watch-scan",
 }
 OBJECTS = {
     "app", "app-action", "app-sockets", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-channel", "process-env", "process-files", "process-history", "process-limits", "process-notify", "process-oom", "process-outside", "process-argv", "process-reload", "process-input", "process-log", "process-report", "process-run",
-    "process-serialize", "runner", "runner-cgroup", "runner-plain", "runner-scope",
+    "process-definition", "process-readopt", "process-serialize", "process-serialize-internal", "runner", "runner-cgroup", "runner-plain", "runner-scope",
 }
 FACE = {
     "app-bus", "bus-face", "bus-peer", "bus-polkit", "bus-queue", "bus-request", "manager-bus", "manager-definition-bus", "manager-event-bus", "manager-log-bus", "manager-message-bus",
@@ -63,7 +63,7 @@ check("objects do not know the bus", layer_faults(pmd_files(OBJECTS), lambda p, 
 check("every file of pmd has its layer",
       [os.path.relpath(p, ROOT) for p in sources("src/pmd/*.[ch]")
        if stem(p) not in MECHANISMS | OBJECTS | FACE | COMPOSERS | {"pmd-forward", "manager-targets", "manager-definition", "manager-done", "manager-outside", "manager-save", "manager-settings", "manager-property",
-                                                                   "request-journal", "request-journal-bus", "request-journal-internal"}])
+                                                                   "request-journal", "request-journal-bus", "request-journal-file", "request-journal-internal"}])
 check("no synchronous bus call and no sleep in pmd",
       [f"{os.path.relpath(p, ROOT)}: {line.strip()}" for p in sources("src/pmd/*.c")
        for line in open(p) if re.search(r"\bsd_bus_call(_method)?\(|\b(u|nano)?sleep\(|clock_nanosleep", line)])
