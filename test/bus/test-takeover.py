@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import statefile
 from pmctltest import show
@@ -372,7 +371,7 @@ def the_clock_leaps(tap, pm, runner):
 # Says something whenever it is told to.
 TALKER = """#!/bin/sh
 n=0
-trap 'n=$((n + 1)); echo out $n; echo err $n >&2' USR1
+trap 'n=$((n + 1)); echo out $n; echo err $n >&2; echo $n >told' USR1
 trap 'exit 7' USR2
 echo ready
 while :; do sleep 0.02; done
@@ -390,14 +389,14 @@ def kept_by_the_keeper(pm):
     return kinds
 
 
-def tell(pm, pid, signo, without_pmd):
-    """Without: pmd is killed before it can take note."""
+def tell(pm, pid, signo, without_pmd, done):
+    """Without: pmd is killed before it can take note of what is done."""
     before = pm.pid()
     if without_pmd:
         os.kill(before, signal.SIGSTOP)
     os.kill(pid, signo)
+    wait_until(done, "the app to act")
     if without_pmd:
-        time.sleep(0.2)  # it acts on the signal; if not, the check shows less
         os.kill(before, signal.SIGKILL)
         pm.run("ping")
         wait_until(lambda: pm.pid() not in (0, before), "the next pmd")
@@ -418,11 +417,11 @@ def what_is_kept_is_of_use(tap, pm, where, kept):
 
     pid = pm.process("talker")["pid"]
     for n in range(1, 4):
-        tell(pm, pid, signal.SIGUSR1, n > 1)
+        tell(pm, pid, signal.SIGUSR1, n > 1, lambda: text_of(os.path.join(pm.dir, "told")) == f"{n}\n")
         wait_until(lambda: text_of(out).endswith(f"out {n}\n") and text_of(err).endswith(f"err {n}\n"), f"the lines of {'pmd' if n == 1 else 'a pmd after it'}")
     tap.equal((text_of(out), text_of(err)), ("ready\nout 1\nout 2\nout 3\n", "err 1\nerr 2\nerr 3\n"), f"{where}: one pmd after the other reads its output")
 
-    tell(pm, pid, signal.SIGUSR2, True)
+    tell(pm, pid, signal.SIGUSR2, True, lambda: not lives(pid))
     wait_until(lambda: text_of(out).endswith("out 3\nready\n") and pm.status("talker") == ["online"], "the restart")
     p = pm.process("talker")
     tap.equal((p["pm2_env"]["exit_code"], p["pm2_env"]["restart_time"]), (7, 1), f"{where}: its end while there was none is known to the next")
