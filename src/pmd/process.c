@@ -143,8 +143,10 @@ static void process_set_state(Process *p, ProcessState state) {
         arm_for_state(p);
         p->host->changed(p, PROCESS_FIELD_STATUS);
 
-        if (state == PROCESS_ONLINE)
+        if (state == PROCESS_ONLINE) {
                 p->reached_online = true;
+                p->n_spawn_failures = 0;
+        }
         if (IN_SET(state, PROCESS_STOPPED, PROCESS_ERRORED, PROCESS_ONLINE, PROCESS_BACKOFF))
                 p->host->settled(p);
 }
@@ -171,6 +173,25 @@ void process_change_config(Process *p, AppConfig *config) {
                 take_next_config(p);
 }
 
+#define SPAWN_LATER_MAX_USEC (30 * USEC_PER_SEC)
+
+/* What the machine, or its service manager, is short of now may be there later. Who asked for a start is told instead; but nobody waits for a restart after
+ * a crash, and an app is not given up because of a bad moment. */
+static bool spawn_later(Process *p) {
+        usec_t delay = USEC_PER_SEC << MIN(p->n_spawn_failures, 5U);
+
+        if (!p->automatic ||
+            !IN_SET(p->spawn_error, -EAGAIN, -ENOMEM, -EMFILE, -ENFILE, -ENOBUFS, -ENOSPC, -EIO, -ETIMEDOUT, -ECANCELED, -ETXTBSY))
+                return false;
+
+        p->n_spawn_failures++;
+        p->restart_reason = "no process could be made for it, and that is tried again";
+        p->host->changed(p, PROCESS_FIELD_COUNTERS);
+        process_set_state(p, PROCESS_BACKOFF);
+        arm(p, PROCESS_TIMER_RESTART, MIN(delay, SPAWN_LATER_MAX_USEC));
+        return true;
+}
+
 static void enter_spawning(Process *p) {
         int r;
 
@@ -194,7 +215,8 @@ static void enter_spawning(Process *p) {
         p->spawn_error = r;
         p->last_exit = (LastExit) { -1, 0, EXIT_REASON_SPAWN_FAILED };
         p->host->changed(p, PROCESS_FIELD_EXIT);
-        process_set_state(p, PROCESS_ERRORED);
+        if (!spawn_later(p))
+                process_set_state(p, PROCESS_ERRORED);
 }
 
 static void count_restart(Process *p) {
@@ -207,6 +229,8 @@ static void forget_history(Process *p) {
         p->history = (RestartHistory) { .created_at = p->host->now(p) };
         p->created_realtime = now(CLOCK_REALTIME);
         p->restart_reason = NULL;
+        p->automatic = false;
+        p->n_spawn_failures = 0;
         p->host->changed(p, PROCESS_FIELD_COUNTERS);
 }
 
@@ -368,6 +392,7 @@ static void on_drain_timeout(Process *p) {
 }
 
 static void spawn_again(Process *p) {
+        p->automatic = true;
         count_restart(p);
         enter_spawning(p);
 }
@@ -455,6 +480,8 @@ static void on_drained(Process *p) {
         /* The unit's name was taken, left over from another pmd: the next incarnation has another one. */
         if (p->spawn_error == -EEXIST && p->last_exit.reason == EXIT_REASON_SPAWN_FAILED)
                 return enter_spawning(p);
+        if (p->spawn_error < 0 && p->role == PROCESS_CURRENT && spawn_later(p))
+                return;
         if (p->spawn_error < 0 || p->role != PROCESS_CURRENT)
                 return process_set_state(p, PROCESS_ERRORED);
 

@@ -616,6 +616,59 @@ TEST(fork_failure_is_errored_at_once) {
         ASSERT_EQ(p.spawn_error, -EAGAIN);
 }
 
+static void crash_into_shortage(Process *p) {
+        reset(p);
+        go(p, PROCESS_EVENT_UP, "spawn", PROCESS_SPAWNING);
+        go(p, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+        go(p, PROCESS_EVENT_EXEC_OK, "settled", PROCESS_ONLINE);
+        clock_now += 10 * USEC_PER_SEC;
+        p->last_exit = (LastExit) { 1, 0, EXIT_REASON_EXITED };
+        go(p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        spawn_result = -EAGAIN;
+        go(p, PROCESS_EVENT_DRAINED, "spawn settled", PROCESS_BACKOFF);
+}
+
+/* Longer and longer between, but for ever: whoever is up at 3 a.m. cannot know that there was no memory at 2. */
+TEST(a_restart_that_finds_no_resources_is_tried_again) {
+        usec_t last = 0;
+        Process p;
+
+        crash_into_shortage(&p);
+        ASSERT_EQ(timer_at, clock_now + USEC_PER_SEC);
+        for (unsigned i = 0; i < 40; i++) {
+                ASSERT_TRUE(timer_at - clock_now >= last && timer_at - clock_now <= 30 * USEC_PER_SEC);
+                last = timer_at - clock_now;
+                clock_now = timer_at;
+                go(&p, PROCESS_EVENT_TIMER, "spawn settled", PROCESS_BACKOFF);
+        }
+        ASSERT_EQ(last, 30 * USEC_PER_SEC);
+
+        spawn_result = 0;
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "spawn", PROCESS_SPAWNING);
+        p.spawn_error = -EIO;
+        go(&p, PROCESS_EVENT_ATTACH_FAILED, "kill", PROCESS_KILLING);
+        go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        go(&p, PROCESS_EVENT_DRAINED, "settled", PROCESS_BACKOFF);
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "spawn", PROCESS_SPAWNING);
+        go(&p, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+        go(&p, PROCESS_EVENT_EXEC_OK, "settled", PROCESS_ONLINE);
+        ASSERT_EQ(p.n_spawn_failures, 0);
+}
+
+TEST(what_is_wrong_with_the_app_is_not_tried_again) {
+        Process p;
+
+        crash_into_shortage(&p);
+        spawn_result = -ENOENT;
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "spawn settled", PROCESS_ERRORED);
+
+        crash_into_shortage(&p);
+        go(&p, PROCESS_EVENT_UP, "spawn settled", PROCESS_ERRORED); /* somebody asks, and is told */
+}
+
 TEST(taken_unit_name_gets_the_next_incarnation) {
         Process p;
 
