@@ -20,6 +20,7 @@ struct Manager {
         Runner *runner;
         SystemdClient *systemd;   /* NULL without systemd */
         FdStore *fd_store;        /* what outlives pmd: pidfds and output pipes of the processes */
+        unsigned n_bags;
         bool with_bags;           /* what the store keeps of a process is one descriptor (fd-bag.h) */
         Spawner *spawner;
         KeeperExits *keeper_exits; /* NULL without a keeper */

@@ -172,6 +172,19 @@ static const char *const stored_kinds[_STORED_FD_MAX] = {
         [STORED_PIDFD] = "pidfd",
 };
 
+/* What is in bags counts for all programs of root, see fd-bag.h: this is little of the 1024 that services have for a limit if nothing is said. */
+#define BAGS_MAX 128U
+
+static void count_bag(Process *p, bool has) {
+        if (p->in_bag == has)
+                return;
+        p->in_bag = has;
+        if (has)
+                p->manager->n_bags++;
+        else
+                p->manager->n_bags--;
+}
+
 /* In one bag, if that can be: systemd compares each descriptor that comes with all that it has. */
 static void store_incarnation(Process *p, const int fds[static _STORED_FD_MAX]) {
         _cleanup_close_ int bag = -EBADF;
@@ -179,9 +192,10 @@ static void store_incarnation(Process *p, const int fds[static _STORED_FD_MAX]) 
         if (!fd_store_is_kept(p->manager->fd_store))
                 return;
 
-        if (p->manager->with_bags)
+        if (p->manager->with_bags && p->manager->n_bags < BAGS_MAX)
                 bag = fd_bag_new(stored_kinds, fds, _STORED_FD_MAX);
         p->stored_singly = bag < 0;
+        count_bag(p, bag >= 0);
         if (bag >= 0) {
                 process_store_fd(p, NULL, bag);
                 return;
@@ -193,6 +207,7 @@ static void store_incarnation(Process *p, const int fds[static _STORED_FD_MAX]) 
 
 static void unstore_incarnation(Process *p) {
         if (!p->stored_singly) {
+                count_bag(p, false);
                 process_unstore_fd(p, NULL);
                 return;
         }
@@ -206,6 +221,7 @@ static void take_incarnation(Process *p, int fds[static _STORED_FD_MAX]) {
         int r;
 
         p->stored_singly = bag < 0;
+        count_bag(p, bag >= 0);
         if (bag < 0) {
                 for (StoredFd k = 0; k < _STORED_FD_MAX; k++)
                         fds[k] = process_take_stored_fd(p, stored_kinds[k]);
