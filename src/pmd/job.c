@@ -48,20 +48,10 @@ static void add_failure(Job *j, unsigned id, const char *error_name, char *messa
         j->failures[j->n_failures++] = (JobFailure) { id, error_name, message };
 }
 
-static void want_reload(Process *p) {
-        p->reload_wanted = true;
-        manager_enqueue_changed(p->manager, p);
-}
-
-static void forget_reload(Process *p) {
-        p->reload_wanted = false;
-        manager_enqueue_changed(p->manager, p);
-}
-
 static void begin_reload(Job *j, Process *p) {
         int r;
 
-        want_reload(p);
+        process_want_reload(p, true);
         r = process_begin_reload(p);
         if (r < 0)
                 add_failure(j, p->id, PMD_ERROR_SPAWN_FAILED, strprintf("Cannot start a new process for %s: %s", p->config->name, strerror(-r)));
@@ -90,13 +80,14 @@ static void job_begin_process(Job *j, size_t i) {
                 return;
         if (has_begun(j, i, p)) {
                 if (j->verb == JOB_RELOAD)
-                        forget_reload(p);
+                        process_want_reload(p, false);
                 return;
         }
         if (j->verb == JOB_RELOAD && (p->peer || process_can_overlap(p)))
                 return begin_reload(j, p);
 
-        p->reload_wanted = false;
+        if (p->reload_wanted)
+                process_want_reload(p, false);
         p->delete_wanted = j->verb == JOB_DELETE;
         if (IN_SET(j->verb, JOB_STOP, JOB_DELETE)) {
                 app_triggers_stop(p);
@@ -187,7 +178,7 @@ int job_new(App *a, JobVerb verb, Process *const *processes, size_t n, Job **ret
         for (size_t i = 0; i < n; i++) {
                 j->process_ids[i] = processes[i]->id;
                 if (verb == JOB_RELOAD)
-                        want_reload(processes[i]);
+                        process_want_reload(processes[i], true);
         }
 
         manager_job_new(a->manager, j);

@@ -147,6 +147,8 @@ static int read_next_definition(Readopt *d, Process *p, unsigned serial) {
         p->next_definition_serial = serial;
         p->saved_next_config = config;
         p->next_config = app_config_ref(config);
+        if (p->reload_wanted)
+                p->reload_config = app_config_ref(config);
         app_config_unref(p->app->config);
         p->app->config = app_config_ref(config);
         return 0;

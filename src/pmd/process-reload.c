@@ -25,6 +25,13 @@ static void part(Process *p) {
         p->peer = NULL;
 }
 
+void process_want_reload(Process *p, bool wanted) {
+        p->reload_wanted = wanted;
+        app_config_unref(p->reload_config);
+        p->reload_config = wanted && p->next_config ? app_config_ref(p->next_config) : NULL;
+        manager_enqueue_changed(p->manager, p);
+}
+
 int process_begin_reload(Process *p) {
         Process *s;
         int r;
@@ -96,7 +103,7 @@ void process_end_reload(Process *p) {
         manager_replace_process(p->manager, p, s);
         hide(p, PROCESS_RETIRED);
         p->goal = PROCESS_DOWN;
-        p->reload_wanted = false;
+        process_want_reload(p, false);
         inherit(s, p);
 
         FAULT_BEFORE(SWAP);
@@ -110,13 +117,13 @@ void process_end_reload(Process *p) {
 void process_abandon_reload(Process *p) {
         Process *s = p->peer;
 
-        p->reload_wanted = false;
-        manager_enqueue_changed(p->manager, p);
+        /* It is not to be made by the next restart after all, whether this process was come to or not. */
+        if (p->next_config && p->next_config == p->reload_config)
+                p->next_config = app_config_unref(p->next_config);
+        process_want_reload(p, false);
         if (!s)
                 return;
 
-        app_config_unref(p->next_config);
-        p->next_config = NULL;
         part(p);
         s->role = PROCESS_RETIRED;
         process_event(s, PROCESS_EVENT_DOWN);

@@ -929,6 +929,7 @@ Process *process_free(Process *p) {
         log_counter_unref(p->log_dropped);
         app_config_unref(p->config);
         app_config_unref(p->next_config);
+        app_config_unref(p->reload_config);
         free(p->start_fault);
         free(p->restart_trigger);
         oom_kill_done(&p->last_oom_kill);

@@ -180,6 +180,7 @@ struct Process {
         bool gate_unsure;             /* the same: pmd ended when that was on file, but perhaps not done */
         bool delete_wanted;           /* a job is about to forget it */
         bool reload_wanted;           /* a job is about to reload it, or has begun to */
+        AppConfig *reload_config;     /* the next_config that it would get then; NULL: none */
         bool start_timed_out;         /* a successor that was not ready in time */
         const char *held;             /* why it is not started again by itself just now, static text; NULL: it is */
         bool listening;               /* this incarnation: it serves, as worker of a cluster */
@@ -316,6 +317,7 @@ void manager_clean_clusters(Manager *m);
 int process_build_argv(const Process *p, char ***ret);
 
 /* process-reload.c: two incarnations at once */
+void process_want_reload(Process *p, bool wanted);
 int process_begin_reload(Process *p);   /* makes and starts the successor; 0, as well if there is one */
 void process_end_reload(Process *p);    /* the successor is online: takes the place of p, which ends in its own time */
 void process_abandon_reload(Process *p); /* p stays; the successor, if there is one, ends */
