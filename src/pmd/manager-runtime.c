@@ -66,7 +66,7 @@ static int take_lock(int fd) {
         return r;
 }
 
-static int open_lock(const Manager *m, int *ret) {
+static int open_lock(const Manager *m, int (*lock)(int fd), int *ret) {
         _cleanup_close_ int fd = -EBADF;
         int r;
 
@@ -74,7 +74,7 @@ static int open_lock(const Manager *m, int *ret) {
         if (fd < 0)
                 return log_error_errno(errno, "Failed to open %s: %m", m->instance->lock_path);
 
-        r = take_lock(fd);
+        r = lock(fd);
         if (r == -EBUSY)
                 return log_error_errno(r, "Another pmd serves %s already.", m->instance->runtime_dir);
         if (r < 0)
@@ -87,7 +87,7 @@ static int open_lock(const Manager *m, int *ret) {
 }
 
 int manager_take_lock(Manager *m) {
-        return open_lock(m, &m->lock_fd);
+        return open_lock(m, take_lock, &m->lock_fd);
 }
 
 /* To close another descriptor of the file would release the lock, so it is only looked at. */
@@ -103,7 +103,7 @@ static int repair_lock(Manager *m) {
 
         if (lock_is_there(m))
                 return 0;
-        r = open_lock(m, &fd);
+        r = open_lock(m, fd_lock, &fd); /* nobody can have died with one that is new, and others are served */
         if (r < 0)
                 return r;
         safe_close(m->lock_fd);

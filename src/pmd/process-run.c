@@ -194,7 +194,6 @@ static void store_incarnation(Process *p, const int fds[static _STORED_FD_MAX]) 
 
         if (p->manager->with_bags && p->manager->n_bags < BAGS_MAX)
                 bag = fd_bag_new(stored_kinds, fds, _STORED_FD_MAX);
-        p->stored_singly = bag < 0;
         count_bag(p, bag >= 0);
         if (bag >= 0) {
                 process_store_fd(p, NULL, bag);
@@ -206,7 +205,7 @@ static void store_incarnation(Process *p, const int fds[static _STORED_FD_MAX]) 
 }
 
 static void unstore_incarnation(Process *p) {
-        if (!p->stored_singly) {
+        if (p->in_bag) {
                 count_bag(p, false);
                 process_unstore_fd(p, NULL);
                 return;
@@ -220,7 +219,6 @@ static void take_incarnation(Process *p, int fds[static _STORED_FD_MAX]) {
         _cleanup_close_ int bag = process_take_stored_fd(p, NULL);
         int r;
 
-        p->stored_singly = bag < 0;
         count_bag(p, bag >= 0);
         if (bag < 0) {
                 for (StoredFd k = 0; k < _STORED_FD_MAX; k++)
@@ -267,7 +265,7 @@ static void on_stream_closed(uint64_t stream, void *userdata) {
         for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
                 if (p->streams[k] == stream) {
                         p->streams[k] = 0;
-                        if (p->stored_singly)
+                        if (!p->in_bag)
                                 process_unstore_fd(p, stored_kinds[k]);
                 }
         process_check_drained(p);

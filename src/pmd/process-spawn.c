@@ -77,7 +77,7 @@ static pid_t clone_child(SpawnChild *c, SpawnPlace *place, int *ret_pidfd) {
         int cgroup_fd = c->parameters.cgroup_fd;
         pid_t pid;
 
-        if (place && may_share_memory(&c->parameters)) {
+        if (place && spawn_place_may_share_memory(place) && may_share_memory(&c->parameters)) {
                 pid = spawn_clone_in_memory(flags, cgroup_fd, spawn_memory_stack(spawn_place_get_memory(place)), SPAWN_MEMORY_STACK, spawn_child_run, c, ret_pidfd);
                 if (!IN_SET(pid, -EOPNOTSUPP, -ENOSYS, -EPERM))
                         return pid;

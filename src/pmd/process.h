@@ -223,8 +223,7 @@ struct Process {
         uint64_t n_internal_sent;     /* messages of Node's own protocol */
         sd_event_source *watchdog_source;
         uint64_t streams[_LOG_STREAM_KIND_MAX]; /* 0: none, or closed */
-        bool in_bag;        /* counted by the manager */
-        bool stored_singly; /* its pidfd and pipes are in the fd store by themselves, not in a bag */
+        bool in_bag; /* its pidfd and pipes are in one descriptor of the fd store, which the manager counts, else they are there by themselves */
         LogCounter *log_dropped;      /* NULL: it had no log yet */
         bool unit_empty;
 

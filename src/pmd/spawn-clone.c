@@ -5,7 +5,6 @@
 
 #include "pmd/raw-syscall.h"
 #include "pmd/spawn-clone.h"
-#include "pmd/spawn-memory.h"
 
 static struct clone_args make_args(uint64_t flags, int cgroup_fd, int *pidfd) {
         struct clone_args args = { .flags = flags | CLONE_PIDFD, .pidfd = (uintptr_t) pidfd, .exit_signal = SIGCHLD };
@@ -80,7 +79,7 @@ pid_t spawn_clone_in_memory(uint64_t flags, int cgroup_fd, char *stack, size_t s
         struct clone_args args = make_args(flags | CLONE_VM, cgroup_fd, &pidfd);
         long pid;
 
-        if (!HAVE_RAW_SYSCALL || !spawn_memory_is_plain())
+        if (!HAVE_RAW_SYSCALL)
                 return -EOPNOTSUPP;
 
         args.stack = (uintptr_t) stack;

@@ -13,6 +13,6 @@
 /* A copy of our memory. -ENOSYS, -EPERM: refused, as the filters of some containers do. */
 pid_t spawn_clone(uint64_t flags, int cgroup_fd, void (*run)(void *userdata), void *userdata, int *ret_pidfd);
 
-/* In our memory, on that stack, while we go on (CLONE_VM without CLONE_VFORK): run() may only use what is its own, and raw-syscall.h. -EOPNOTSUPP:
- * not on this machine, under a sanitizer, or with a library before libc's functions. */
+/* In our memory, on that stack, while we go on (CLONE_VM without CLONE_VFORK): run() may only use what is its own, and raw-syscall.h, so not where
+ * spawn_memory_is_plain() says no. -EOPNOTSUPP: not on this machine. */
 pid_t spawn_clone_in_memory(uint64_t flags, int cgroup_fd, char *stack, size_t stack_size, void (*run)(void *userdata), void *userdata, int *ret_pidfd);

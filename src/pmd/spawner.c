@@ -25,6 +25,7 @@ struct SpawnPlace {
 
 struct Spawner {
         int null_fd;
+        bool may_share_memory;
         SpawnPlace places[SPAWNER_PLACES];
         size_t n_places, n_taken;
 };
@@ -56,6 +57,7 @@ int spawner_new(Spawner **ret) {
         s = new0(Spawner, 1);
         if (!s)
                 return -ENOMEM;
+        s->may_share_memory = spawn_memory_is_plain();
         s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
         if (s->null_fd < 0)
                 return -errno;
@@ -119,6 +121,10 @@ SpawnPlace *spawn_place_release(SpawnPlace *p, int pidfd) {
         if (--p->spawner->n_taken == 0)
                 spawner_trim(p->spawner);
         return NULL;
+}
+
+bool spawn_place_may_share_memory(const SpawnPlace *p) {
+        return p->spawner->may_share_memory;
 }
 
 int spawn_place_get_fd(const SpawnPlace *p) {

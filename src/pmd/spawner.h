@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "pmd/spawn-memory.h"
@@ -32,6 +33,8 @@ SpawnPlace *spawner_take_place(Spawner *s, int fd);
  * been waited for, or there is none. */
 SpawnPlace *spawn_place_release(SpawnPlace *p, int pidfd);
 
+/* Whether a child may be in our memory: see spawn_memory_is_plain(), which cannot change while we run. */
+bool spawn_place_may_share_memory(const SpawnPlace *p);
 int spawn_place_get_fd(const SpawnPlace *p);
 SpawnMemory *spawn_place_get_memory(SpawnPlace *p);
 /* Above this there are no places. */

@@ -425,8 +425,11 @@ class Side:
         os.rename(path + "~", path)
 
     def run(self, args, stdin=None, env=None, cwd="."):
-        args = [a.replace("$TOP", self.top).replace("$HERE", self.dir).replace("$PM", self.home) for a in args]
-        environment = {**self.env, **(env or {})}
+        def place(text):
+            return text and text.replace("$TOP", self.top).replace("$HERE", self.dir).replace("$PM", self.home)
+
+        args = [place(a) for a in args]
+        environment = {**self.env, **{k: place(v) for k, v in (env or {}).items()}}
         try:
             r = subprocess.run([self.program, *args], env={k: v for k, v in environment.items() if v is not None}, cwd=self.path(cwd),
                                input=stdin or "",
