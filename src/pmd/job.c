@@ -93,6 +93,7 @@ static void job_begin_process(Job *j, size_t i) {
                 app_triggers_stop(p);
                 process_end_hidden(p);
         }
+        p->asked_for = !j->reason && !j->unattended;
         process_event(p, j->gentle ? PROCESS_EVENT_RETIRE : events[j->verb]);
         if (j->reason) {
                 process_history_trigger(p, j->reason);

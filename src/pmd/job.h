@@ -45,6 +45,7 @@ struct Job {
         JobVerb verb;
         App *app;
         bool running, in_check_queue;
+        bool unattended;    /* nobody waits for its end: it is of the boot */
         char *reason;       /* of a restart that nobody asked for; NULL: somebody did */
         unsigned *process_ids; /* what it is about, by id: a process may be gone before the job is */
         bool *finished;

@@ -5,7 +5,9 @@
 
 #include "pmd/manager-boot.h"
 
+#include "pmd/app.h"
 #include "pmd/bus-face.h"
+#include "pmd/job.h"
 #include "pmd/manager-save.h"
 #include "pmd/manager.h"
 #include "pmd/store.h"
@@ -76,6 +78,7 @@ void manager_boot_forget(Manager *m) {
 
 static void resurrect_now(Manager *m) {
         _cleanup_(restored_done) Restored restored = {};
+        struct lh_entry *e;
         int r;
 
         r = manager_resurrect(m, &restored);
@@ -85,6 +88,12 @@ static void resurrect_now(Manager *m) {
                 log_error_errno(r, "Failed to restore the saved list: %m");
         else
                 log_info("Restored %zu processes of the saved list.", restored.n_processes);
+        lh_foreach(m->apps, e) {
+                App *a = lh_entry_v(e);
+
+                if (a->job)
+                        a->job->unattended = true;
+        }
 }
 
 static int on_unit_file_state(sd_bus_message *reply, void *userdata, sd_bus_error *reterr) {

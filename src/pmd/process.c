@@ -145,6 +145,7 @@ static void process_set_state(Process *p, ProcessState state) {
 
         if (state == PROCESS_ONLINE) {
                 p->reached_online = true;
+                p->asked_for = false;
                 p->n_spawn_failures = 0;
         }
         if (IN_SET(state, PROCESS_STOPPED, PROCESS_ERRORED, PROCESS_ONLINE, PROCESS_BACKOFF))
@@ -176,11 +177,11 @@ void process_change_config(Process *p, AppConfig *config) {
 #define SPAWN_LATER_MAX_USEC (30 * USEC_PER_SEC)
 
 /* What the machine, or its service manager, is short of now may be there later. Who asked for a start is told instead; but nobody waits for a restart after
- * a crash, and an app is not given up because of a bad moment. */
+ * a crash, by cron, or at boot, and an app is not given up because of a bad moment. */
 static bool spawn_later(Process *p) {
         usec_t delay = USEC_PER_SEC << MIN(p->n_spawn_failures, 5U);
 
-        if (!p->automatic ||
+        if (p->asked_for ||
             !IN_SET(p->spawn_error, -EAGAIN, -ENOMEM, -EMFILE, -ENFILE, -ENOBUFS, -ENOSPC, -EIO, -ETIMEDOUT, -ECANCELED, -ETXTBSY))
                 return false;
 
@@ -229,7 +230,6 @@ static void forget_history(Process *p) {
         p->history = (RestartHistory) { .created_at = p->host->now(p) };
         p->created_realtime = now(CLOCK_REALTIME);
         p->restart_reason = NULL;
-        p->automatic = false;
         p->n_spawn_failures = 0;
         p->host->changed(p, PROCESS_FIELD_COUNTERS);
 }
@@ -392,7 +392,7 @@ static void on_drain_timeout(Process *p) {
 }
 
 static void spawn_again(Process *p) {
-        p->automatic = true;
+        p->asked_for = false;
         count_restart(p);
         enter_spawning(p);
 }

@@ -201,7 +201,7 @@ struct Process {
         char *start_fault;            /* that error, in words */
         const char *restart_reason;   /* why it was, is to be, or is not, restarted: static text, or restart_trigger */
         char *restart_trigger;        /* what, other than an exit or a request, restarted it last */
-        bool automatic;               /* this incarnation, or the one that BACKOFF waits for, is the restart policy's */
+        bool asked_for;               /* somebody waits to be told how the start ends that is under way */
         unsigned n_spawn_failures;    /* of those in a row */
         bool restart_granted;         /* BACKOFF: waits for its place in the machine-wide budget, nothing else */
 

@@ -611,6 +611,7 @@ TEST(fork_failure_is_errored_at_once) {
 
         reset(&p);
         spawn_result = -EAGAIN;
+        p.asked_for = true;
         go(&p, PROCESS_EVENT_UP, "spawn settled", PROCESS_ERRORED);
         ASSERT_EQ(p.last_exit.reason, EXIT_REASON_SPAWN_FAILED);
         ASSERT_EQ(p.spawn_error, -EAGAIN);
@@ -657,6 +658,18 @@ TEST(a_restart_that_finds_no_resources_is_tried_again) {
         ASSERT_EQ(p.n_spawn_failures, 0);
 }
 
+/* At boot, or by cron. */
+TEST(a_start_that_nobody_asked_for_is_tried_again) {
+        Process p;
+
+        reset(&p);
+        spawn_result = -ENOMEM;
+        go(&p, PROCESS_EVENT_UP, "spawn settled", PROCESS_BACKOFF);
+        spawn_result = 0;
+        clock_now = timer_at;
+        go(&p, PROCESS_EVENT_TIMER, "spawn", PROCESS_SPAWNING);
+}
+
 TEST(what_is_wrong_with_the_app_is_not_tried_again) {
         Process p;
 
@@ -666,7 +679,8 @@ TEST(what_is_wrong_with_the_app_is_not_tried_again) {
         go(&p, PROCESS_EVENT_TIMER, "spawn settled", PROCESS_ERRORED);
 
         crash_into_shortage(&p);
-        go(&p, PROCESS_EVENT_UP, "spawn settled", PROCESS_ERRORED); /* somebody asks, and is told */
+        p.asked_for = true; /* who is told */
+        go(&p, PROCESS_EVENT_UP, "spawn settled", PROCESS_ERRORED);
 }
 
 TEST(taken_unit_name_gets_the_next_incarnation) {
