@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "libpmd/pmd.h"
-#include "pmctl/json-out.h"
+#include "shared/json-writer.h"
 #include "shared/app-config.h"
 #include "shared/instance.h"
 

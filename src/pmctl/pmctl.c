@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "config.h"
-#include "pmctl/json-out.h"
+#include "shared/json-writer.h"
 #include "pmctl/pmctl-options.h"
 #include "pmctl/pmctl-util.h"
 #include "shared/fd-util.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 
-#include "pmctl/json-out.h"
+#include "shared/json-writer.h"
 #include "shared/fd-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
