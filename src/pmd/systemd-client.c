@@ -44,6 +44,29 @@ void client_end_call(SystemdClient *c, Call *call) {
         client_schedule(c);
 }
 
+/* One alone until it is known whether pidfds are taken, so that not 64 have to be said twice. */
+static bool client_has_room(const SystemdClient *c) {
+        return c->n_in_flight < (c->pid_passing == PID_PASSING_UNKNOWN ? 1 : CALLS_IN_FLIGHT_MAX);
+}
+
+static void client_add_in_flight(SystemdClient *c, Call *call) {
+        LIST_PREPEND(in_flight, c->in_flight, call);
+        c->n_in_flight++;
+}
+
+/* The manager is at work on it while the next child is spawned. What cannot be sent is left to the event loop, which tells of it. */
+static bool client_start_now(SystemdClient *c, Call *call) {
+        ScopeRef *s = call->scope;
+
+        if (!s || c->queue_first || !client_has_room(c))
+                return false;
+        if (scope_send_start(s) < 0)
+                return false;
+        scope_set_phase(s, SCOPE_CALLING);
+        client_add_in_flight(c, call);
+        return true;
+}
+
 int client_enqueue(SystemdClient *c, sd_bus_message *m, ScopeRef *scope) {
         Call *call;
 
@@ -58,6 +81,8 @@ int client_enqueue(SystemdClient *c, sd_bus_message *m, ScopeRef *scope) {
         call->scope = scope;
         if (scope)
                 scope->call = call;
+        if (client_start_now(c, call))
+                return 0;
 
         if (c->queue_last)
                 c->queue_last->queue_next = call;
@@ -100,9 +125,7 @@ static void client_begin_call(SystemdClient *c, Call *call) {
         ScopeRef *s = call->scope;
         int r;
 
-        LIST_PREPEND(in_flight, c->in_flight, call);
-        c->n_in_flight++;
-
+        client_add_in_flight(c, call);
         if (s) {
                 scope_set_phase(s, SCOPE_CALLING);
                 r = scope_send_start(s);
@@ -124,8 +147,7 @@ static void client_begin_call(SystemdClient *c, Call *call) {
 static int on_dispatch(sd_event_source *source, void *userdata) {
         SystemdClient *c = ASSERT_PTR(userdata);
 
-        /* One alone until it is known whether pidfds are taken, so that not 64 have to be said twice. */
-        while (c->queue_first && c->n_in_flight < (c->pid_passing == PID_PASSING_UNKNOWN ? 1 : CALLS_IN_FLIGHT_MAX))
+        while (c->queue_first && client_has_room(c))
                 client_begin_call(c, client_dequeue(c));
         return 0;
 }

@@ -94,6 +94,21 @@ def measure_machine():
     yield from spread("floor: 100 × posix_spawn() of sleep", "s", [spawn_hundred() for _ in range(5)])
 
 
+def bare_scopes(program, n, how):
+    """Seconds, or ms of "again", that n transient scopes take which a loop of D-Bus calls starts: systemd without anybody who manages them."""
+    seconds = float(subprocess.run([program, str(n), how], stdout=subprocess.PIPE, check=True).stdout)
+    time.sleep(5)  # the end of the scopes is work for it too
+    return seconds
+
+
+def measure_systemd(program, fleet):
+    if fleet:
+        yield "floor: 1000 scopes, a slice each, by a loop of StartTransientUnit (s)", bare_scopes(program, 1000, "slices")
+        return
+    yield from spread("floor: 100 scopes by a loop of StartTransientUnit", "s", [bare_scopes(program, 100, "slice") for _ in range(5)])
+    yield "floor: kill -9 to the end of the next scope's job, by such a loop (ms)", bare_scopes(program, 41, "again")
+
+
 def crash_to_main(m, stamp, n):
     """Milliseconds from kill -9 to the first line of the next main()."""
     log = tempfile.mktemp()
@@ -225,6 +240,8 @@ def main():
     else:
         ours = Manager("pmd", [pmctl], dict(os.environ, PMD_HOME=work, PMD_RUNNER=args.runner), pmd_pid(work))
     figures = dict(measure_machine())
+    if args.system:
+        figures.update(measure_systemd(os.path.join(args.build, "test/scopes"), args.fleet))
     figures.update(measure_fleet(ours, work) if args.fleet else measure(ours, stamp, 41))
     ours("kill")
 

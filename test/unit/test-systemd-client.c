@@ -228,10 +228,8 @@ static void on_removed(void *userdata) {
         s->n_removed++;
 }
 
-static int scope_start(Fake *f, Scope *s, const char *unit) {
-        int r;
-
-        r = systemd_client_start_scope(f->client,
+static int scope_ask(Fake *f, Scope *s, const char *unit) {
+        return systemd_client_start_scope(f->client,
                         &(ScopeSpec) {
                                 .unit = unit,
                                 .slice = "pm-x.slice",
@@ -241,6 +239,12 @@ static int scope_start(Fake *f, Scope *s, const char *unit) {
                                 .timeout_stop = 1000,
                         },
                         on_started, on_removed, s, &s->ref);
+}
+
+static int scope_start(Fake *f, Scope *s, const char *unit) {
+        int r;
+
+        r = scope_ask(f, s, unit);
         pump(f);
         return r;
 }
@@ -619,6 +623,26 @@ TEST(in_flight) {
 
         for (unsigned i = 0; i < 66; i++)
                 scope_ref_free(s[i].ref);
+        scope_ref_free(first.ref);
+        fake_done(&f);
+}
+
+/* While pmd is busy with the next child. */
+TEST(goes_out_at_once) {
+        Scope first = {}, s = {};
+        Fake f;
+        int r;
+
+        fake_init(&f);
+        scope_bring_up(&f, &first, "first.scope");
+        ASSERT_OK(scope_ask(&f, &s, "a.scope"));
+        while ((r = sd_bus_process(f.server, NULL)) > 0)
+                ;
+        ASSERT_OK(r);
+        ASSERT_EQ(f.n_starts, 2);
+        ASSERT_EQ(s.n_started, 0);
+
+        scope_ref_free(s.ref);
         scope_ref_free(first.ref);
         fake_done(&f);
 }
