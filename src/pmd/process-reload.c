@@ -110,7 +110,7 @@ void process_end_reload(Process *p) {
         save_swapped(p, s);
         FAULT_AFTER(SWAP);
         process_write_pid_file(s);
-        process_mark_replaced(s);
+        process_mark_new(s);
         retire(p);
 }
 

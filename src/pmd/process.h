@@ -290,8 +290,8 @@ int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned i
 int process_new_restored(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, int error, const char *fault, Process **ret);
 Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
-/* It is another one than its number's was before: nothing has happened to it, but all properties are to be read anew. */
-void process_mark_replaced(Process *p);
+/* It is new to its number, or to this pmd: nothing has happened that an event would have to tell, but all properties are to be read anew. */
+void process_mark_new(Process *p);
 /* Takes note of the execution of the program if that has happened by now: what else happened must be told after it. */
 void process_check_exec(Process *p);
 /* Looks whether the main process has ended: somebody told so. */
@@ -301,10 +301,12 @@ void process_go_on_when_stored(Process *p);
 /* Looks whether what remains of the incarnation has ended. */
 void process_check_drained(Process *p);
 int process_signal(Process *p, int signo, bool whole_unit);
-/* Goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what must
- * follow it if the main process has ended meanwhile. The fields that were saved are set. */
+
+/* process-adopt.c: goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what
+ * must follow it if the main process has ended meanwhile. The fields that were saved are set. */
 void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains);
-/* What outlives pmd, of the present incarnation, besides its pidfd and pipes: "ipc", "in". */
+
+/* process-fd-store.c: what outlives pmd, of the present incarnation, besides its pidfd and pipes: "ipc", "in" */
 void process_store_fd(Process *p, const char *what, int fd);
 void process_unstore_fd(Process *p, const char *what);
 int process_take_stored_fd(Process *p, const char *what);
