@@ -42,18 +42,17 @@
 
 static void on_descriptors_stored(void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
+        Process *p;
 
-        for (size_t i = 0; i < m->n_processes; i++)
-                process_go_on_when_stored(m->processes[i]);
-        LIST_FOREACH_SAFE(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 process_go_on_when_stored(p);
 }
 
 static void finish_exit(Manager *m) {
+        Process *p;
+
         event_bus_killed(m);
-        for (size_t i = 0; i < m->n_processes; i++)
-                process_unsave(m->processes[i]);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 process_unsave(p);
         if (m->exit_message) {
                 (void) sd_bus_reply_method_return(m->exit_message, NULL);
@@ -67,10 +66,9 @@ static bool may_still_end(const Process *p) {
 }
 
 static void check_exit(Manager *m) {
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (may_still_end(m->processes[i]))
-                        return;
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        Process *p;
+
+        MANAGER_FOREACH_INCARNATION(p, m)
                 if (may_still_end(p))
                         return;
         finish_exit(m);
@@ -78,11 +76,9 @@ static void check_exit(Manager *m) {
 
 static int on_save_again(sd_event_source *s, uint64_t usec, void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
+        Process *p;
 
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->unsaved)
-                        manager_enqueue_changed(m, m->processes[i]);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 if (p->unsaved)
                         manager_enqueue_changed(m, p);
         return 0;
@@ -257,6 +253,19 @@ Process *manager_get_process(Manager *m, unsigned id) {
         return i < m->n_processes && m->processes[i]->id == id ? m->processes[i] : NULL;
 }
 
+Process *manager_next_incarnation(const Manager *m, IncarnationIterator *i) {
+        Process *p;
+
+        if (i->i < m->n_processes)
+                return m->processes[i->i++];
+        if (i->i < SIZE_MAX)
+                *i = (IncarnationIterator) { SIZE_MAX, m->hidden_processes };
+        p = i->next_hidden;
+        if (p)
+                i->next_hidden = p->hidden_next;
+        return p;
+}
+
 int manager_reserve_processes(Manager *m, size_t n) {
         return GREEDY_REALLOC(m->processes, m->n_processes_allocated, m->n_processes + n) ? 0 : -ENOMEM;
 }
@@ -317,6 +326,7 @@ void manager_job_removed(Manager *m, Job *j, JobResult result) {
 
 int manager_exit(Manager *m) {
         struct lh_entry *e;
+        Process *p;
 
         if (m->exiting)
                 return 0;
@@ -326,9 +336,7 @@ int manager_exit(Manager *m) {
         (void) sd_notify(false, "STOPPING=1");
         lh_foreach(m->apps, e)
                 app_cancel_starts(lh_entry_v(e));
-        for (size_t i = 0; i < m->n_processes; i++)
-                process_event(m->processes[i], PROCESS_EVENT_DOWN);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 process_event(p, PROCESS_EVENT_DOWN);
         manager_wake(m);
         return 0;
@@ -473,27 +481,24 @@ int manager_new(Instance *instance, Manager **ret) {
         return 0;
 }
 
-static bool is_main(pid_t pid, void *userdata) {
-        Manager *m = ASSERT_PTR(userdata);
+static Process *process_of_main(const Manager *m, pid_t pid) {
+        Process *p;
 
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->main.pid == pid)
-                        return true;
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 if (p->main.pid == pid)
-                        return true;
-        return false;
+                        return p;
+        return NULL;
+}
+
+static bool is_main(pid_t pid, void *userdata) {
+        return process_of_main(userdata, pid);
 }
 
 static void on_exit_told(pid_t pid, void *userdata) {
-        Manager *m = ASSERT_PTR(userdata);
+        Process *p = process_of_main(userdata, pid);
 
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->main.pid == pid)
-                        return process_check_exit(m->processes[i]);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
-                if (p->main.pid == pid)
-                        return process_check_exit(p);
+        if (p)
+                process_check_exit(p);
 }
 
 static int start_runner(Manager *m, const char *name) {

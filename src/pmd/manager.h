@@ -84,6 +84,14 @@ DEFINE_CLEANUP_FUNC(Manager *, manager_free);
 App *manager_get_app(Manager *m, const char *name);
 Process *manager_get_process(Manager *m, unsigned id);
 
+/* Every incarnation there is: the current ones by id, then those that are hidden, which may be freed meanwhile. */
+typedef struct IncarnationIterator {
+        size_t i;
+        Process *next_hidden;
+} IncarnationIterator;
+Process *manager_next_incarnation(const Manager *m, IncarnationIterator *i);
+#define MANAGER_FOREACH_INCARNATION(p, m) for (IncarnationIterator _i = {}; ((p) = manager_next_incarnation(m, &_i));)
+
 /* manager-targets.c: what operands mean: "all", a name, a namespace, an id, /regex/, or the absolute path of a script; in pm2's order. Each process once, by id.
  * 0, or -ENOENT with *ret_unknown the operand nothing answers to (static or the operand itself), -EINVAL for a bad regex. */
 int manager_resolve_targets(Manager *m, char *const *targets, Process ***ret, size_t *ret_n, const char **ret_unknown);

@@ -106,21 +106,15 @@ static bool needs_slot(const Process *p, unsigned slot) {
 static bool slot_is_used(unsigned slot, void *userdata) {
         const App *a = userdata;
 
-        LIST_FOREACH(siblings, p, a->processes)
+        APP_FOREACH_INCARNATION(p, a)
                 if (needs_slot(p, slot))
-                        return true;
-        LIST_FOREACH(hidden, p, a->manager->hidden_processes)
-                if (p->app == a && needs_slot(p, slot))
                         return true;
         return false;
 }
 
 static bool app_needs_listeners(const App *a) {
-        LIST_FOREACH(siblings, p, a->processes)
+        APP_FOREACH_INCARNATION(p, a)
                 if (process_needs_sockets(p))
-                        return true;
-        LIST_FOREACH(hidden, p, a->manager->hidden_processes)
-                if (p->app == a && process_needs_sockets(p))
                         return true;
         return false;
 }

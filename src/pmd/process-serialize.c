@@ -140,12 +140,9 @@ static void forget_definitions(Process *p) {
 }
 
 static void write_all_again(Manager *m, bool definitions) {
-        for (size_t i = 0; i < m->n_processes; i++) {
-                if (definitions)
-                        forget_definitions(m->processes[i]);
-                manager_enqueue_changed(m, m->processes[i]);
-        }
-        LIST_FOREACH(hidden, p, m->hidden_processes) {
+        Process *p;
+
+        MANAGER_FOREACH_INCARNATION(p, m) {
                 if (definitions)
                         forget_definitions(p);
                 manager_enqueue_changed(m, p);
