@@ -26,8 +26,17 @@ static char *sanitize_name(const char *name) {
 /* "x.log" becomes "x-3.log": another name for each process of an app. */
 static char *insert_id(const char *path, const char *suffix, unsigned id) {
         const char *end = endswith(path, suffix);
+        size_t size, n;
+        char *s;
 
-        return end ? strprintf("%.*s-%u%s", (int) (end - path), path, id, suffix) : strdup(path);
+        if (!end)
+                return strdup(path);
+        n = (size_t) (end - path);
+        size = strlen(path) + sizeof "-4294967295";
+        s = malloc(size);
+        if (s) /* each row of a list has three: what is known is copied, not formatted */
+                (void) snprintf(mempcpy(s, path, n), size - n, "-%u%s", id, suffix);
+        return s;
 }
 
 static bool is_null_file(const char *path) {
