@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <inttypes.h>
 
 #include "pmctl/pmctl-ecosystem.h"
 #include "pmctl/reload-report.h"

@@ -9,7 +9,6 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/pmd-protocol.h"
-#include "shared/string-util.h"
 
 int app_new(Manager *m, AppConfig *config, uid_t owner, App **ret) {
         _cleanup_(app_freep) App *a = NULL;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <systemd/sd-bus.h>
 
 #include "pmd/pmd-forward.h"
 #include "shared/list.h"

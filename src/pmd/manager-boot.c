@@ -7,7 +7,6 @@
 
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
-#include "pmd/job.h"
 #include "pmd/manager-save.h"
 #include "pmd/manager.h"
 #include "pmd/store.h"

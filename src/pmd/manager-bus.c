@@ -7,7 +7,6 @@
 #include "pmd/app.h"
 #include "pmd/bus-polkit.h"
 #include "pmd/bus-request.h"
-#include "pmd/log-relay.h"
 #include "pmd/manager-bus.h"
 #include "pmd/manager-definition-bus.h"
 #include "pmd/manager-event-bus.h"
@@ -21,7 +20,6 @@
 #include "pmd/runner.h"
 #include "shared/bus-util.h"
 #include "shared/pmd-protocol.h"
-#include "shared/string-util.h"
 #include "shared/strv.h"
 
 static void json_putp(json_object **o) {

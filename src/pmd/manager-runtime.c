@@ -20,7 +20,6 @@
 #include "pmd/process.h"
 #include "pmd/request-journal.h"
 #include "shared/fd-util.h"
-#include "shared/list.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
 #include "shared/pidref.h"

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <fcntl.h>
 #include <json-c/linkhash.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>

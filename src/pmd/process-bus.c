@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <systemd/sd-id128.h>
 
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"

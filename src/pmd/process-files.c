@@ -3,7 +3,6 @@
 #include <sys/fsuid.h>
 #include <unistd.h>
 
-#include "pmd/app.h"
 #include "pmd/credentials.h"
 #include "pmd/manager.h"
 #include "pmd/process.h"

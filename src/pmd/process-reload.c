@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "pmd/app.h"
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <json-c/json.h>
-#include <stdio.h>
 #include <systemd/sd-id128.h>
 
 #include "pmd/process-serialize-internal.h"
@@ -12,8 +11,6 @@
 #include "pmd/runner.h"
 #include "pmd/state-slots.h"
 #include "shared/json-writer.h"
-#include "shared/process-states.h"
-#include "shared/string-util.h"
 
 /* A longer one is lost with pmd. */
 #define STATUS_TEXT_MAX 256U

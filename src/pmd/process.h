@@ -3,7 +3,6 @@
 
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
-#include <systemd/sd-id128.h>
 
 #include "pmd/log-relay.h"
 #include "pmd/notify-socket.h"
