@@ -354,7 +354,6 @@ static int read_start_app_reply(Request *q, sd_bus_message *m) {
         uint32_t job;
         int r;
 
-
         r = sd_bus_message_read(m, "uo", &job, &app);
         if (r < 0)
                 return r;

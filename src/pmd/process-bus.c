@@ -384,7 +384,7 @@ static int method_send_signal(sd_bus_message *message, void *userdata, sd_bus_er
         return sd_bus_reply_method_return(message, NULL);
 }
 
-int process_bus_append_environment(sd_bus_message *m, const Process *p) {
+static int append_environment(sd_bus_message *m, const Process *p) {
         _cleanup_strv_free_ char **env = NULL;
         int r;
 
@@ -405,7 +405,7 @@ static int method_get_environment(sd_bus_message *message, void *userdata, sd_bu
         r = sd_bus_message_new_method_return(message, &reply);
         if (r < 0)
                 return r;
-        r = process_bus_append_environment(reply, p);
+        r = append_environment(reply, p);
         if (r < 0)
                 return r;
         return sd_bus_send(NULL, reply, NULL);

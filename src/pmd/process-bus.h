@@ -24,6 +24,3 @@ void process_bus_property_names(ProcessField fields, const char *ret[static PROC
 int process_bus_append_list_fields(sd_bus_message *m, sd_bus *bus, Process *p);
 /* The same for ListPacked(), with the arrays after all else. */
 void process_bus_pack_list_fields(ListPacker *k, Process *p);
-
-/* One row of GetEnvironments() without the id; also the reply of GetEnvironment(). */
-int process_bus_append_environment(sd_bus_message *m, const Process *p);

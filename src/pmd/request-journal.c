@@ -320,7 +320,6 @@ void request_journal_job_removed(RequestJournal *j, const Job *job, JobResult re
                 drop_ended(j);
 }
 
-
 /* ---- going on after a pmd that was killed ---- */
 
 static size_t find_processes(Manager *m, json_object *job, Process **ret) {

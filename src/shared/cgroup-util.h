@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-
 #include "shared/macro.h"
 #include "shared/time-util.h"
 

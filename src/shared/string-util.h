@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-
 #include "shared/macro.h"
 
 #define streq(a, b) (strcmp((a), (b)) == 0)
