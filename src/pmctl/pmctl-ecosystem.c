@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmctl/pmctl-ecosystem.h"
 #include "pmctl/pmctl-options.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static void file_app_done(FileApp *a) {
         app_config_unref(a->config);

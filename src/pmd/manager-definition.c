@@ -5,10 +5,9 @@
 #include "pmd/app.h"
 #include "pmd/process.h"
 #include "shared/env-util.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static const AppConfig *latest_config(const Process *p) {
         return p->next_config ?: p->config;

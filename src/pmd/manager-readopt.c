@@ -12,18 +12,15 @@
 #include "pmd/request-journal.h"
 #include "pmd/state-slots.h"
 #include "shared/app-config.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/process-states.h"
 #include "shared/string-util.h"
 
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
-
 /* ---- a process from JSON ---- */
 
 static uint64_t get_uint(json_object *o, const char *key) {
-        json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) ? json_object_get_uint64(v) : 0;
+        return json_object_get_uint64(json_object_object_get(o, key));
 }
 
 static int get_int(json_object *o, const char *key, int fallback) {
@@ -33,15 +30,11 @@ static int get_int(json_object *o, const char *key, int fallback) {
 }
 
 static bool get_bool(json_object *o, const char *key) {
-        json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) && json_object_get_boolean(v);
+        return json_object_get_boolean(json_object_object_get(o, key));
 }
 
 static const char *get_string(json_object *o, const char *key) {
-        json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : NULL;
+        return json_object_get_string(json_object_object_get(o, key));
 }
 
 /* Pids, monotonic times and fds of another boot mean nothing. A container has the host's, but another process 1 each time. */

@@ -14,14 +14,13 @@
 #include "pmd/process.h"
 #include "shared/env-util.h"
 #include "shared/fd-util.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 
 /* The channel of Node.js between a process and pmd, which is its parent, and the primary of its cluster. */
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static bool is_node(const AppConfig *c) {
         const char *name = c->interpreter_path ? path_basename(c->interpreter_path) : "";

@@ -8,12 +8,11 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/app-config-saved.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 
 /* Which definitions are on file for the processes: those of an app may share one. */
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* ---- writing ---- */
 

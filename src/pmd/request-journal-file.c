@@ -5,6 +5,7 @@
 
 #include "shared/fault.h"
 #include "shared/fileio.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 
@@ -12,8 +13,6 @@
 #define JOURNAL_FILE_MAX (64U << 20)
 /* A smaller file is not written anew for what nobody needs in it. */
 #define COMPACT_SIZE_MIN (256 * 1024)
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* ---- lines ---- */
 
@@ -48,9 +47,9 @@ static int describe_end(json_object *job, char **ret) {
 
         if (!o)
                 return -ENOMEM;
-        r = journal_add(o, "id", json_object_get(journal_member(job, "id")));
-        RET_GATHER(r, journal_add(o, "result", json_object_get(journal_member(job, "result"))));
-        RET_GATHER(r, journal_add(o, "failures", json_object_get(journal_member(job, "failures"))));
+        r = journal_add(o, "id", json_object_get(json_object_object_get(job, "id")));
+        RET_GATHER(r, journal_add(o, "result", json_object_get(json_object_object_get(job, "result"))));
+        RET_GATHER(r, journal_add(o, "failures", json_object_get(json_object_object_get(job, "failures"))));
         return r < 0 ? r : make_line(o, ret);
 }
 
@@ -164,14 +163,14 @@ void journal_tidy_file(RequestJournal *j) {
 /* ---- reading ---- */
 
 static bool is_of_this_boot(json_object *o) {
-        const char *s = json_object_get_string(journal_member(o, "boot"));
+        const char *s = json_object_get_string(json_object_object_get(o, "boot"));
         sd_id128_t boot, saved;
 
         return s && sd_id128_get_boot(&boot) >= 0 && sd_id128_from_string(s, &saved) >= 0 && sd_id128_equal(boot, saved);
 }
 
 static int load_entry(RequestJournal *j, json_object *o) {
-        json_object *jobs = journal_member(o, "jobs");
+        json_object *jobs = json_object_object_get(o, "jobs");
         Entry *e;
 
         if (!json_object_is_type(jobs, json_type_array))
@@ -179,7 +178,7 @@ static int load_entry(RequestJournal *j, json_object *o) {
         if (journal_get_uint(o, "version") != JOURNAL_VERSION || !is_of_this_boot(o))
                 return 0;
 
-        e = journal_add_entry(j, json_object_get_string(journal_member(o, "token")));
+        e = journal_add_entry(j, json_object_get_string(json_object_object_get(o, "token")));
         if (!e)
                 return -ENOMEM;
         e->on_file = true;
@@ -196,8 +195,8 @@ static void load_end(RequestJournal *j, json_object *o) {
 
         if (!e)
                 return;
-        (void) journal_add(job, "failures", json_object_get(journal_member(o, "failures")));
-        (void) journal_add(job, "result", json_object_get(journal_member(o, "result")));
+        (void) journal_add(job, "failures", json_object_get(json_object_object_get(o, "failures")));
+        (void) journal_add(job, "result", json_object_get(json_object_object_get(o, "result")));
         e->n_open--;
 }
 
@@ -206,7 +205,7 @@ static int load_line(RequestJournal *j, const char *line) {
 
         if (!o)
                 return -EBADMSG;
-        if (!journal_member(o, "result"))
+        if (!json_object_object_get(o, "result"))
                 return load_entry(j, o);
         load_end(j, o);
         return 0;

@@ -28,7 +28,6 @@ struct RequestJournal {
 };
 
 /* NULL if there is none. */
-json_object *journal_member(json_object *o, const char *key);
 size_t journal_array_length(json_object *array); /* 0 if it is none */
 unsigned journal_get_uint(json_object *o, const char *key);
 bool journal_job_has_ended(json_object *job);

@@ -5,13 +5,12 @@
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 
 /* Clients come back within seconds, or not at all. */
 #define ENDED_REQUESTS_MAX 64U
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* ---- entries ---- */
 
@@ -40,22 +39,16 @@ Entry *journal_add_entry(RequestJournal *j, const char *token) {
         return e;
 }
 
-json_object *journal_member(json_object *o, const char *key) {
-        json_object *v = NULL;
-
-        return json_object_object_get_ex(o, key, &v) ? v : NULL;
-}
-
 size_t journal_array_length(json_object *array) {
         return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
 }
 
 unsigned journal_get_uint(json_object *o, const char *key) {
-        return (unsigned) json_object_get_int64(journal_member(o, key));
+        return (unsigned) json_object_get_int64(json_object_object_get(o, key));
 }
 
 bool journal_job_has_ended(json_object *job) {
-        return journal_member(job, "result") != NULL;
+        return json_object_object_get(job, "result") != NULL;
 }
 
 static json_object *entry_find_job(const Entry *e, uint32_t id) {
@@ -172,9 +165,9 @@ static const Job *find_job(const App *a, uint32_t id) {
 
 /* A definition that the next start is to be with has to be on file when the restart is. */
 static void save_processes(Manager *m, json_object *job, bool made) {
-        json_object *ids = journal_member(job, "processes");
+        json_object *ids = json_object_object_get(job, "processes");
 
-        if ((journal_member(job, "made") != NULL) != made)
+        if ((json_object_object_get(job, "made") != NULL) != made)
                 return;
         for (size_t i = 0; i < journal_array_length(ids); i++) {
                 Process *p = manager_get_process(m, (unsigned) json_object_get_int64(json_object_array_get_idx(ids, i)));
@@ -198,7 +191,7 @@ static int complete_jobs(RequestJournal *j, const Entry *e) {
 
         for (size_t i = 0; r >= 0 && i < journal_array_length(e->jobs); i++) {
                 json_object *job = json_object_array_get_idx(e->jobs, i);
-                App *a = manager_get_app(j->manager, json_object_get_string(journal_member(job, "app")));
+                App *a = manager_get_app(j->manager, json_object_get_string(json_object_object_get(job, "app")));
                 const Job *found = find_job(a, journal_get_uint(job, "id"));
 
                 if (found)
@@ -323,13 +316,13 @@ void request_journal_job_removed(RequestJournal *j, const Job *job, JobResult re
 /* ---- going on after a pmd that was killed ---- */
 
 static size_t find_processes(Manager *m, json_object *job, Process **ret) {
-        json_object *ids = journal_member(job, "processes");
+        json_object *ids = json_object_object_get(job, "processes");
         size_t n = 0;
 
         for (size_t i = 0; i < journal_array_length(ids); i++) {
                 Process *p = manager_get_process(m, (unsigned) json_object_get_int64(json_object_array_get_idx(ids, i)));
 
-                if (p && streq(p->app->name, json_object_get_string(journal_member(job, "app"))))
+                if (p && streq(p->app->name, json_object_get_string(json_object_object_get(job, "app"))))
                         ret[n++] = p;
         }
         return n;
@@ -337,7 +330,7 @@ static size_t find_processes(Manager *m, json_object *job, Process **ret) {
 
 /* The one before was killed while it wrote them to files, one after the other: they are made as those that are there. */
 static int make_missing(Manager *m, json_object *job, Process *sibling) {
-        json_object *ids = journal_member(job, "processes");
+        json_object *ids = json_object_object_get(job, "processes");
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < journal_array_length(ids); i++) {
@@ -353,7 +346,7 @@ static int make_missing(Manager *m, json_object *job, Process *sibling) {
 
 /* Which of them have begun can be seen: they have been spawned since. */
 static int set_incarnations(Job *j, json_object *job) {
-        json_object *ids = journal_member(job, "processes"), *incarnations = journal_member(job, "incarnations");
+        json_object *ids = json_object_object_get(job, "processes"), *incarnations = json_object_object_get(job, "incarnations");
 
         j->incarnations = new0(unsigned, j->n_processes);
         if (!j->incarnations)
@@ -366,7 +359,7 @@ static int set_incarnations(Job *j, json_object *job) {
 }
 
 static int make_job(Manager *m, json_object *job, JobVerb verb, Process *const *processes, size_t n) {
-        const char *reason = json_object_get_string(journal_member(job, "reason"));
+        const char *reason = json_object_get_string(json_object_object_get(job, "reason"));
         uint32_t next = m->next_job_id;
         Job *j;
         int r;
@@ -377,7 +370,7 @@ static int make_job(Manager *m, json_object *job, JobVerb verb, Process *const *
         if (r < 0)
                 return r;
 
-        j->gentle = json_object_get_boolean(journal_member(job, "gentle"));
+        j->gentle = json_object_get_boolean(json_object_object_get(job, "gentle"));
         j->parallel = journal_get_uint(job, "parallel");
         if (reason)
                 j->reason = strdup(reason);
@@ -386,8 +379,8 @@ static int make_job(Manager *m, json_object *job, JobVerb verb, Process *const *
 
 /* 0: there is nothing left to do. */
 static int resume_job(Manager *m, json_object *job) {
-        JobVerb verb = job_verb_from_string(json_object_get_string(journal_member(job, "verb")));
-        size_t n_max = journal_array_length(journal_member(job, "processes")), n;
+        JobVerb verb = job_verb_from_string(json_object_get_string(json_object_object_get(job, "verb")));
+        size_t n_max = journal_array_length(json_object_object_get(job, "processes")), n;
         _cleanup_free_ Process **processes = new(Process *, MAX(n_max, (size_t) 1));
         int r;
 
@@ -399,7 +392,7 @@ static int resume_job(Manager *m, json_object *job) {
         n = find_processes(m, job, processes);
         if (n == 0)
                 return 0;
-        if (journal_member(job, "made")) {
+        if (json_object_object_get(job, "made")) {
                 r = make_missing(m, job, processes[0]);
                 if (r < 0)
                         return r;
@@ -413,10 +406,10 @@ static int resume_job(Manager *m, json_object *job) {
 
 /* What was to be made is not there: nothing has been done, and the client may ask again. */
 static bool was_not_begun(Manager *m, json_object *job) {
-        size_t n_max = journal_array_length(journal_member(job, "processes"));
+        size_t n_max = journal_array_length(json_object_object_get(job, "processes"));
         _cleanup_free_ Process **processes = new(Process *, MAX(n_max, (size_t) 1));
 
-        return processes && n_max > 0 && journal_member(job, "made") && find_processes(m, job, processes) == 0;
+        return processes && n_max > 0 && json_object_object_get(job, "made") && find_processes(m, job, processes) == 0;
 }
 
 static void resume_entry(RequestJournal *j, Entry *e) {

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#include "shared/json-util.h"
+
+json_object *json_get(json_object *o, const char *key, json_type type) {
+        json_object *v;
+
+        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, type) ? v : NULL;
+}
+
+const char *json_get_string(json_object *o, const char *key) {
+        return json_object_get_string(json_get(o, key, json_type_string));
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <json-c/json.h>
+
+#include "shared/macro.h"
+
+/* What json-c lacks. */
+
+DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
+
+/* The member of an object if it has that type, else NULL, also where o is no object. Whatever its type: json_object_object_get(). */
+json_object *json_get(json_object *o, const char *key, json_type type);
+const char *json_get_string(json_object *o, const char *key);
