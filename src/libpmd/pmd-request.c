@@ -4,8 +4,6 @@
 #include "shared/string-util.h"
 
 #define EARLY_MAX 4096U
-/* How often pmd may die during one request. */
-#define REPEATS_MAX 10U
 #define RESURRECT_SIGNATURE "sauauasas"
 
 _public_ void pmd_result_free(pmd_result *r) {

@@ -14,6 +14,7 @@
 #include "shared/fd-util.h"
 #include "shared/instance.h"
 #include "shared/log.h"
+#include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 
 static InstanceScope arg_scope = _INSTANCE_SCOPE_INVALID;
@@ -255,5 +256,5 @@ int main(int argc, char *argv[]) {
                 return EXIT_SUCCESS;
 
         r = arg_foreground ? become_foreground(argv) : arg_keeper ? become_keeper(argv) : run();
-        return r == -EBUSY ? 75 : r < 0 ? EXIT_FAILURE : r;
+        return r == -EBUSY ? PMD_EXIT_ANOTHER_SERVES : r < 0 ? EXIT_FAILURE : r;
 }

@@ -10,6 +10,7 @@
 #include "pmd/process.h"
 #include "pmd/runner.h"
 #include "pmd/state-slots.h"
+#include "shared/boot-id.h"
 #include "shared/json-writer.h"
 
 /* A longer one is lost with pmd. */
@@ -103,14 +104,13 @@ static void add_incarnation(JsonWriter *w, const Process *p) {
 }
 
 static int add_boot(JsonWriter *w, const Manager *m) {
-        char text[SD_ID128_STRING_MAX];
-        sd_id128_t boot;
+        char boot[SD_ID128_STRING_MAX];
         int r;
 
-        r = sd_id128_get_boot(&boot);
+        r = boot_id_get(boot);
         if (r < 0)
                 return r;
-        add_string(w, "boot", sd_id128_to_string(boot, text));
+        add_string(w, "boot", boot);
         json_writer_uint(w, "init_start_time", m->init_start_time);
         return 0;
 }

@@ -305,7 +305,7 @@ int process_signal(Process *p, int signo, bool whole_unit);
  * must follow it if the main process has ended meanwhile. The fields that were saved are set. */
 void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains);
 
-/* process-fd-store.c: what outlives pmd, of the present incarnation, besides its pidfd and pipes: "ipc", "in" */
+/* process-fd-store.c: what outlives pmd, of the present incarnation, besides its pidfd and pipes: "ipc", "in", "notify" */
 void process_store_fd(Process *p, const char *what, int fd);
 void process_unstore_fd(Process *p, const char *what);
 int process_take_stored_fd(Process *p, const char *what);

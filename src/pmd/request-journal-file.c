@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <systemd/sd-id128.h>
 
 #include "pmd/request-journal-internal.h"
 
+#include "shared/boot-id.h"
 #include "shared/fault.h"
 #include "shared/fileio.h"
 #include "shared/json-util.h"
@@ -24,17 +24,16 @@ static int make_line(json_object *o, char **ret) {
 static int describe_entry(const Entry *e, char **ret) {
         _cleanup_(json_object_putp) json_object *o = json_object_new_object();
         char boot[SD_ID128_STRING_MAX];
-        sd_id128_t id;
         int r;
 
         if (!o)
                 return -ENOMEM;
-        r = sd_id128_get_boot(&id);
+        r = boot_id_get(boot);
         if (r < 0)
                 return r;
 
         r = journal_add(o, "version", json_object_new_int(JOURNAL_VERSION));
-        RET_GATHER(r, journal_add(o, "boot", json_object_new_string(sd_id128_to_string(id, boot))));
+        RET_GATHER(r, journal_add(o, "boot", json_object_new_string(boot)));
         if (e->token)
                 RET_GATHER(r, journal_add(o, "token", json_object_new_string(e->token)));
         RET_GATHER(r, journal_add(o, "jobs", json_object_get(e->jobs)));
@@ -163,10 +162,7 @@ void journal_tidy_file(RequestJournal *j) {
 /* ---- reading ---- */
 
 static bool is_of_this_boot(json_object *o) {
-        const char *s = json_object_get_string(json_object_object_get(o, "boot"));
-        sd_id128_t boot, saved;
-
-        return s && sd_id128_get_boot(&boot) >= 0 && sd_id128_from_string(s, &saved) >= 0 && sd_id128_equal(boot, saved);
+        return boot_id_is_current(json_object_get_string(json_object_object_get(o, "boot")));
 }
 
 static int load_entry(RequestJournal *j, json_object *o) {
