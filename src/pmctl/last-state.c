@@ -10,18 +10,6 @@
 #include "shared/process-states.h"
 #include "shared/string-util.h"
 
-static int open_instance(const Options *o, Instance **ret) {
-        InstanceScope scope = o->home ? INSTANCE_PRIVATE : instance_scope_default();
-
-        if (o->scope == PMD_SCOPE_SYSTEM)
-                scope = INSTANCE_SYSTEM;
-        else if (o->scope == PMD_SCOPE_USER)
-                scope = INSTANCE_USER;
-        else if (o->scope == PMD_SCOPE_PRIVATE)
-                scope = INSTANCE_PRIVATE;
-        return instance_new(scope, scope == INSTANCE_PRIVATE ? o->home : NULL, ret);
-}
-
 static bool is_alive(json_object *o, char pid[static 16]) {
         PidRef p = PIDREF_NULL;
         bool alive;
@@ -63,7 +51,7 @@ int show_last_state(const Options *o) {
         int n_rows = 0;
         size_t n;
 
-        if (open_instance(o, &instance) < 0)
+        if (instance_new(instance_scope_of(o, NULL), o->home, &instance) < 0)
                 return 0;
         if (table_new(columns, ELEMENTSOF(columns), &t) < 0 || process_states_load(instance->runtime_dir, &states, &n) < 0)
                 return 0;

@@ -27,32 +27,17 @@ char *manager_saved_path(const Manager *m) {
 
 /* ---- saving ---- */
 
-/* Takes the value. */
-static int add(json_object *object, const char *key, json_object *value) {
-        if (value && json_object_object_add(object, key, value) >= 0)
-                return 0;
-        json_object_put(value);
-        return -ENOMEM;
-}
-
-static int append(json_object *array, json_object *value) {
-        if (value && json_object_array_add(array, value) >= 0)
-                return 0;
-        json_object_put(value);
-        return -ENOMEM;
-}
-
 static int append_process(json_object *array, const Process *p) {
         json_object *o = json_object_new_object();
         int r;
 
-        r = append(array, o);
+        r = json_append(array, o);
         if (r < 0)
                 return r;
-        r = add(o, "instance", json_object_new_int64(p->instance));
+        r = json_add(o, "instance", json_object_new_int64(p->instance));
         if (r < 0)
                 return r;
-        return add(o, "goal", json_object_new_string(process_goal_to_string(p->goal)));
+        return json_add(o, "goal", json_object_new_string(process_goal_to_string(p->goal)));
 }
 
 /* The processes of one app and definition that stand beside each other are one entry: so their order is kept, and a definition
@@ -67,14 +52,14 @@ static int append_entry(json_object *apps, const Manager *m, size_t *i) {
                 json_object_put(processes);
                 return r;
         }
-        r = append(apps, entry);
+        r = json_append(apps, entry);
         if (r < 0) {
                 json_object_put(processes);
                 return r;
         }
-        r = add(entry, "processes", processes);
+        r = json_add(entry, "processes", processes);
         if (r >= 0)
-                r = add(entry, "owner", json_object_new_int64((int64_t) first->app->owner));
+                r = json_add(entry, "owner", json_object_new_int64((int64_t) first->app->owner));
 
         for (; r >= 0 && *i < m->n_processes; (*i)++) {
                 const Process *p = m->processes[*i];

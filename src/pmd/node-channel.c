@@ -24,8 +24,6 @@
 #define RETRANSMISSIONS_MAX 3U
 #define HANDLE_ACK "{\"cmd\":\"NODE_HANDLE_ACK\"}"
 
-DEFINE_CLEANUP_FUNC(json_tokener *, json_tokener_free)
-
 typedef struct Outgoing Outgoing;
 struct Outgoing {
         LIST_FIELDS(Outgoing, queue);

@@ -13,15 +13,6 @@
 
 /* The names of the files of a process, as pm2 makes them. */
 
-static char *sanitize_name(const char *name) {
-        char *s = strdup(name);
-
-        for (char *p = s; p && *p; p++)
-                if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-", *p))
-                        *p = '-';
-        return s;
-}
-
 /* "x.log" becomes "x-3.log": another name for each process of an app. */
 static char *insert_id(const char *path, const char *suffix, unsigned id) {
         const char *end = endswith(path, suffix);
@@ -84,7 +75,7 @@ int process_log_path(const Process *p, LogStreamKind kind, char **ret) {
         if (given)
                 base = path_resolve(c->cwd, given);
         else {
-                name = sanitize_name(c->name);
+                name = file_name_of_app(c->name);
                 if (name)
                         base = strjoin(p->manager->instance->log_dir, "/", name, kind == LOG_STREAM_OUT ? "-out.log" : "-error.log");
         }
@@ -109,7 +100,7 @@ int process_combined_log_path(const Process *p, char **ret) {
                 return 0;
 
         if (isempty(c->log_file)) {
-                name = sanitize_name(c->name);
+                name = file_name_of_app(c->name);
                 base = name ? strjoin(p->manager->instance->log_dir, "/", name, ".log") : NULL;
         } else
                 base = path_resolve(c->cwd, c->log_file);
@@ -129,7 +120,7 @@ int process_pid_file(const Process *p, char **ret) {
         if (p->config->pid_file)
                 base = path_resolve(p->config->cwd, p->config->pid_file);
         else {
-                name = sanitize_name(p->config->name);
+                name = file_name_of_app(p->config->name);
                 if (name)
                         base = strjoin(p->manager->instance->pid_dir, "/", name, ".pid");
         }

@@ -13,29 +13,13 @@
 #include "shared/event-history.h"
 #include "shared/list.h"
 #include "shared/pidref.h"
+#include "shared/process-states.h"
 #include "shared/restart-policy.h"
 
 /* One numbered instance of an app. "goal" is what was asked, "state" what is; see doc/ARCHITECTURE.md for the picture.
  *
  * process.c is the state machine and nothing else: its only inputs are process_event() calls, its only outputs are the
  * operations of ProcessHost. The table test drives it with a fake host and a fake clock. */
-
-typedef enum ProcessState {
-        PROCESS_STOPPED,
-        PROCESS_SPAWNING, /* forked, waits for its unit at the gate, or gate open and exec not yet known */
-        PROCESS_STARTING, /* executed, not ready yet */
-        PROCESS_ONLINE,
-        PROCESS_STOPPING, /* told to finish */
-        PROCESS_KILLING,  /* SIGKILL sent */
-        PROCESS_DRAINING, /* main process gone; its unit or its output pipes are not empty yet */
-        PROCESS_BACKOFF,  /* waits to be restarted */
-        PROCESS_ERRORED,
-        _PROCESS_STATE_MAX,
-        _PROCESS_STATE_INVALID = -EINVAL,
-} ProcessState;
-
-const char *process_state_to_string(ProcessState s); /* "stopped", "spawning", …: ours, for logs */
-ProcessState process_state_from_string(const char *s);
 
 typedef enum ProcessEvent {
         PROCESS_EVENT_UP,            /* goal becomes up */

@@ -32,11 +32,11 @@ static int describe_entry(const Entry *e, char **ret) {
         if (r < 0)
                 return r;
 
-        r = journal_add(o, "version", json_object_new_int(JOURNAL_VERSION));
-        RET_GATHER(r, journal_add(o, "boot", json_object_new_string(boot)));
+        r = json_add(o, "version", json_object_new_int(JOURNAL_VERSION));
+        RET_GATHER(r, json_add(o, "boot", json_object_new_string(boot)));
         if (e->token)
-                RET_GATHER(r, journal_add(o, "token", json_object_new_string(e->token)));
-        RET_GATHER(r, journal_add(o, "jobs", json_object_get(e->jobs)));
+                RET_GATHER(r, json_add(o, "token", json_object_new_string(e->token)));
+        RET_GATHER(r, json_add(o, "jobs", json_object_get(e->jobs)));
         return r < 0 ? r : make_line(o, ret);
 }
 
@@ -46,9 +46,9 @@ static int describe_end(json_object *job, char **ret) {
 
         if (!o)
                 return -ENOMEM;
-        r = journal_add(o, "id", json_object_get(json_object_object_get(job, "id")));
-        RET_GATHER(r, journal_add(o, "result", json_object_get(json_object_object_get(job, "result"))));
-        RET_GATHER(r, journal_add(o, "failures", json_object_get(json_object_object_get(job, "failures"))));
+        r = json_add(o, "id", json_object_get(json_object_object_get(job, "id")));
+        RET_GATHER(r, json_add(o, "result", json_object_get(json_object_object_get(job, "result"))));
+        RET_GATHER(r, json_add(o, "failures", json_object_get(json_object_object_get(job, "failures"))));
         return r < 0 ? r : make_line(o, ret);
 }
 
@@ -191,8 +191,8 @@ static void load_end(RequestJournal *j, json_object *o) {
 
         if (!e)
                 return;
-        (void) journal_add(job, "failures", json_object_get(json_object_object_get(o, "failures")));
-        (void) journal_add(job, "result", json_object_get(json_object_object_get(o, "result")));
+        (void) json_add(job, "failures", json_object_get(json_object_object_get(o, "failures")));
+        (void) json_add(job, "result", json_object_get(json_object_object_get(o, "result")));
         e->n_open--;
 }
 

@@ -89,20 +89,6 @@ static void drop_ended(RequestJournal *j) {
 
 /* ---- writing ---- */
 
-int journal_add(json_object *o, const char *key, json_object *v) {
-        if (v && json_object_object_add(o, key, v) >= 0)
-                return 0;
-        json_object_put(v);
-        return -ENOMEM;
-}
-
-static int append(json_object *array, json_object *v) {
-        if (v && json_object_array_add(array, v) >= 0)
-                return 0;
-        json_object_put(v);
-        return -ENOMEM;
-}
-
 /* How many times it has been spawned, be it as another incarnation that is not current any more. */
 static unsigned n_spawned(const Process *p) {
         return MAX(p->incarnation, p->last_incarnation);
@@ -112,13 +98,13 @@ static int add_processes(json_object *o, Manager *m, const unsigned *ids, size_t
         json_object *processes = json_object_new_array(), *incarnations = json_object_new_array();
         int r;
 
-        r = journal_add(o, "processes", processes);
-        RET_GATHER(r, journal_add(o, "incarnations", incarnations));
+        r = json_add(o, "processes", processes);
+        RET_GATHER(r, json_add(o, "incarnations", incarnations));
         for (size_t i = 0; r >= 0 && i < n; i++) {
                 const Process *p = manager_get_process(m, ids[i]);
 
-                r = append(processes, json_object_new_int64(ids[i]));
-                RET_GATHER(r, append(incarnations, json_object_new_int64(p ? n_spawned(p) : 0)));
+                r = json_append(processes, json_object_new_int64(ids[i]));
+                RET_GATHER(r, json_append(incarnations, json_object_new_int64(p ? n_spawned(p) : 0)));
         }
         return r;
 }
@@ -129,9 +115,9 @@ static int describe_job(const Job *job, json_object **ret) {
 
         if (!o)
                 return -ENOMEM;
-        r = journal_add(o, "id", json_object_new_int64(job->id));
-        RET_GATHER(r, journal_add(o, "verb", json_object_new_string(job_verb_to_string(job->verb))));
-        RET_GATHER(r, journal_add(o, "app", json_object_new_string(job->app->name)));
+        r = json_add(o, "id", json_object_new_int64(job->id));
+        RET_GATHER(r, json_add(o, "verb", json_object_new_string(job_verb_to_string(job->verb))));
+        RET_GATHER(r, json_add(o, "app", json_object_new_string(job->app->name)));
         RET_GATHER(r, add_processes(o, job->app->manager, job->process_ids, job->n_processes));
         if (r < 0)
                 return r;
@@ -144,11 +130,11 @@ static int complete_job(json_object *o, const Job *job) {
         int r = 0;
 
         if (job->gentle)
-                r = journal_add(o, "gentle", json_object_new_boolean(true));
+                r = json_add(o, "gentle", json_object_new_boolean(true));
         if (job->parallel > 0)
-                RET_GATHER(r, journal_add(o, "parallel", json_object_new_int64(job->parallel)));
+                RET_GATHER(r, json_add(o, "parallel", json_object_new_int64(job->parallel)));
         if (job->reason)
-                RET_GATHER(r, journal_add(o, "reason", json_object_new_string(job->reason)));
+                RET_GATHER(r, json_add(o, "reason", json_object_new_string(job->reason)));
         return r;
 }
 
@@ -251,7 +237,7 @@ void request_journal_job_new(RequestJournal *j, Job *job) {
 
         r = describe_job(job, &o);
         if (r >= 0)
-                r = append(j->unwritten->jobs, o);
+                r = json_append(j->unwritten->jobs, o);
         if (r < 0) {
                 log_warning_errno(r, "Failed to note a job, ignoring: %m");
                 return;
@@ -270,7 +256,7 @@ void request_journal_processes_made(RequestJournal *j, const Job *job, const uin
                 return;
 
         r = add_processes(o, j->manager, ids, n);
-        RET_GATHER(r, journal_add(o, "made", json_object_new_int64((int64_t) job->n_processes))); /* how many it starts */
+        RET_GATHER(r, json_add(o, "made", json_object_new_int64((int64_t) job->n_processes))); /* how many it starts */
         if (r < 0)
                 log_warning_errno(r, "Failed to note the processes of a job, ignoring: %m");
 }
@@ -279,16 +265,16 @@ static int describe_failures(const Job *job, json_object *o) {
         json_object *failures = json_object_new_array();
         int r;
 
-        r = journal_add(o, "failures", failures);
+        r = json_add(o, "failures", failures);
         for (size_t i = 0; r >= 0 && i < job->n_failures; i++) {
                 json_object *f = json_object_new_object();
 
-                r = append(failures, f);
+                r = json_append(failures, f);
                 if (r < 0)
                         return r;
-                r = journal_add(f, "process", json_object_new_int64(job->failures[i].process_id));
-                RET_GATHER(r, journal_add(f, "error", json_object_new_string(job->failures[i].error_name)));
-                RET_GATHER(r, journal_add(f, "message", json_object_new_string(job->failures[i].message)));
+                r = json_add(f, "process", json_object_new_int64(job->failures[i].process_id));
+                RET_GATHER(r, json_add(f, "error", json_object_new_string(job->failures[i].error_name)));
+                RET_GATHER(r, json_add(f, "message", json_object_new_string(job->failures[i].message)));
         }
         return r;
 }
@@ -303,7 +289,7 @@ void request_journal_job_removed(RequestJournal *j, const Job *job, JobResult re
                 return;
 
         r = describe_failures(job, o);
-        RET_GATHER(r, journal_add(o, "result", json_object_new_string(job_result_to_string(result))));
+        RET_GATHER(r, json_add(o, "result", json_object_new_string(job_result_to_string(result))));
         e->n_open--;
         if (r >= 0 && e->on_file)
                 r = journal_write_end(j, o);
@@ -432,7 +418,7 @@ static void resume_entry(RequestJournal *j, Entry *e) {
                 }
                 if (r < 0)
                         log_warning_errno(r, "Cannot go on with job %u, ignoring: %m", journal_get_uint(job, "id"));
-                (void) journal_add(job, "result", json_object_new_string(job_result_to_string(r < 0 ? JOB_FAILED : JOB_DONE)));
+                (void) json_add(job, "result", json_object_new_string(job_result_to_string(r < 0 ? JOB_FAILED : JOB_DONE)));
         }
 }
 

@@ -6,16 +6,8 @@
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
-/* Takes the value. */
-static int add(json_object *object, const char *key, json_object *value) {
-        if (value && json_object_object_add(object, key, value) >= 0)
-                return 0;
-        json_object_put(value);
-        return -ENOMEM;
-}
-
 static int add_string(json_object *object, const char *key, const char *s) {
-        return s ? add(object, key, json_object_new_string(s)) : 0;
+        return s ? json_add(object, key, json_object_new_string(s)) : 0;
 }
 
 static int add_strv(json_object *object, const char *key, char *const *l) {
@@ -32,25 +24,25 @@ static int add_strv(json_object *object, const char *key, char *const *l) {
                         return -ENOMEM;
                 }
         }
-        return add(object, key, array);
+        return json_add(object, key, array);
 }
 
 static int add_resolved(json_object *object, const AppConfig *c) {
         json_object *o = json_object_new_object();
         int r;
 
-        r = add(object, "resolved", o);
+        r = json_add(object, "resolved", o);
         if (r < 0)
                 return r;
 
         RET_GATHER(r, add_string(o, "name", c->name));
         RET_GATHER(r, add_string(o, "exec_path", c->exec_path));
-        RET_GATHER(r, add(o, "shell", json_object_new_boolean(c->shell)));
+        RET_GATHER(r, json_add(o, "shell", json_object_new_boolean(c->shell)));
         RET_GATHER(r, add_string(o, "interpreter", c->interpreter));
         RET_GATHER(r, add_string(o, "interpreter_path", c->interpreter_path));
         RET_GATHER(r, add_string(o, "exec_mode", exec_mode_to_string(c->exec_mode)));
-        RET_GATHER(r, add(o, "instances", json_object_new_int(c->instances)));
-        RET_GATHER(r, add(o, "merge_logs", json_object_new_boolean(c->merge_logs)));
+        RET_GATHER(r, json_add(o, "instances", json_object_new_int(c->instances)));
+        RET_GATHER(r, json_add(o, "merge_logs", json_object_new_boolean(c->merge_logs)));
         RET_GATHER(r, add_string(o, "version", c->version));
         return r;
 }
@@ -65,7 +57,7 @@ int app_config_save(const AppConfig *c, json_object **ret) {
 
         r = app_config_to_json(c, &definition);
         if (r >= 0)
-                r = add(object, "definition", definition);
+                r = json_add(object, "definition", definition);
         if (r >= 0)
                 r = add_strv(object, "environment", c->env);
         if (r >= 0)

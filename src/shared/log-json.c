@@ -13,11 +13,6 @@
 #define DEPTH_MAX 32
 #define NAME_MAX_LENGTH 64u
 
-static void json_tokener_freep(json_tokener **t) {
-        if (*t)
-                json_tokener_free(*t);
-}
-
 /* ---- levels ---- */
 
 int log_json_level(const char *level) {

@@ -7,7 +7,38 @@
 
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
+#include "shared/string-table.h"
 #include "shared/string-util.h"
+
+static const char *const process_state_table[_PROCESS_STATE_MAX] = {
+        [PROCESS_STOPPED] = "stopped",
+        [PROCESS_SPAWNING] = "spawning",
+        [PROCESS_STARTING] = "starting",
+        [PROCESS_ONLINE] = "online",
+        [PROCESS_STOPPING] = "stopping",
+        [PROCESS_KILLING] = "killing",
+        [PROCESS_DRAINING] = "draining",
+        [PROCESS_BACKOFF] = "backoff",
+        [PROCESS_ERRORED] = "errored",
+};
+
+DEFINE_STRING_TABLE(ProcessState, process_state);
+
+const char *process_state_shown(ProcessState s) {
+        static const char *const words[_PROCESS_STATE_MAX] = {
+                [PROCESS_STOPPED] = "stopped",
+                [PROCESS_SPAWNING] = "launching",
+                [PROCESS_STARTING] = "launching",
+                [PROCESS_ONLINE] = "online",
+                [PROCESS_STOPPING] = "stopping",
+                [PROCESS_KILLING] = "stopping",
+                [PROCESS_DRAINING] = "stopping",
+                [PROCESS_BACKOFF] = "waiting restart",
+                [PROCESS_ERRORED] = "errored",
+        };
+
+        return (int) s >= 0 && s < _PROCESS_STATE_MAX ? words[s] : NULL;
+}
 
 #define LONG_STATE_MAX (4U << 20)
 
