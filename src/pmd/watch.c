@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <limits.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pmd/watch.h"
