@@ -6,28 +6,15 @@
 #include "pmctl/pmctl-util.h"
 #include "pmctl/table.h"
 #include "shared/instance.h"
-#include "shared/pidref.h"
 #include "shared/process-states.h"
 #include "shared/string-util.h"
 
-static bool is_alive(json_object *o, char pid[static 16]) {
-        PidRef p = PIDREF_NULL;
-        bool alive;
-
-        (void) snprintf(pid, 16, "%d", json_object_get_int(json_object_object_get(o, "pid")));
-        if (pidref_reopen(&p, json_object_get_int(json_object_object_get(o, "pid")), json_object_get_uint64(json_object_object_get(o, "pid_start_time")),
-                          json_object_get_uint64(json_object_object_get(o, "pid_id"))) < 0)
-                return false;
-        alive = pidref_is_alive(&p);
-        pidref_done(&p);
-        return alive;
-}
-
 static int add_row(Table *t, json_object *o) {
-        char id[16], pid[16] = "", restarts[16];
-        bool alive = json_object_object_get(o, "pid") && is_alive(o, pid);
+        bool alive = process_state_is_alive(o);
+        char id[16], pid[16], restarts[16];
         int r;
 
+        (void) snprintf(pid, sizeof(pid), "%d", json_object_get_int(json_object_object_get(o, "pid")));
         (void) snprintf(id, sizeof(id), "%d", json_object_get_int(json_object_object_get(o, "id")));
         (void) snprintf(restarts, sizeof(restarts), "%d", json_object_get_int(json_object_object_get(o, "n_restarts")));
 

@@ -7,7 +7,6 @@
 
 #include "pmctl/why.h"
 #include "shared/path-util.h"
-#include "shared/pidref.h"
 #include "shared/pmd-protocol.h"
 #include "shared/process-states.h"
 #include "shared/string-util.h"
@@ -152,12 +151,6 @@ static uint64_t get_uint(json_object *o, const char *key) {
         return json_object_get_uint64(json_object_object_get(o, key));
 }
 
-static bool is_still_alive(json_object *o) {
-        _cleanup_(pidref_done) PidRef p = PIDREF_NULL;
-
-        return pidref_reopen(&p, (pid_t) get_uint(o, "pid"), get_uint(o, "pid_start_time"), get_uint(o, "pid_id")) >= 0 && pidref_is_alive(&p);
-}
-
 /* Where pmd puts the lines of an app that does not say anything else: its processes share a file, or have one each. */
 static char *default_log(const Instance *i, const WhyFacts *f, const char *stream) {
         _cleanup_free_ char *name = file_name_of_app(f->name);
@@ -189,7 +182,7 @@ static int fill_from_state(const Instance *i, json_object *o, const char *target
                 .id = (uint32_t) get_uint(o, "id"),
                 .pid = (uint32_t) get_uint(o, "pid"),
                 .no_pmd = true,
-                .alive = is_still_alive(o),
+                .alive = process_state_is_alive(o),
                 .now = now(CLOCK_REALTIME),
                 .started = get_uint(o, "started_realtime"),
                 .n_restarts = (unsigned) get_uint(o, "n_restarts"),

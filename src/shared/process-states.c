@@ -7,6 +7,7 @@
 
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
+#include "shared/pidref.h"
 #include "shared/string-table.h"
 #include "shared/string-util.h"
 
@@ -145,4 +146,13 @@ int process_states_load(const char *runtime_dir, json_object ***ret, size_t *ret
         *ret = states;
         *ret_n = n;
         return 0;
+}
+
+bool process_state_is_alive(json_object *state) {
+        _cleanup_(pidref_done) PidRef p = PIDREF_NULL;
+
+        return pidref_reopen(&p, (pid_t) json_object_get_int64(json_object_object_get(state, "pid")),
+                             json_object_get_uint64(json_object_object_get(state, "pid_start_time")),
+                             json_object_get_uint64(json_object_object_get(state, "pid_id"))) >= 0 &&
+               pidref_is_alive(&p);
 }

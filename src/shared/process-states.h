@@ -41,3 +41,6 @@ int process_state_read(int fd, const char *runtime_dir, unsigned slot, json_obje
 /* For readers: all that are current, by id. */
 int process_states_load(const char *runtime_dir, json_object ***ret, size_t *ret_n);
 void process_states_free(json_object **states, size_t n);
+
+/* Whether its main process is still there, and no other one of that number. */
+bool process_state_is_alive(json_object *state);
