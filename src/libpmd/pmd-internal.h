@@ -56,6 +56,9 @@ int error_from_errno(const pmd_connection *c, int error, pmd_error *reterr);
 
 /* ---- calls (pmd.c) ---- */
 
+/* How often pmd may die while one call is made or one request is under way, so that one that kills it does not do so for ever. */
+#define REPEATS_MAX 10U
+
 /* A method call to the Manager object. */
 int connection_new_call(pmd_connection *c, const char *interface, const char *member, sd_bus_message **ret);
 /* Sends it and waits; timeout as for sd_bus_call(). reply may be NULL. */

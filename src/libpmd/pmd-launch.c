@@ -15,6 +15,7 @@
 #include "shared/fd-util.h"
 #include "shared/notify-util.h"
 #include "shared/path-util.h"
+#include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -25,9 +26,6 @@
  * We may be a thread among many, so between fork and exec only what is async-signal-safe is called. */
 
 #define LOG_TAIL_MAX 4096
-
-/* With which pmd says that another one has the lock. */
-#define EXIT_ANOTHER_SERVES 75
 
 #define ERROR_SPAWN_FAILED "org.freedesktop.DBus.Error.Spawn.Failed"
 #define ERROR_SPAWN_EXEC_FAILED "org.freedesktop.DBus.Error.Spawn.ExecFailed"
@@ -360,7 +358,7 @@ static char *last_line(const Launch *l) {
 
 /* -EBUSY if another pmd was in the way. */
 static int explain_end(const Launch *l, const LaunchReport *report, pmd_error *reterr) {
-        int error = report->code == CLD_EXITED && report->status == EXIT_ANOTHER_SERVES ? EBUSY : ECONNREFUSED;
+        int error = report->code == CLD_EXITED && report->status == PMD_EXIT_ANOTHER_SERVES ? EBUSY : ECONNREFUSED;
         _cleanup_free_ char *line = NULL;
 
         if (report->exec_errno > 0)

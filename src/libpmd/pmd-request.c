@@ -4,8 +4,6 @@
 #include "shared/string-util.h"
 
 #define EARLY_MAX 4096U
-/* How often pmd may die during one request. */
-#define REPEATS_MAX 10U
 #define RESURRECT_SIGNATURE "sauauasas"
 
 _public_ void pmd_result_free(pmd_result *r) {
@@ -353,7 +351,6 @@ static int read_start_app_reply(Request *q, sd_bus_message *m) {
         const char *app;
         uint32_t job;
         int r;
-
 
         r = sd_bus_message_read(m, "uo", &job, &app);
         if (r < 0)

@@ -161,9 +161,6 @@ _public_ int pmd_get_timeout(pmd_connection *c, uint64_t *ret_usec) {
         return sd_bus_get_timeout(c->bus, ret_usec);
 }
 
-/* How often pmd may die while one call is made, so that a call that kills it does not do so for ever. */
-#define REPEATS_MAX 10U
-
 static bool error_is_loss(int r) {
         return IN_SET(r, -ECONNRESET, -ENOTCONN, -EPIPE, -ESHUTDOWN);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pmctl/ecosystem.h"
+#include "shared/json-util.h"
 #include "shared/time-util.h"
 
 /* The readers of the formats, and what makes apps of a document; used by ecosystem*.c and their tests only. Their *reterr says what is
@@ -56,5 +57,4 @@ int json_set_string(json_object *object, const char *key, const char *value);
 /* Fills apps, deploy and warnings; changes the document. */
 int ecosystem_take_document(Ecosystem *e, json_object *document, const char *env_name, const char *only, char **reterr);
 
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 #define _cleanup_json_ _cleanup_(json_object_putp)

@@ -4,8 +4,6 @@
 #include "pmctl/ecosystem-internal.h"
 #include "shared/string-util.h"
 
-DEFINE_CLEANUP_FUNC(json_tokener *, json_tokener_free)
-
 int ecosystem_parse_strict(const char *text, size_t size, int flags, json_object **ret, size_t *ret_offset, char **reterr) {
         /* json-c counts the innermost values as a level. */
         _cleanup_(json_tokener_freep) json_tokener *tokener = json_tokener_new_ex((int) ECOSYSTEM_DEPTH_MAX + 1);

@@ -5,7 +5,6 @@
 #include "pmctl/ecosystem-internal.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
-#include "shared/path-util.h"
 #include "shared/string-util.h"
 
 static const char sample_simple[] =

@@ -57,12 +57,6 @@ static FileKind file_kind(const char *path) {
         return _FILE_KIND_INVALID;
 }
 
-static bool is_directory(const char *path) {
-        struct stat st;
-
-        return stat(path, &st) >= 0 && S_ISDIR(st.st_mode);
-}
-
 /* 0, -ENOENT or -ENOMEM */
 static int find_in_directory(const char *dir, char **ret) {
         for (size_t i = 0; i < ELEMENTSOF(file_names); i++) {
@@ -83,7 +77,7 @@ bool ecosystem_is_file(const char *arg) {
 
         if (streq(arg, "-"))
                 return true;
-        if (is_directory(arg))
+        if (path_is_directory(arg))
                 return find_in_directory(arg, &found) >= 0;
         if (file_kind(arg) < 0)
                 return false;
@@ -139,7 +133,7 @@ static int find_file(const char *path, char **ret, char **reterr) {
 
         if (streq(path, "-"))
                 file = strdup("standard input");
-        else if (is_directory(path)) {
+        else if (path_is_directory(path)) {
                 r = find_in_directory(path, &file);
                 if (r == -ENOENT)
                         return ecosystem_fault(reterr, r, "File %s%secosystem.config.js not found", path, endswith(path, "/") ? "" : "/");

@@ -6,58 +6,27 @@
 #include "pmctl/pmctl-util.h"
 #include "pmctl/table.h"
 #include "shared/instance.h"
-#include "shared/pidref.h"
 #include "shared/process-states.h"
 #include "shared/string-util.h"
 
-static json_object *member(json_object *o, const char *key) {
-        json_object *v = NULL;
-
-        return json_object_object_get_ex(o, key, &v) ? v : NULL;
-}
-
-static int open_instance(const Options *o, Instance **ret) {
-        InstanceScope scope = o->home ? INSTANCE_PRIVATE : instance_scope_default();
-
-        if (o->scope == PMD_SCOPE_SYSTEM)
-                scope = INSTANCE_SYSTEM;
-        else if (o->scope == PMD_SCOPE_USER)
-                scope = INSTANCE_USER;
-        else if (o->scope == PMD_SCOPE_PRIVATE)
-                scope = INSTANCE_PRIVATE;
-        return instance_new(scope, scope == INSTANCE_PRIVATE ? o->home : NULL, ret);
-}
-
-static bool is_alive(json_object *o, char pid[static 16]) {
-        PidRef p = PIDREF_NULL;
-        bool alive;
-
-        (void) snprintf(pid, 16, "%d", json_object_get_int(member(o, "pid")));
-        if (pidref_reopen(&p, json_object_get_int(member(o, "pid")), json_object_get_uint64(member(o, "pid_start_time")),
-                          json_object_get_uint64(member(o, "pid_id"))) < 0)
-                return false;
-        alive = pidref_is_alive(&p);
-        pidref_done(&p);
-        return alive;
-}
-
 static int add_row(Table *t, json_object *o) {
-        char id[16], pid[16] = "", restarts[16];
-        bool alive = member(o, "pid") && is_alive(o, pid);
+        bool alive = process_state_is_alive(o);
+        char id[16], pid[16], restarts[16];
         int r;
 
-        (void) snprintf(id, sizeof(id), "%d", json_object_get_int(member(o, "id")));
-        (void) snprintf(restarts, sizeof(restarts), "%d", json_object_get_int(member(o, "n_restarts")));
+        (void) snprintf(pid, sizeof(pid), "%d", json_object_get_int(json_object_object_get(o, "pid")));
+        (void) snprintf(id, sizeof(id), "%d", json_object_get_int(json_object_object_get(o, "id")));
+        (void) snprintf(restarts, sizeof(restarts), "%d", json_object_get_int(json_object_object_get(o, "n_restarts")));
 
         r = table_add(t, id, COLOR_CYAN);
         if (r >= 0)
-                r = table_add(t, strna(json_object_get_string(member(o, "app"))), COLOR_NORMAL);
+                r = table_add(t, strna(json_object_get_string(json_object_object_get(o, "app"))), COLOR_NORMAL);
         if (r >= 0)
                 r = table_add(t, alive ? pid : "0", COLOR_NORMAL);
         if (r >= 0)
                 r = table_add(t, restarts, COLOR_NORMAL);
         if (r >= 0)
-                r = table_add(t, strna(json_object_get_string(member(o, "state"))), COLOR_NORMAL);
+                r = table_add(t, strna(json_object_get_string(json_object_object_get(o, "state"))), COLOR_NORMAL);
         return r < 0 ? r : table_add(t, alive ? "runs" : "does not run", alive ? COLOR_GREEN : COLOR_RED);
 }
 
@@ -69,7 +38,7 @@ int show_last_state(const Options *o) {
         int n_rows = 0;
         size_t n;
 
-        if (open_instance(o, &instance) < 0)
+        if (instance_new(instance_scope_of(o, NULL), o->home, &instance) < 0)
                 return 0;
         if (table_new(columns, ELEMENTSOF(columns), &t) < 0 || process_states_load(instance->runtime_dir, &states, &n) < 0)
                 return 0;

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <ctype.h>
-#include <stdio.h>
 
 #include "pmctl/logs.h"
 #include "shared/log-json.h"
-#include "shared/log-line.h"
 #include "shared/parse-util.h"
 #include "shared/string-util.h"
 

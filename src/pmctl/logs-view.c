@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <limits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pmctl/logs.h"

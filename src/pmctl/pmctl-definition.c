@@ -5,13 +5,12 @@
 
 #include "pmctl/pmctl-options.h"
 #include "shared/env-util.h"
+#include "shared/json-util.h"
 #include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
 extern char **environ;
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 void caller_done(Caller *c) {
         c->cwd = mfree(c->cwd);

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include <inttypes.h>
 
 #include "pmctl/pmctl-ecosystem.h"
 #include "pmctl/reload-report.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
 /* What is under way at a time: enough to keep pmd busy, and far from what it refuses. */
 #define IN_FLIGHT_MAX 64U
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* One pass over the apps of a plan. */
 typedef struct Run {

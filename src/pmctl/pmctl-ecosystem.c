@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include <inttypes.h>
-
 #include "pmctl/pmctl-ecosystem.h"
 #include "pmctl/pmctl-options.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static void file_app_done(FileApp *a) {
         app_config_unref(a->config);
         app_config_unref(a->finished);
         free(a->name);
         strv_free(a->changes);
-        process_list_forget(&a->processes);
+        free(a->processes.items); /* what they hold belongs to another list */
         pmd_result_free(&a->result);
         pmd_error_free(&a->error);
 }
@@ -187,11 +184,6 @@ int file_plan_read(const Options *o, const Caller *caller, const char *path, boo
 }
 
 /* ---- what is there already ---- */
-
-void process_list_forget(ProcessList *l) {
-        free(l->items); /* what they hold belongs to another list */
-        *l = (ProcessList) {};
-}
 
 static int compare_names(const void *a, const void *b) {
         const pmd_process *x = a, *y = b;

@@ -36,6 +36,3 @@ int file_plan_read(const Options *o, const Caller *caller, const char *path, boo
 
 /* Which of the apps there are. 0 or an ExitCode. */
 int file_plan_look_up(const Options *o, pmd_connection *c, FilePlan *p);
-
-/* Frees the array, not what is in it. */
-void process_list_forget(ProcessList *l);

@@ -4,20 +4,14 @@
 #include "pmctl/pmctl-util.h"
 #include "shared/string-util.h"
 
-static json_object *get(json_object *o, const char *key) {
-        json_object *value;
-
-        return json_object_object_get_ex(o, key, &value) ? value : NULL;
-}
-
 static const char *get_string(json_object *o, const char *key) {
-        return strempty(json_object_get_string(get(o, key)));
+        return strempty(json_object_get_string(json_object_object_get(o, key)));
 }
 
 /* "[web](0) ", of whom it is. */
 static void print_process(json_object *process) {
         _cleanup_free_ char *name = string_escape_cc(get_string(process, "name"));
-        json_object *id = get(process, "pm_id");
+        json_object *id = json_object_object_get(process, "pm_id");
 
         if (!process)
                 return;
@@ -63,7 +57,7 @@ static void print_content(const char *event, json_object *packet) {
 }
 
 static void print_time(json_object *packet) {
-        time_t t = (time_t) (json_object_get_int64(get(packet, "at")) / 1000);
+        time_t t = (time_t) (json_object_get_int64(json_object_object_get(packet, "at")) / 1000);
         char text[32];
         struct tm tm;
 
@@ -78,7 +72,7 @@ static void print_event(const Options *o, const char *name, const char *packet) 
 
         print_time(p);
         printf("%s%s%s ", color(o, COLOR_CYAN), strempty(escaped), color(o, COLOR_NORMAL));
-        print_process(get(p, "process"));
+        print_process(json_object_object_get(p, "process"));
         print_content(name, p);
         putchar('\n');
         json_object_put(p);

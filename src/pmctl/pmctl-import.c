@@ -2,13 +2,12 @@
 #include "pmctl/pmctl-util.h"
 #include "shared/env-util.h"
 #include "shared/fileio.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
 /* Starts what pm2 has saved: an array with an entry per process, which holds the options of the app, what pm2 made of
  * them, and every variable of the environment once more, all side by side. */
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 typedef struct Import {
         const Options *options;

@@ -8,6 +8,7 @@
 
 #include "pmctl/logs.h"
 #include "pmctl/pager.h"
+#include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -164,16 +165,6 @@ static int add_known(Logs *l, const char *operand, const ProcessList *processes)
 
 /* ---- what the names of files and the fields of the journal tell ---- */
 
-/* As pmd makes file names of the names of apps. */
-static char *sanitize_name(const char *name) {
-        char *s = strdup(name);
-
-        for (char *p = s; p && *p; p++)
-                if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-", *p))
-                        *p = '-';
-        return s;
-}
-
 typedef struct Wanted {
         OperandKind kind;
         const char *operand;
@@ -192,7 +183,7 @@ static int wanted_init(Wanted *w, const char *operand) {
         *w = (Wanted) { .kind = operand_kind(operand), .operand = operand };
 
         if (w->kind == OPERAND_NAME) {
-                w->file_name = sanitize_name(operand);
+                w->file_name = file_name_of_app(operand);
                 return w->file_name ? 0 : -ENOMEM;
         }
         if (w->kind == OPERAND_REGEX) {

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "pmctl/pmctl-util.h"
 #include "shared/fd-util.h"
-#include "shared/string-util.h"
 
 #define PERIOD_MSEC 1000
 

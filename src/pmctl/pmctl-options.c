@@ -77,7 +77,7 @@ static bool name_is(const char *name, const char *s, size_t length) {
         return strlen(name) == length && strncmp(name, s, length) == 0;
 }
 
-const CliOption *cli_option_find(const char *name, size_t length) {
+static const CliOption *cli_option_find(const char *name, size_t length) {
         for (size_t i = 0; i < ELEMENTSOF(table); i++)
                 if (name_is(table[i].name, name, length))
                         return table + i;

@@ -55,7 +55,6 @@ typedef struct CliOption {
 } CliOption;
 
 const CliOption *cli_options(size_t *ret_n);
-const CliOption *cli_option_find(const char *name, size_t length);
 
 /* The n-th option of definitions that the command line has and that is not one of pmctl's own; NULL behind the last. */
 const AppOption *app_flag_at(size_t n);

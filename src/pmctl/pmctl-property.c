@@ -3,7 +3,6 @@
 
 #include "pmctl/pmctl-util.h"
 #include "shared/string-util.h"
-#include "shared/strv.h"
 
 /* "memory_max=600M", "memory-max=600M"; an empty value takes the attribute back. */
 static int add_property(const Options *o, pmd_definition *d, const char *operand) {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmctl/why.h"
-#include "shared/string-util.h"
 #include "shared/strv.h"
 
 /* ---- for people ---- */

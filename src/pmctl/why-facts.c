@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "pmctl/why.h"
-#include "shared/pidref.h"
+#include "shared/path-util.h"
 #include "shared/pmd-protocol.h"
 #include "shared/process-states.h"
 #include "shared/string-util.h"
@@ -151,34 +151,15 @@ static uint64_t get_uint(json_object *o, const char *key) {
         return json_object_get_uint64(json_object_object_get(o, key));
 }
 
-/* pmd's words for states, as it shows them. */
-static const char *shown_state(const char *state) {
-        static const char *const words[][2] = {
-                { "stopped", "stopped" }, { "spawning", "launching" }, { "starting", "launching" }, { "online", "online" },
-                { "stopping", "stopping" }, { "killing", "stopping" }, { "draining", "stopping" }, { "backoff", "waiting restart" },
-                { "errored", "errored" },
-        };
-
-        for (size_t i = 0; state && i < ELEMENTSOF(words); i++)
-                if (streq(words[i][0], state))
-                        return words[i][1];
-        return NULL;
-}
-
-static bool is_still_alive(json_object *o) {
-        _cleanup_(pidref_done) PidRef p = PIDREF_NULL;
-
-        return pidref_reopen(&p, (pid_t) get_uint(o, "pid"), get_uint(o, "pid_start_time"), get_uint(o, "pid_id")) >= 0 && pidref_is_alive(&p);
-}
-
 /* Where pmd puts the lines of an app that does not say anything else: its processes share a file, or have one each. */
 static char *default_log(const Instance *i, const WhyFacts *f, const char *stream) {
-        char *shared = strprintf("%s/%s-%s.log", i->log_dir, f->name, stream);
+        _cleanup_free_ char *name = file_name_of_app(f->name);
+        char *shared = name ? strprintf("%s/%s-%s.log", i->log_dir, name, stream) : NULL;
 
         if (!shared || access(shared, F_OK) >= 0)
                 return shared;
         free(shared);
-        return strprintf("%s/%s-%s-%" PRIu32 ".log", i->log_dir, f->name, stream, f->id);
+        return strprintf("%s/%s-%s-%" PRIu32 ".log", i->log_dir, name, stream, f->id);
 }
 
 static bool is_meant(const char *target, const char *name, json_object *o) {
@@ -190,7 +171,7 @@ static bool is_meant(const char *target, const char *name, json_object *o) {
 
 /* 1: filled, 0: not meant, or of no use. */
 static int fill_from_state(const Instance *i, json_object *o, const char *target, WhyFacts *f) {
-        const char *name = get_string(o, "app"), *status = shown_state(get_string(o, "state"));
+        const char *name = get_string(o, "app"), *status = process_state_shown(process_state_from_string(get_string(o, "state")));
         _cleanup_free_ char *out = NULL, *err = NULL;
         int r = 0;
 
@@ -201,7 +182,7 @@ static int fill_from_state(const Instance *i, json_object *o, const char *target
                 .id = (uint32_t) get_uint(o, "id"),
                 .pid = (uint32_t) get_uint(o, "pid"),
                 .no_pmd = true,
-                .alive = is_still_alive(o),
+                .alive = process_state_is_alive(o),
                 .now = now(CLOCK_REALTIME),
                 .started = get_uint(o, "started_realtime"),
                 .n_restarts = (unsigned) get_uint(o, "n_restarts"),

@@ -4,7 +4,6 @@
 #include "pmd/manager.h"
 #include "pmd/process-report.h"
 #include "pmd/process.h"
-#include "shared/log.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 

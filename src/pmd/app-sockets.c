@@ -273,11 +273,8 @@ static bool is_needed_by(const Process *p, const char *address) {
 }
 
 static bool is_needed(const App *a, const char *address) {
-        LIST_FOREACH(siblings, p, a->processes)
+        APP_FOREACH_INCARNATION(p, a)
                 if (is_needed_by(p, address))
-                        return true;
-        LIST_FOREACH(hidden, p, a->manager->hidden_processes)
-                if (p->app == a && is_needed_by(p, address))
                         return true;
         return false;
 }

@@ -9,7 +9,6 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/pmd-protocol.h"
-#include "shared/string-util.h"
 
 int app_new(Manager *m, AppConfig *config, uid_t owner, App **ret) {
         _cleanup_(app_freep) App *a = NULL;
@@ -84,6 +83,18 @@ int app_restore_process(App *a, AppConfig *config, unsigned instance, int error,
         manager_add_process(a->manager, p);
         *ret = p;
         return 0;
+}
+
+static Process *first_of_app(Process *hidden, const App *a) {
+        while (hidden && hidden->app != a)
+                hidden = hidden->hidden_next;
+        return hidden;
+}
+
+Process *app_next_incarnation(const App *a, const Process *p) {
+        if (p && p->role != PROCESS_CURRENT)
+                return first_of_app(p->hidden_next, a);
+        return (p ? p->siblings_next : a->processes) ?: first_of_app(a->manager->hidden_processes, a);
 }
 
 int app_add_processes(App *a, AppConfig *config, unsigned n) {

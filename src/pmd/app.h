@@ -30,6 +30,10 @@ int app_new(Manager *m, AppConfig *config, uid_t owner, App **ret);
 App *app_free(App *a);
 DEFINE_CLEANUP_FUNC(App *, app_free);
 
+/* Of its processes first the current ones, then those that are hidden. */
+Process *app_next_incarnation(const App *a, const Process *p); /* NULL: the first */
+#define APP_FOREACH_INCARNATION(p, a) for (Process *p = app_next_incarnation(a, NULL); p; p = app_next_incarnation(a, p))
+
 /* Adds n processes, each with the lowest free instance number, definition config. They are not started. 0 or a negative errno, none added then. */
 int app_add_processes(App *a, AppConfig *config, unsigned n);
 

@@ -3,7 +3,6 @@
 
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
-#include "shared/strv.h"
 
 #define MATCHES_MAX 512U
 #define MATCH_RULE_INVALID "org.freedesktop.DBus.Error.MatchRuleInvalid"

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "pmd/app-bus.h"
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
 #include "pmd/bus-queue.h"
@@ -8,7 +7,6 @@
 #include "shared/bus-util.h"
 #include "shared/log.h"
 #include "shared/pmd-protocol.h"
-#include "shared/string-util.h"
 #include "shared/strv.h"
 
 #define INTERFACE_OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"

@@ -7,7 +7,6 @@
 #include "pmd/cluster-balance.h"
 
 #include "shared/fd-util.h"
-#include "shared/log.h"
 
 #ifndef SO_ATTACH_REUSEPORT_EBPF
 #define SO_ATTACH_REUSEPORT_EBPF 52

@@ -6,6 +6,7 @@
 #include "pmd/fd-store.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
 #include "shared/string-util.h"
@@ -14,8 +15,6 @@
 
 #define FILE_VERSION 1
 #define FILE_SIZE_MAX (8U << 20)
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* ---- writing ---- */
 
@@ -104,14 +103,8 @@ void cluster_save(const Cluster *c) {
 
 /* ---- reading ---- */
 
-static json_object *get(json_object *o, const char *key, json_type type) {
-        json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, type) ? v : NULL;
-}
-
 static uint64_t get_uint(json_object *o, const char *key) {
-        return json_object_get_uint64(get(o, key, json_type_int));
+        return json_object_get_uint64(json_get(o, key, json_type_int));
 }
 
 static int take_balance(const Cluster *c, Listener *l) {
@@ -158,25 +151,25 @@ static int read_members(Listener *l, json_object *members) {
                 json_object *o = json_object_array_get_idx(members, i);
 
                 r = listener_add_member(l, (unsigned) get_uint(o, "worker"), (unsigned) get_uint(o, "slot"),
-                                        json_object_get_boolean(get(o, "active", json_type_boolean)));
+                                        json_object_get_boolean(json_get(o, "active", json_type_boolean)));
         }
         return r;
 }
 
 static int read_listener(Cluster *c, json_object *o) {
         _cleanup_(listener_freep) Listener *l = new0(Listener, 1);
-        const char *key = json_object_get_string(get(o, "key", json_type_string));
+        const char *key = json_get_string(o, "key");
         json_object *data;
         int r;
 
         if (!l)
                 return -ENOMEM;
         l->number = (unsigned) get_uint(o, "number");
-        l->kind = cluster_socket_kind_from_string(json_object_get_string(get(o, "kind", json_type_string)));
+        l->kind = cluster_socket_kind_from_string(json_get_string(o, "kind"));
         if (!key || l->kind < 0)
                 return -EBADMSG;
         if (free_and_strdup(&l->key, key) < 0 ||
-            free_and_strdup(&l->host, json_object_get_string(get(o, "host", json_type_string))) < 0)
+            free_and_strdup(&l->host, json_get_string(o, "host")) < 0)
                 return -ENOMEM;
         l->family = (int) get_uint(o, "family");
         l->port = (unsigned) get_uint(o, "port");
@@ -186,11 +179,11 @@ static int read_listener(Cluster *c, json_object *o) {
         if (json_object_object_get_ex(o, "data", &data))
                 l->data = json_object_get(data);
 
-        r = json_object_get_boolean(get(o, "balanced", json_type_boolean)) ? take_balance(c, l) : 0;
+        r = json_object_get_boolean(json_get(o, "balanced", json_type_boolean)) ? take_balance(c, l) : 0;
         if (r >= 0)
-                r = take_sockets(c, l, get(o, "slots", json_type_array));
+                r = take_sockets(c, l, json_get(o, "slots", json_type_array));
         if (r >= 0)
-                r = read_members(l, get(o, "members", json_type_array));
+                r = read_members(l, json_get(o, "members", json_type_array));
         if (r < 0) {
                 listener_unstore_balance(c, l);
                 return r;
@@ -234,7 +227,7 @@ int cluster_load(sd_event *event, FdStore *fd_store, const char *path, Cluster *
                 return r;
         c->last_listener = (unsigned) get_uint(o, "last_listener");
 
-        listeners = get(o, "listeners", json_type_array);
+        listeners = json_get(o, "listeners", json_type_array);
         for (size_t i = 0; listeners && i < json_object_array_length(listeners); i++) {
                 r = read_listener(c, json_object_array_get_idx(listeners, i));
                 if (r == -ENOMEM)

@@ -13,7 +13,6 @@
 #include "shared/fd-util.h"
 #include "shared/path-util.h"
 #include "shared/string-table.h"
-#include "shared/string-util.h"
 
 static const char *const cluster_socket_kind_table[_CLUSTER_SOCKET_KIND_MAX] = {
         [CLUSTER_SOCKET_TCP] = "tcp",

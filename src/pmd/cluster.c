@@ -12,6 +12,7 @@
 #include "pmd/fd-store.h"
 #include "shared/fault.h"
 #include "shared/fd-util.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/string-table.h"
 #include "shared/string-util.h"
@@ -292,16 +293,10 @@ void listener_update_balance(Listener *l) {
 
 /* ---- queries ---- */
 
-static const char *get_string(json_object *o, const char *key) {
-        json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string) ? json_object_get_string(v) : NULL;
-}
-
 static int64_t get_int(json_object *o, const char *key, int64_t fallback) {
-        json_object *v;
+        json_object *v = json_get(o, key, json_type_int);
 
-        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_int) ? json_object_get_int64(v) : fallback;
+        return v ? json_object_get_int64(v) : fallback;
 }
 
 /* As JavaScript would write it. */
@@ -331,7 +326,7 @@ static int make_key(json_object *message, char **ret) {
 }
 
 static int read_type(Listener *l, json_object *message) {
-        const char *name = get_string(message, "addressType");
+        const char *name = json_get_string(message, "addressType");
 
         l->kind = name ? CLUSTER_SOCKET_UDP : CLUSTER_SOCKET_TCP;
         if (name && streq(name, "udp4"))
@@ -346,7 +341,7 @@ static int read_type(Listener *l, json_object *message) {
 }
 
 static int read_query(Listener *l, json_object *message) {
-        const char *host = get_string(message, "address");
+        const char *host = json_get_string(message, "address");
         int64_t port = get_int(message, "port", -1), flags = get_int(message, "flags", 0);
         int r;
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,7 +9,6 @@
 #include "pmd/event-log.h"
 #include "pmd/manager.h"
 #include "pmd/runner.h"
-#include "shared/fileio.h"
 #include "shared/log-json.h"
 #include "shared/log.h"
 #include "shared/pmd-messages.h"

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pmd/app.h"
 #include "pmd/event-bus.h"
-#include "pmd/manager.h"
 #include "pmd/process-report.h"
-#include "pmd/runner.h"
-#include "shared/string-util.h"
 #include "shared/strv.h"
 
 /* The shapes of pm2's packets. An object that lacks a member because memory ran out is of no use to anybody, but harmless. */

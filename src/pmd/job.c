@@ -129,6 +129,31 @@ static void job_run(Job *j) {
         manager_enqueue_job_check(j->app->manager, j);
 }
 
+/* What it has not come to, or is in the midst of, stays as it is. */
+static void give_up_reload(Job *j) {
+        for (size_t i = 0; i < j->n_processes; i++) {
+                Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
+
+                if (p && !j->finished[i])
+                        process_abandon_reload(p);
+        }
+}
+
+static void job_finish(Job *j, JobResult result) {
+        App *a = j->app;
+
+        if (j->verb == JOB_RELOAD)
+                give_up_reload(j);
+
+        if (a->job == j)
+                a->job = NULL;
+        else
+                LIST_REMOVE(jobs, a->waiting_jobs, j);
+
+        manager_job_removed(a->manager, j, result);
+        job_free(j);
+}
+
 static void run_next(App *a) {
         Job *next = a->waiting_jobs;
 
@@ -206,31 +231,6 @@ Job *job_free(Job *j) {
         free(j->incarnations);
         free(j->reason);
         return mfree(j);
-}
-
-/* What it has not come to, or is in the midst of, stays as it is. */
-static void give_up_reload(Job *j) {
-        for (size_t i = 0; i < j->n_processes; i++) {
-                Process *p = manager_get_process(j->app->manager, j->process_ids[i]);
-
-                if (p && !j->finished[i])
-                        process_abandon_reload(p);
-        }
-}
-
-void job_finish(Job *j, JobResult result) {
-        App *a = j->app;
-
-        if (j->verb == JOB_RELOAD)
-                give_up_reload(j);
-
-        if (a->job == j)
-                a->job = NULL;
-        else
-                LIST_REMOVE(jobs, a->waiting_jobs, j);
-
-        manager_job_removed(a->manager, j, result);
-        job_free(j);
 }
 
 static char *describe_exit(const LastExit *e) {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <systemd/sd-bus.h>
-
 #include "pmd/pmd-forward.h"
 #include "shared/list.h"
 #include "shared/macro.h"
@@ -68,6 +66,3 @@ void app_cancel_starts(App *a);
 
 /* From the manager's dispatch: ends, and frees, the job if all its processes are where they should be, and runs the next one. */
 void job_check(Job *j);
-
-/* Ends it now. */
-void job_finish(Job *j, JobResult result);

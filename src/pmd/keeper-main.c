@@ -37,9 +37,8 @@
 /* As LimitNOFILE= of pmd.service. */
 #define NOFILE_WANTED 65536U
 
-/* pmd's exit statuses for wrong usage, and for another pmd that serves; PMD_EXIT_REEXECUTE is the third that it knows. */
+/* pmd's exit status for wrong usage; pmd-protocol.h has the others that it knows. */
 #define EXIT_USAGE 2
-#define EXIT_ANOTHER_SERVES 75
 
 /* Tells pmd to end when its apps have ended. */
 #define SIGNAL_DONE (SIGRTMIN + 1)
@@ -235,7 +234,7 @@ static bool is_final(const Keeper *k, const siginfo_t *si) {
         /* A start that failed is told to who started us. So is an end that was asked for and that pmd cannot bring about. */
         if (!k->was_ready || (k->end_signal && k->n_quick_deaths > N_DEATHS_FREE))
                 return true;
-        return si->si_code == CLD_EXITED && IN_SET(si->si_status, EXIT_SUCCESS, EXIT_USAGE, EXIT_ANOTHER_SERVES);
+        return si->si_code == CLD_EXITED && IN_SET(si->si_status, EXIT_SUCCESS, EXIT_USAGE, PMD_EXIT_ANOTHER_SERVES);
 }
 
 static void on_pmd_ended(Keeper *k, const siginfo_t *si) {

@@ -9,7 +9,6 @@
 #include "pmd/log-rotate.h"
 #include "shared/date-format.h"
 #include "shared/fd-util.h"
-#include "shared/log.h"
 #include "shared/string-util.h"
 
 #define SAME_DATE_MAX 1000000u

@@ -2,7 +2,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "pmd/log-tap.h"
 #include "shared/fd-util.h"

@@ -7,10 +7,10 @@
 
 #include "pmd/app.h"
 #include "pmd/bus-face.h"
-#include "pmd/job.h"
 #include "pmd/manager-save.h"
 #include "pmd/manager.h"
 #include "pmd/store.h"
+#include "shared/boot-id.h"
 #include "shared/fileio.h"
 #include "shared/log.h"
 #include "shared/proc-util.h"
@@ -27,18 +27,17 @@ static char *mark_path(const Manager *m) {
 }
 
 static int mark_of_this_boot(char **ret) {
-        char buf[SD_ID128_STRING_MAX];
+        char boot[SD_ID128_STRING_MAX];
         ProcStat init = {};
-        sd_id128_t id;
         char *mark;
         int r;
 
-        r = sd_id128_get_boot(&id);
+        r = boot_id_get(boot);
         if (r < 0)
                 return r;
         (void) proc_read_stat(1, &init); /* may be hidden from us */
 
-        mark = strprintf("%s %" PRIu64 "\n", sd_id128_to_string(id, buf), init.start_time);
+        mark = strprintf("%s %" PRIu64 "\n", boot, init.start_time);
         if (!mark)
                 return -ENOMEM;
         *ret = mark;

@@ -7,7 +7,6 @@
 #include "pmd/app.h"
 #include "pmd/bus-polkit.h"
 #include "pmd/bus-request.h"
-#include "pmd/log-relay.h"
 #include "pmd/manager-bus.h"
 #include "pmd/manager-definition-bus.h"
 #include "pmd/manager-event-bus.h"
@@ -20,13 +19,9 @@
 #include "pmd/process-list-bus.h"
 #include "pmd/runner.h"
 #include "shared/bus-util.h"
+#include "shared/json-util.h"
 #include "shared/pmd-protocol.h"
-#include "shared/string-util.h"
 #include "shared/strv.h"
-
-static void json_putp(json_object **o) {
-        json_object_put(*o);
-}
 
 static const char *const no_options[] = { NULL };
 
@@ -37,7 +32,7 @@ static int method_ping(sd_bus_message *message, void *userdata, sd_bus_error *re
 /* ---- Start, Stop, Delete ---- */
 
 static int reply_jobs(sd_bus_message *message, Manager *m, JobVerb verb, sd_bus_error *reterr) {
-        _cleanup_(json_putp) json_object *options = NULL;
+        _cleanup_(json_object_putp) json_object *options = NULL;
         _cleanup_free_ Process **processes = NULL;
         _cleanup_free_ uint32_t *ids = NULL;
         size_t n, n_ids;

@@ -12,12 +12,9 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/bus-util.h"
+#include "shared/json-util.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
-
-static void json_putp(json_object **o) {
-        json_object_put(*o);
-}
 
 static int get_boolean(json_object *options, const char *key, bool *ret, sd_bus_error *reterr) {
         json_object *value = NULL;
@@ -39,7 +36,7 @@ static int invalid_definition(sd_bus_error *reterr, int error, const char *fault
 
 static int read_definition(sd_bus_message *message, AppConfig **ret, sd_bus_error *reterr) {
         _cleanup_(app_config_unrefp) AppConfig *config = NULL;
-        _cleanup_(json_putp) json_object *definition = NULL;
+        _cleanup_(json_object_putp) json_object *definition = NULL;
         _cleanup_free_ char *faults = NULL;
         int r;
 
@@ -103,7 +100,7 @@ static int reply_app_job(sd_bus_message *message, const Job *j, const App *a, co
 int method_start_app(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
         static const char *const known[] = { "force", NULL };
         _cleanup_(app_config_unrefp) AppConfig *config = NULL;
-        _cleanup_(json_putp) json_object *options = NULL;
+        _cleanup_(json_object_putp) json_object *options = NULL;
         _cleanup_free_ uint32_t *ids = NULL;
         Manager *m = ASSERT_PTR(userdata);
         uid_t owner;
@@ -214,7 +211,7 @@ static int restart_or_reload(sd_bus_message *message, void *userdata, Restart *r
         static const char *const known_of_restart[] = { "definition", "replace", NULL };
         static const char *const known_of_reload[] = { "definition", "replace", "parallel", NULL };
         const char *const *known = restart->verb == JOB_RELOAD ? known_of_reload : known_of_restart;
-        _cleanup_(json_putp) json_object *options = NULL;
+        _cleanup_(json_object_putp) json_object *options = NULL;
         _cleanup_free_ Process **processes = NULL;
         Manager *m = ASSERT_PTR(userdata);
         json_object *overlay;
@@ -278,7 +275,7 @@ static int get_wanted(const App *a, int32_t given, bool relative, unsigned *ret,
 
 int method_scale(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
         static const char *const known[] = { "relative", NULL };
-        _cleanup_(json_putp) json_object *options = NULL;
+        _cleanup_(json_object_putp) json_object *options = NULL;
         _cleanup_free_ uint32_t *ids = NULL;
         Manager *m = ASSERT_PTR(userdata);
         unsigned wanted;

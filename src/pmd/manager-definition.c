@@ -5,10 +5,9 @@
 #include "pmd/app.h"
 #include "pmd/process.h"
 #include "shared/env-util.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static const AppConfig *latest_config(const Process *p) {
         return p->next_config ?: p->config;
@@ -53,7 +52,7 @@ static int refuse_name(const char *app, const char *name, char **reterr) {
         return *reterr ? -EINVAL : -ENOMEM;
 }
 
-int manager_derive_config(const AppConfig *old, const char *app, json_object *overlay, bool replace, AppConfig **ret,
+static int derive_config(const AppConfig *old, const char *app, json_object *overlay, bool replace, AppConfig **ret,
                           char **reterr) {
         _cleanup_app_config_unref_ AppConfig *c = NULL;
         int r;
@@ -135,7 +134,7 @@ int manager_derive_configs(Process *const *processes, size_t n, json_object *ove
                 configs[i] = app_config_ref(find_derived(processes, configs, i));
                 if (configs[i])
                         continue;
-                r = manager_derive_config(latest_config(processes[i]), a->name, overlay, replace, configs + i, &text);
+                r = derive_config(latest_config(processes[i]), a->name, overlay, replace, configs + i, &text);
                 if (r == -ENOMEM)
                         break;
                 if (r >= 0)

@@ -7,7 +7,6 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/log.h"
-#include "shared/string-util.h"
 
 /* As shells say it. */
 #define STATUS_NOT_EXECUTABLE 126

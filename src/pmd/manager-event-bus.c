@@ -8,7 +8,6 @@
 #include "pmd/manager-event-bus.h"
 #include "pmd/manager.h"
 #include "pmd/process-report.h"
-#include "shared/bus-util.h"
 #include "shared/log.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"

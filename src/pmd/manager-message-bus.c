@@ -9,6 +9,7 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/bus-util.h"
+#include "shared/json-util.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 
@@ -17,10 +18,6 @@
 #define ACTION_LENGTH_MAX 1024U
 #define ACTION_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define ACTION_TIMEOUT_MAX_USEC (60 * 60 * USEC_PER_SEC)
-
-static void json_putp(json_object **o) {
-        json_object_put(*o);
-}
 
 static int set_send_error(const Process *p, int error, sd_bus_error *reterr) {
         const char *name = p->app->name;
@@ -65,7 +62,7 @@ static int parse_json(const char *text, json_object **ret, sd_bus_error *reterr)
 }
 
 int method_send_message(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
-        _cleanup_(json_putp) json_object *o = NULL;
+        _cleanup_(json_object_putp) json_object *o = NULL;
         Manager *m = ASSERT_PTR(userdata);
         const char *text;
         uint32_t id;
@@ -183,7 +180,7 @@ static void forget_message(void *userdata) {
 }
 
 int method_trigger(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
-        _cleanup_(json_putp) json_object *parameters = NULL;
+        _cleanup_(json_object_putp) json_object *parameters = NULL;
         _cleanup_free_ Process **processes = NULL;
         const char *name, *parameters_text;
         Manager *m = ASSERT_PTR(userdata);

@@ -7,11 +7,8 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/bus-util.h"
+#include "shared/json-util.h"
 #include "shared/pmd-protocol.h"
-
-static void json_putp(json_object **o) {
-        json_object_put(*o);
-}
 
 static int read_properties(sd_bus_message *message, json_object **ret, sd_bus_error *reterr) {
         int r;
@@ -23,7 +20,7 @@ static int read_properties(sd_bus_message *message, json_object **ret, sd_bus_er
 }
 
 int method_set_properties(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
-        _cleanup_(json_putp) json_object *properties = NULL;
+        _cleanup_(json_object_putp) json_object *properties = NULL;
         _cleanup_free_ Process **processes = NULL;
         _cleanup_free_ uint32_t *ids = NULL;
         _cleanup_free_ char *fault = NULL;

@@ -20,7 +20,6 @@
 #include "pmd/process.h"
 #include "pmd/request-journal.h"
 #include "shared/fd-util.h"
-#include "shared/list.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
 #include "shared/pidref.h"
@@ -132,13 +131,9 @@ void manager_repair_log(const Manager *m) {
                 (void) sd_notifyf(false, KEEPER_LOG "%s", path);
 }
 
-static void save_process(Process *p) {
-        process_repair_notify(p);
-        manager_enqueue_changed(p->manager, p);
-}
-
 static void save_all(Manager *m) {
         struct lh_entry *e;
+        Process *p;
 
         lh_foreach(m->apps, e) {
                 const App *a = lh_entry_v(e);
@@ -146,10 +141,10 @@ static void save_all(Manager *m) {
                 if (a->cluster)
                         cluster_save(a->cluster);
         }
-        for (size_t i = 0; i < m->n_processes; i++)
-                save_process(m->processes[i]);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
-                save_process(p);
+        MANAGER_FOREACH_INCARNATION(p, m) {
+                process_repair_notify(p);
+                manager_enqueue_changed(m, p);
+        }
 }
 
 /* Watched first, so that nothing that is removed again is missed. */

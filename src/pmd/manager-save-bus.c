@@ -8,7 +8,6 @@
 #include "pmd/manager.h"
 #include "shared/bus-util.h"
 #include "shared/pmd-protocol.h"
-#include "shared/string-util.h"
 #include "shared/strv.h"
 
 static int set_save_error(sd_bus_error *reterr, int error, const char *path) {

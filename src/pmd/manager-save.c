@@ -6,13 +6,12 @@
 #include "pmd/process.h"
 #include "pmd/store.h"
 #include "shared/app-config-saved.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
 #define INSTANCE_MAX 65535
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 void restored_done(Restored *r) {
         free(r->job_ids);
@@ -28,32 +27,17 @@ char *manager_saved_path(const Manager *m) {
 
 /* ---- saving ---- */
 
-/* Takes the value. */
-static int add(json_object *object, const char *key, json_object *value) {
-        if (value && json_object_object_add(object, key, value) >= 0)
-                return 0;
-        json_object_put(value);
-        return -ENOMEM;
-}
-
-static int append(json_object *array, json_object *value) {
-        if (value && json_object_array_add(array, value) >= 0)
-                return 0;
-        json_object_put(value);
-        return -ENOMEM;
-}
-
 static int append_process(json_object *array, const Process *p) {
         json_object *o = json_object_new_object();
         int r;
 
-        r = append(array, o);
+        r = json_append(array, o);
         if (r < 0)
                 return r;
-        r = add(o, "instance", json_object_new_int64(p->instance));
+        r = json_add(o, "instance", json_object_new_int64(p->instance));
         if (r < 0)
                 return r;
-        return add(o, "goal", json_object_new_string(process_goal_to_string(p->goal)));
+        return json_add(o, "goal", json_object_new_string(process_goal_to_string(p->goal)));
 }
 
 /* The processes of one app and definition that stand beside each other are one entry: so their order is kept, and a definition
@@ -68,14 +52,14 @@ static int append_entry(json_object *apps, const Manager *m, size_t *i) {
                 json_object_put(processes);
                 return r;
         }
-        r = append(apps, entry);
+        r = json_append(apps, entry);
         if (r < 0) {
                 json_object_put(processes);
                 return r;
         }
-        r = add(entry, "processes", processes);
+        r = json_add(entry, "processes", processes);
         if (r >= 0)
-                r = add(entry, "owner", json_object_new_int64((int64_t) first->app->owner));
+                r = json_add(entry, "owner", json_object_new_int64((int64_t) first->app->owner));
 
         for (; r >= 0 && *i < m->n_processes; (*i)++) {
                 const Process *p = m->processes[*i];
@@ -156,16 +140,10 @@ static int warn(Restore *restore, const char *name, const char *text) {
         return 0;
 }
 
-static json_object *get(json_object *object, const char *key, json_type type) {
-        json_object *value;
-
-        return json_object_object_get_ex(object, key, &value) && json_object_is_type(value, type) ? value : NULL;
-}
-
 /* For messages about an entry that is of no use. */
 static const char *entry_name(json_object *entry) {
-        json_object *resolved = get(entry, "resolved", json_type_object);
-        const char *name = json_object_get_string(get(resolved, "name", json_type_string));
+        json_object *resolved = json_get(entry, "resolved", json_type_object);
+        const char *name = json_get_string(resolved, "name");
 
         return name ?: "an app";
 }
@@ -198,8 +176,8 @@ static int get_app(Restore *restore, AppConfig *config, uid_t owner, App **ret) 
 }
 
 static int restore_process(Restore *restore, App *a, AppConfig *config, json_object *saved, int error, const char *fault) {
-        json_object *instance = get(saved, "instance", json_type_int);
-        ProcessGoal goal = process_goal_from_string(json_object_get_string(get(saved, "goal", json_type_string)));
+        json_object *instance = json_get(saved, "instance", json_type_int);
+        ProcessGoal goal = process_goal_from_string(json_get_string(saved, "goal"));
         Restored *result = &restore->result;
         Process *p;
         int r;
@@ -221,7 +199,7 @@ static int restore_process(Restore *restore, App *a, AppConfig *config, json_obj
 }
 
 static int restore_processes(Restore *restore, json_object *entry, AppConfig *config, int error, const char *fault) {
-        json_object *processes = get(entry, "processes", json_type_array), *owner = get(entry, "owner", json_type_int);
+        json_object *processes = json_get(entry, "processes", json_type_array), *owner = json_get(entry, "owner", json_type_int);
         App *a;
         int r;
 

@@ -4,7 +4,6 @@
 #include "pmd/manager.h"
 #include "shared/log.h"
 #include "shared/parse-util.h"
-#include "shared/string-util.h"
 #include "shared/strv.h"
 
 static unsigned get_number(const Manager *m, const char *key) {

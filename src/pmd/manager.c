@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <fcntl.h>
 #include <json-c/linkhash.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -42,18 +41,17 @@
 
 static void on_descriptors_stored(void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
+        Process *p;
 
-        for (size_t i = 0; i < m->n_processes; i++)
-                process_go_on_when_stored(m->processes[i]);
-        LIST_FOREACH_SAFE(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 process_go_on_when_stored(p);
 }
 
 static void finish_exit(Manager *m) {
+        Process *p;
+
         event_bus_killed(m);
-        for (size_t i = 0; i < m->n_processes; i++)
-                process_unsave(m->processes[i]);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 process_unsave(p);
         if (m->exit_message) {
                 (void) sd_bus_reply_method_return(m->exit_message, NULL);
@@ -67,10 +65,9 @@ static bool may_still_end(const Process *p) {
 }
 
 static void check_exit(Manager *m) {
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (may_still_end(m->processes[i]))
-                        return;
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        Process *p;
+
+        MANAGER_FOREACH_INCARNATION(p, m)
                 if (may_still_end(p))
                         return;
         finish_exit(m);
@@ -78,11 +75,9 @@ static void check_exit(Manager *m) {
 
 static int on_save_again(sd_event_source *s, uint64_t usec, void *userdata) {
         Manager *m = ASSERT_PTR(userdata);
+        Process *p;
 
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->unsaved)
-                        manager_enqueue_changed(m, m->processes[i]);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 if (p->unsaved)
                         manager_enqueue_changed(m, p);
         return 0;
@@ -220,6 +215,22 @@ App *manager_get_app(Manager *m, const char *name) {
         return lh_table_lookup_ex(m->apps, name, &a) ? a : NULL;
 }
 
+int manager_make_app(Manager *m, AppConfig *config, uid_t owner, App **ret) {
+        App *a;
+        int r;
+
+        r = app_new(m, config, owner, &a);
+        if (r < 0)
+                return r;
+        if (lh_table_insert(m->apps, a->name, a) < 0) {
+                app_free(a);
+                return -ENOMEM;
+        }
+        bus_face_app_new(m->bus_face, a);
+        *ret = a;
+        return 0;
+}
+
 /* Where id stands, or would stand, in the ascending array. */
 static size_t process_index(const Manager *m, unsigned id) {
         size_t lo = 0, hi = m->n_processes;
@@ -239,6 +250,19 @@ Process *manager_get_process(Manager *m, unsigned id) {
         size_t i = process_index(m, id);
 
         return i < m->n_processes && m->processes[i]->id == id ? m->processes[i] : NULL;
+}
+
+Process *manager_next_incarnation(const Manager *m, IncarnationIterator *i) {
+        Process *p;
+
+        if (i->i < m->n_processes)
+                return m->processes[i->i++];
+        if (i->i < SIZE_MAX)
+                *i = (IncarnationIterator) { SIZE_MAX, m->hidden_processes };
+        p = i->next_hidden;
+        if (p)
+                i->next_hidden = p->hidden_next;
+        return p;
 }
 
 int manager_reserve_processes(Manager *m, size_t n) {
@@ -297,242 +321,11 @@ void manager_job_removed(Manager *m, Job *j, JobResult result) {
         bus_face_job_removed(m->bus_face, j, result);
 }
 
-/* ---- requests ---- */
-
-int manager_make_app(Manager *m, AppConfig *config, uid_t owner, App **ret) {
-        App *a;
-        int r;
-
-        r = app_new(m, config, owner, &a);
-        if (r < 0)
-                return r;
-        if (lh_table_insert(m->apps, a->name, a) < 0) {
-                app_free(a);
-                return -ENOMEM;
-        }
-        bus_face_app_new(m->bus_face, a);
-        *ret = a;
-        return 0;
-}
-
-static int get_or_make_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret) {
-        App *a = manager_get_app(m, config->name);
-        int r;
-
-        if (a) {
-                *ret = a;
-                return force ? 0 : -EEXIST;
-        }
-
-        r = manager_make_app(m, config, owner, ret);
-        return r < 0 ? r : 1;
-}
-
-static Process **newest_processes(Manager *m, unsigned n) {
-        return m->processes + m->n_processes - n;
-}
-
-static int start_new_processes(Manager *m, App *a, unsigned n, Job **ret_job, uint32_t **ret_ids) {
-        _cleanup_free_ uint32_t *ids = NULL;
-        int r;
-
-        ids = new(uint32_t, n);
-        if (!ids)
-                return -ENOMEM;
-        for (unsigned i = 0; i < n; i++)
-                ids[i] = newest_processes(m, n)[i]->id;
-
-        r = job_new(a, JOB_START, newest_processes(m, n), a->config->autostart ? n : 0, ret_job);
-        if (r < 0)
-                return r;
-        request_journal_processes_made(m->request_journal, *ret_job, ids, n);
-
-        *ret_ids = TAKE_PTR(ids);
-        return 0;
-}
-
-int manager_start_app(Manager *m, AppConfig *config, uid_t owner, bool force, App **ret_app, Job **ret_job, uint32_t **ret_ids, size_t *ret_n) {
-        unsigned n = (unsigned) config->instances;
-        bool is_new;
-        App *a;
-        int r;
-
-        if (m->exiting)
-                return -ESHUTDOWN;
-
-        r = settings_apply(&m->settings, config);
-        if (r < 0)
-                return r;
-        r = get_or_make_app(m, config, owner, force, &a);
-        if (r < 0)
-                return r;
-        is_new = r > 0;
-
-        r = app_add_processes(a, config, n);
-        if (r < 0) {
-                if (is_new)
-                        manager_remove_app(m, a);
-                return r;
-        }
-
-        app_config_unref(a->config);
-        a->config = app_config_ref(config);
-
-        r = start_new_processes(m, a, n, ret_job, ret_ids);
-        if (r < 0) {
-                for (unsigned i = 0; i < n; i++)
-                        manager_remove_process(m, m->processes[m->n_processes - 1]);
-                if (is_new)
-                        manager_remove_app(m, a);
-                return r;
-        }
-
-        *ret_app = a;
-        *ret_n = n;
-        return 0;
-}
-
-static int add_to_app(Manager *m, App *a, unsigned n, Job **ret_job, uint32_t **ret_ids) {
-        int r;
-
-        r = app_add_processes(a, a->config, n);
-        if (r < 0)
-                return r;
-        r = start_new_processes(m, a, n, ret_job, ret_ids);
-        if (r < 0)
-                for (unsigned i = 0; i < n; i++)
-                        manager_remove_process(m, m->processes[m->n_processes - 1]);
-        return r;
-}
-
-static int delete_from_app(App *a, unsigned n, Job **ret_job, uint32_t **ret_ids) {
-        _cleanup_free_ Process **processes = new(Process *, n);
-        _cleanup_free_ uint32_t *ids = new(uint32_t, n);
-        unsigned i = 0;
-        int r;
-
-        if (!processes || !ids)
-                return -ENOMEM;
-
-        LIST_FOREACH(siblings, p, a->processes) {
-                if (i == n)
-                        break;
-                processes[i] = p;
-                ids[i++] = p->id;
-        }
-        r = job_new(a, JOB_DELETE, processes, n, ret_job);
-        if (r < 0)
-                return r;
-        (*ret_job)->gentle = true;
-
-        *ret_ids = TAKE_PTR(ids);
-        return 0;
-}
-
-int manager_scale_app(Manager *m, App *a, unsigned n, Job **ret_job, uint32_t **ret_ids, size_t *ret_n) {
-        unsigned have = 0;
-        int r;
-
-        if (m->exiting)
-                return -ESHUTDOWN;
-
-        LIST_FOREACH(siblings, p, a->processes)
-                have++;
-        if (have == n)
-                return -EALREADY;
-
-        r = n > have ? add_to_app(m, a, n - have, ret_job, ret_ids) : delete_from_app(a, have - n, ret_job, ret_ids);
-        if (r < 0)
-                return r;
-        *ret_n = n > have ? n - have : have - n;
-        return 0;
-}
-
-/* The processes of the list that belong to one app, in their order. */
-static size_t pick_siblings(Process *const *processes, size_t n, const App *a, Process **ret) {
-        size_t k = 0;
-
-        for (size_t i = 0; i < n; i++)
-                if (processes[i]->app == a)
-                        ret[k++] = processes[i];
-        return k;
-}
-
-static bool first_of_its_app(Process *const *processes, size_t i) {
-        for (size_t k = 0; k < i; k++)
-                if (processes[k]->app == processes[i]->app)
-                        return false;
-        return true;
-}
-
-static int enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, unsigned parallel, uint32_t **ret_ids, size_t *ret_n) {
-        _cleanup_free_ Process **siblings = NULL;
-        _cleanup_free_ uint32_t *ids = NULL;
-        size_t n_ids = 0;
-        int r;
-
-        if (m->exiting)
-                return -ESHUTDOWN;
-
-        siblings = new(Process *, n);
-        ids = new(uint32_t, n);
-        if (!siblings || !ids)
-                return -ENOMEM;
-
-        for (size_t i = 0; i < n; i++) {
-                Job *j;
-
-                if (!first_of_its_app(processes, i))
-                        continue;
-                r = job_new(processes[i]->app, verb, siblings, pick_siblings(processes, n, processes[i]->app, siblings), &j);
-                if (r < 0)
-                        return r;
-                j->parallel = parallel;
-                ids[n_ids++] = j->id;
-        }
-
-        *ret_ids = TAKE_PTR(ids);
-        *ret_n = n_ids;
-        return 0;
-}
-
-int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, size_t n, uint32_t **ret_ids, size_t *ret_n) {
-        return enqueue_jobs(m, verb, processes, n, 0, ret_ids, ret_n);
-}
-
-int manager_enqueue_reload(Manager *m, Process *const *processes, size_t n, unsigned parallel, uint32_t **ret_ids, size_t *ret_n) {
-        return enqueue_jobs(m, JOB_RELOAD, processes, n, parallel, ret_ids, ret_n);
-}
-
-static bool restart_waits(const App *a) {
-        LIST_FOREACH(jobs, j, a->waiting_jobs)
-                if (j->reason)
-                        return true;
-        return false;
-}
-
-int manager_enqueue_restart(Manager *m, JobVerb verb, Process *const *processes, size_t n, const char *reason) {
-        _cleanup_free_ char *copy = NULL;
-        Job *j;
-        int r;
-
-        if (m->exiting)
-                return -ESHUTDOWN;
-        if (restart_waits(processes[0]->app))
-                return -EALREADY;
-
-        copy = strdup(reason);
-        if (!copy)
-                return -ENOMEM;
-        r = job_new(processes[0]->app, verb, processes, n, &j);
-        if (r < 0)
-                return r;
-        j->reason = TAKE_PTR(copy);
-        return 0;
-}
+/* ---- the end that is asked for ---- */
 
 int manager_exit(Manager *m) {
         struct lh_entry *e;
+        Process *p;
 
         if (m->exiting)
                 return 0;
@@ -542,9 +335,7 @@ int manager_exit(Manager *m) {
         (void) sd_notify(false, "STOPPING=1");
         lh_foreach(m->apps, e)
                 app_cancel_starts(lh_entry_v(e));
-        for (size_t i = 0; i < m->n_processes; i++)
-                process_event(m->processes[i], PROCESS_EVENT_DOWN);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 process_event(p, PROCESS_EVENT_DOWN);
         manager_wake(m);
         return 0;
@@ -689,27 +480,24 @@ int manager_new(Instance *instance, Manager **ret) {
         return 0;
 }
 
-static bool is_main(pid_t pid, void *userdata) {
-        Manager *m = ASSERT_PTR(userdata);
+static Process *process_of_main(const Manager *m, pid_t pid) {
+        Process *p;
 
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->main.pid == pid)
-                        return true;
-        LIST_FOREACH(hidden, p, m->hidden_processes)
+        MANAGER_FOREACH_INCARNATION(p, m)
                 if (p->main.pid == pid)
-                        return true;
-        return false;
+                        return p;
+        return NULL;
+}
+
+static bool is_main(pid_t pid, void *userdata) {
+        return process_of_main(userdata, pid);
 }
 
 static void on_exit_told(pid_t pid, void *userdata) {
-        Manager *m = ASSERT_PTR(userdata);
+        Process *p = process_of_main(userdata, pid);
 
-        for (size_t i = 0; i < m->n_processes; i++)
-                if (m->processes[i]->main.pid == pid)
-                        return process_check_exit(m->processes[i]);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
-                if (p->main.pid == pid)
-                        return process_check_exit(p);
+        if (p)
+                process_check_exit(p);
 }
 
 static int start_runner(Manager *m, const char *name) {

@@ -84,6 +84,14 @@ DEFINE_CLEANUP_FUNC(Manager *, manager_free);
 App *manager_get_app(Manager *m, const char *name);
 Process *manager_get_process(Manager *m, unsigned id);
 
+/* Every incarnation there is: the current ones by id, then those that are hidden, which may be freed meanwhile. */
+typedef struct IncarnationIterator {
+        size_t i;
+        Process *next_hidden;
+} IncarnationIterator;
+Process *manager_next_incarnation(const Manager *m, IncarnationIterator *i);
+#define MANAGER_FOREACH_INCARNATION(p, m) for (IncarnationIterator _i = {}; ((p) = manager_next_incarnation(m, &_i));)
+
 /* manager-targets.c: what operands mean: "all", a name, a namespace, an id, /regex/, or the absolute path of a script; in pm2's order. Each process once, by id.
  * 0, or -ENOENT with *ret_unknown the operand nothing answers to (static or the operand itself), -EINVAL for a bad regex. */
 int manager_resolve_targets(Manager *m, char *const *targets, Process ***ret, size_t *ret_n, const char **ret_unknown);
@@ -104,7 +112,7 @@ void manager_job_new(Manager *m, Job *j);
 void manager_job_progress(Manager *m, const Job *j, unsigned process_id); /* one more of its processes is where it should be */
 void manager_job_removed(Manager *m, Job *j, JobResult result);
 
-/* Requests, used by the bus face. Definitions are finished and checked. While the manager is exiting all give -ESHUTDOWN.
+/* manager-request.c: what turns into jobs. Definitions are finished and checked. While the manager is exiting all give -ESHUTDOWN.
  *
  * -EEXIST: there is an app of that name and force was not given. -ESRCH, -ENOENT: no such user, no such group. -EBUSY: too many jobs.
  * ret_ids: the processes that were made, new memory. */
@@ -118,6 +126,8 @@ int manager_enqueue_jobs(Manager *m, JobVerb verb, Process *const *processes, si
 int manager_enqueue_reload(Manager *m, Process *const *processes, size_t n, unsigned parallel, uint32_t **ret_ids, size_t *ret_n);
 /* The same for processes of one app, because of what reason says, not of a request. -EALREADY if such a job of the app waits already. */
 int manager_enqueue_restart(Manager *m, JobVerb verb, Process *const *processes, size_t n, const char *reason);
+
+/* Its end */
 /* Leaves the loop with PMD_EXIT_REEXECUTE and the apps alone, for whoever supervises pmd to start it again. -EOPNOTSUPP: nobody would. */
 int manager_reexecute(Manager *m);
 int manager_exit(Manager *m);  /* stop everything, then leave the loop */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 
 #include "shared/fd-util.h"
 #include "shared/ipc-frame.h"
+#include "shared/json-util.h"
 #include "shared/list.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
@@ -23,9 +23,6 @@
 #define NESTING_MAX 1000
 #define RETRANSMISSIONS_MAX 3U
 #define HANDLE_ACK "{\"cmd\":\"NODE_HANDLE_ACK\"}"
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
-DEFINE_CLEANUP_FUNC(json_tokener *, json_tokener_free)
 
 typedef struct Outgoing Outgoing;
 struct Outgoing {
@@ -244,12 +241,6 @@ static int parse(const char *text, size_t n, json_object **ret) {
         return 0;
 }
 
-static const char *get_string(json_object *o, const char *key) {
-        json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string) ? json_object_get_string(v) : NULL;
-}
-
 /* What a program sent along with a handle. The handle is of no use here, but unless it is acknowledged nothing more comes. */
 static void on_handle(NodeChannel *c, json_object *message) {
         json_object *inner = NULL;
@@ -264,7 +255,7 @@ static void on_handle(NodeChannel *c, json_object *message) {
 }
 
 static void dispatch(NodeChannel *c, json_object *message, const char *text, size_t n) {
-        const char *cmd = json_object_is_type(message, json_type_object) ? get_string(message, "cmd") : NULL;
+        const char *cmd = json_object_is_type(message, json_type_object) ? json_get_string(message, "cmd") : NULL;
 
         if (!cmd || !startswith(cmd, "NODE_"))
                 c->handler->user(message, text, n, c->userdata);
@@ -275,7 +266,7 @@ static void dispatch(NodeChannel *c, json_object *message, const char *text, siz
         else if (streq(cmd, "NODE_HANDLE"))
                 on_handle(c, message);
         else if (streq(cmd, "NODE_CLUSTER"))
-                c->handler->internal(message, get_string(message, "act"), c->userdata);
+                c->handler->internal(message, json_get_string(message, "act"), c->userdata);
 }
 
 static void handle_frame(NodeChannel *c, const char *text, size_t n) {

@@ -6,7 +6,6 @@
 #include "pmd/oom-log.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
-#include "shared/string-util.h"
 
 #define KEPT_MAX 32U
 #define RECORD_MAX 8192U

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
-#include <unistd.h>
 
 #include "config.h"
 #include "pmd/foreground.h"
@@ -15,6 +14,7 @@
 #include "shared/fd-util.h"
 #include "shared/instance.h"
 #include "shared/log.h"
+#include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 
 static InstanceScope arg_scope = _INSTANCE_SCOPE_INVALID;
@@ -256,5 +256,5 @@ int main(int argc, char *argv[]) {
                 return EXIT_SUCCESS;
 
         r = arg_foreground ? become_foreground(argv) : arg_keeper ? become_keeper(argv) : run();
-        return r == -EBUSY ? 75 : r < 0 ? EXIT_FAILURE : r;
+        return r == -EBUSY ? PMD_EXIT_ANOTHER_SERVES : r < 0 ? EXIT_FAILURE : r;
 }

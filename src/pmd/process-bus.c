@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <systemd/sd-id128.h>
 
 #include "pmd/app-triggers.h"
 #include "pmd/app.h"
@@ -59,7 +60,7 @@ int process_bus_enumerate(sd_bus *bus, const char *prefix, void *userdata, char 
         return 1;
 }
 
-/* ---- properties: each getter serves Get(), PropertiesChanged and ListProcesses() ---- */
+/* ---- properties: each getter serves Get(), PropertiesChanged and ListProcesses(), and what lists have is packed for ListPacked() as well ---- */
 
 #define GETTER_PARAMETERS                                                               \
         sd_bus *bus, const char *path, const char *interface, const char *property,     \
@@ -73,8 +74,39 @@ int process_bus_enumerate(sd_bus *bus, const char *prefix, void *userdata, char 
         }
 
 #define DEFINE_GETTER_TEXT(name, value) DEFINE_GETTER(name, bus_message_append_text(reply, (value)))
-#define DEFINE_GETTER_STRV(name, value) DEFINE_GETTER(name, bus_message_append_text_strv(reply, (value)))
 #define DEFINE_GETTER_NUMBER(name, type, value) DEFINE_GETTER(name, sd_bus_message_append(reply, type, (value)))
+
+#define DEFINE_LISTED(name, append, pack)                                               \
+        DEFINE_GETTER(name, append)                                                     \
+                                                                                        \
+        static void pack_##name(ListPacker *k, Process *p) {                            \
+                pack;                                                                   \
+        }
+
+#define DEFINE_LISTED_TEXT(name, value) DEFINE_LISTED(name, bus_message_append_text(reply, (value)), list_pack_text(k, (value)))
+#define DEFINE_LISTED_STRV(name, value) DEFINE_LISTED(name, bus_message_append_text_strv(reply, (value)), list_pack_strv(k, (value)))
+#define DEFINE_LISTED_WORD(name, type, value) DEFINE_LISTED(name, sd_bus_message_append(reply, type, (value)), list_pack_word(k, (uint32_t) (value)))
+#define DEFINE_LISTED_LONG(name, value) DEFINE_LISTED(name, sd_bus_message_append(reply, "t", (value)), list_pack_long(k, (value)))
+
+/* get is an expression that sets path_of, to new memory or NULL. */
+#define DEFINE_LISTED_PATH(name, get)                                                   \
+        static int get_##name(GETTER_PARAMETERS) {                                      \
+                _cleanup_free_ char *path_of = NULL;                                    \
+                Process *p = ASSERT_PTR(userdata);                                      \
+                int r = (get);                                                          \
+                                                                                        \
+                return r < 0 ? r : bus_message_append_text(reply, path_of ?: "/dev/null"); \
+        }                                                                               \
+                                                                                        \
+        static void pack_##name(ListPacker *k, Process *p) {                            \
+                _cleanup_free_ char *path_of = NULL;                                    \
+                int r = (get);                                                          \
+                                                                                        \
+                if (r < 0)                                                              \
+                        k->error = r;                                                   \
+                else                                                                    \
+                        list_pack_text(k, path_of ?: "/dev/null");                      \
+        }
 
 /* What is read from the kernel is the same for a whole turn of the loop: GetAll() asks for four figures one by one. */
 static const BusFace *read_usage(Process *p) {
@@ -92,28 +124,24 @@ static const BusFace *read_usage(Process *p) {
 }
 
 /* The plain runner gives its units a name as the others do, but there is nothing of that name. */
-const char *process_bus_unit_name(const Process *p) {
+static const char *unit_name(const Process *p) {
         return p->unit && !streq(p->unit->runner->vtable->name, "plain") ? p->unit->name : "";
 }
 
-static int append_log_path(sd_bus_message *reply, const Process *p, LogStreamKind kind) {
-        _cleanup_free_ char *path = NULL;
-        int r;
+/* The four of them, as rows of lists have them. */
+static int append_figures(sd_bus_message *reply, Process *p) {
+        const BusFace *f = read_usage(p);
 
-        r = process_log_path(p, kind, &path);
-        if (r < 0)
-                return r;
-        return bus_message_append_text(reply, path ?: "/dev/null");
+        return sd_bus_message_append(reply, "ttdt", f->usage.memory_current, f->usage.cpu_usage_nsec, f->usage_cpu_percent, f->usage.tasks_current);
 }
 
-static int append_pid_file(sd_bus_message *reply, const Process *p) {
-        _cleanup_free_ char *path = NULL;
-        int r;
+static void list_pack_figures(ListPacker *k, Process *p) {
+        const BusFace *f = read_usage(p);
 
-        r = process_pid_file(p, &path);
-        if (r < 0)
-                return r;
-        return bus_message_append_text(reply, path);
+        list_pack_long(k, f->usage.memory_current);
+        list_pack_long(k, f->usage.cpu_usage_nsec);
+        list_pack_double(k, f->usage_cpu_percent);
+        list_pack_long(k, f->usage.tasks_current);
 }
 
 static int append_app_path(sd_bus_message *reply, const Process *p) {
@@ -137,9 +165,26 @@ static int append_notes(sd_bus_message *reply, const Process *p) {
         return bus_message_append_text_strv(reply, notes);
 }
 
+static void list_pack_notes(ListPacker *k, const Process *p) {
+        _cleanup_strv_free_ char **notes = NULL;
+        int r;
+
+        r = process_get_notes(p, &notes);
+        if (r < 0)
+                k->error = r;
+        else
+                list_pack_strv(k, notes);
+}
+
 static int append_last_exit(sd_bus_message *reply, const Process *p) {
         return sd_bus_message_append(reply, "(iis)", p->last_exit.code, p->last_exit.signal,
                                      exit_reason_to_string(p->last_exit.reason));
+}
+
+static void list_pack_last_exit(ListPacker *k, const LastExit *x) {
+        list_pack_word(k, (uint32_t) x->code);
+        list_pack_word(k, (uint32_t) x->signal);
+        list_pack_text(k, exit_reason_to_string(x->reason));
 }
 
 /* The timer counts time without the clock's leaps; people look at the clock. */
@@ -156,26 +201,26 @@ static int append_last_oom_kill(sd_bus_message *reply, const OomKill *k) {
                                      known ? k->peak : UINT64_MAX);
 }
 
-DEFINE_GETTER_NUMBER(id, "u", p->id)
-DEFINE_GETTER_TEXT(name, p->app->name)
+DEFINE_LISTED_WORD(id, "u", p->id)
+DEFINE_LISTED_TEXT(name, p->app->name)
 DEFINE_GETTER(app, append_app_path(reply, p))
-DEFINE_GETTER_TEXT(namespace, p->config->name_space)
-DEFINE_GETTER_NUMBER(instance, "u", p->instance)
-DEFINE_GETTER_TEXT(unique_id, p->unique_id)
-DEFINE_GETTER_TEXT(status, process_status(p))
+DEFINE_LISTED_TEXT(namespace, p->config->name_space)
+DEFINE_LISTED_WORD(instance, "u", p->instance)
+DEFINE_LISTED_TEXT(unique_id, p->unique_id)
+DEFINE_LISTED_TEXT(status, process_status(p))
 DEFINE_GETTER_TEXT(goal, process_goal_to_string(p->goal))
-DEFINE_GETTER_NUMBER(pid, "u", process_is_running(p) ? (uint32_t) p->main.pid : 0)
-DEFINE_GETTER_TEXT(exec_mode, exec_mode_to_string(p->config->exec_mode))
-DEFINE_GETTER_TEXT(unit, process_bus_unit_name(p))
+DEFINE_LISTED_WORD(pid, "u", process_is_running(p) ? (uint32_t) p->main.pid : 0)
+DEFINE_LISTED_TEXT(exec_mode, exec_mode_to_string(p->config->exec_mode))
+DEFINE_LISTED_TEXT(unit, unit_name(p))
 DEFINE_GETTER_TEXT(control_group, p->unit ? p->unit->cgroup : "")
 DEFINE_GETTER(invocation_id, append_invocation_id(reply, p))
-DEFINE_GETTER_NUMBER(start_timestamp, "t", p->started_realtime)
+DEFINE_LISTED_LONG(start_timestamp, p->started_realtime)
 DEFINE_GETTER_NUMBER(start_timestamp_monotonic, "t", p->started_monotonic)
-DEFINE_GETTER_NUMBER(created_timestamp, "t", p->created_realtime)
-DEFINE_GETTER_NUMBER(n_restarts, "u", p->n_restarts)
+DEFINE_LISTED_LONG(created_timestamp, p->created_realtime)
+DEFINE_LISTED_WORD(n_restarts, "u", p->n_restarts)
 DEFINE_GETTER_NUMBER(log_dropped, "t", log_counter_get(p->log_dropped))
-DEFINE_GETTER_NUMBER(unstable_restarts, "u", p->history.unstable_restarts)
-DEFINE_GETTER(last_exit, append_last_exit(reply, p))
+DEFINE_LISTED_WORD(unstable_restarts, "u", p->history.unstable_restarts)
+DEFINE_LISTED(last_exit, append_last_exit(reply, p), list_pack_last_exit(k, &p->last_exit))
 DEFINE_GETTER(last_oom_kill, append_last_oom_kill(reply, &p->last_oom_kill))
 DEFINE_GETTER_TEXT(restart_reason, p->restart_reason)
 DEFINE_GETTER_NUMBER(next_restart, "t", next_restart(p))
@@ -183,23 +228,24 @@ DEFINE_GETTER_NUMBER(memory_current, "t", read_usage(p)->usage.memory_current)
 DEFINE_GETTER_NUMBER(cpu_usage_nsec, "t", read_usage(p)->usage.cpu_usage_nsec)
 DEFINE_GETTER_NUMBER(cpu_percent, "d", read_usage(p)->usage_cpu_percent)
 DEFINE_GETTER_NUMBER(tasks_current, "t", read_usage(p)->usage.tasks_current)
-DEFINE_GETTER_TEXT(executable, p->config->exec_path)
-DEFINE_GETTER_TEXT(interpreter, p->config->interpreter ?: "none")
-DEFINE_GETTER_STRV(interpreter_args, p->config->interpreter_args)
-DEFINE_GETTER_STRV(args, p->config->args)
-DEFINE_GETTER_TEXT(cwd, p->config->cwd)
+DEFINE_LISTED(figures, append_figures(reply, p), list_pack_figures(k, p))
+DEFINE_LISTED_TEXT(executable, p->config->exec_path)
+DEFINE_LISTED_TEXT(interpreter, p->config->interpreter ?: "none")
+DEFINE_LISTED_STRV(interpreter_args, p->config->interpreter_args)
+DEFINE_LISTED_STRV(args, p->config->args)
+DEFINE_LISTED_TEXT(cwd, p->config->cwd)
 DEFINE_GETTER_TEXT(log_target, log_target_to_string(process_log_target(p)))
-DEFINE_GETTER(out_log_path, append_log_path(reply, p, LOG_STREAM_OUT))
-DEFINE_GETTER(error_log_path, append_log_path(reply, p, LOG_STREAM_ERR))
-DEFINE_GETTER(pid_file, append_pid_file(reply, p))
-DEFINE_GETTER_TEXT(user, p->config->user ?: p->manager->bus_face->user_name)
-DEFINE_GETTER_NUMBER(watching, "b", (int) p->watching)
+DEFINE_LISTED_PATH(out_log_path, process_log_path(p, LOG_STREAM_OUT, &path_of))
+DEFINE_LISTED_PATH(error_log_path, process_log_path(p, LOG_STREAM_ERR, &path_of))
+DEFINE_LISTED_PATH(pid_file, process_pid_file(p, &path_of))
+DEFINE_LISTED_TEXT(user, p->config->user ?: p->manager->bus_face->user_name)
+DEFINE_LISTED_WORD(watching, "b", (int) p->watching)
 DEFINE_GETTER_TEXT(watch_state, watch_state_to_string(process_watch_state(p)))
 DEFINE_GETTER_TEXT(watch_fault, process_watch_fault(p))
 DEFINE_GETTER_NUMBER(next_run, "t", process_next_run(p))
-DEFINE_GETTER_TEXT(status_text, p->status_text)
-DEFINE_GETTER(notes, append_notes(reply, p))
-DEFINE_GETTER_TEXT(version, p->config->version ?: "N/A")
+DEFINE_LISTED_TEXT(status_text, p->status_text)
+DEFINE_LISTED(notes, append_notes(reply, p), list_pack_notes(k, p))
+DEFINE_LISTED_TEXT(version, p->config->version ?: "N/A")
 
 void process_bus_property_names(ProcessField fields, const char *ret[static PROCESS_PROPERTIES_MAX + 1]) {
         static const struct {
@@ -249,15 +295,18 @@ void process_bus_property_names(ProcessField fields, const char *ret[static PROC
         ret[n] = NULL;
 }
 
+/* The order is the interface: see PMD_LIST_ROW_SIGNATURE, and libpmd, which reads both forms. */
+#define ROW_FIELDS(FIELD, ARRAY)                                                                                \
+        FIELD(id) FIELD(name) FIELD(namespace) FIELD(instance) FIELD(status) FIELD(pid) FIELD(exec_mode)        \
+        FIELD(start_timestamp) FIELD(created_timestamp) FIELD(n_restarts) FIELD(unstable_restarts)              \
+        FIELD(last_exit) FIELD(figures) FIELD(user) FIELD(watching) FIELD(version) FIELD(unit)                  \
+        FIELD(executable) FIELD(interpreter) ARRAY(interpreter_args) ARRAY(args) FIELD(cwd)                     \
+        FIELD(out_log_path) FIELD(error_log_path) FIELD(pid_file) FIELD(unique_id) FIELD(status_text)           \
+        ARRAY(notes)
+
 int process_bus_append_list_fields(sd_bus_message *m, sd_bus *bus, Process *p) {
-        /* The order is the interface: see PMD_LIST_ROW_SIGNATURE. */
-        static const sd_bus_property_get_t getters[] = {
-                get_id, get_name, get_namespace, get_instance, get_status, get_pid, get_exec_mode, get_start_timestamp,
-                get_created_timestamp, get_n_restarts, get_unstable_restarts, get_last_exit, get_memory_current,
-                get_cpu_usage_nsec, get_cpu_percent, get_tasks_current, get_user, get_watching, get_version, get_unit,
-                get_executable, get_interpreter, get_interpreter_args, get_args, get_cwd, get_out_log_path,
-                get_error_log_path, get_pid_file, get_unique_id, get_status_text, get_notes,
-        };
+#define GETTER(name) get_##name,
+        static const sd_bus_property_get_t getters[] = { ROW_FIELDS(GETTER, GETTER) };
         int r;
 
         for (size_t i = 0; i < ELEMENTSOF(getters); i++) {
@@ -266,6 +315,14 @@ int process_bus_append_list_fields(sd_bus_message *m, sd_bus *bus, Process *p) {
                         return r;
         }
         return 0;
+}
+
+/* Arrays come last: with their lengths the slots behind them change. */
+void process_bus_pack_list_fields(ListPacker *k, Process *p) {
+#define PACK(name) pack_##name(k, p);
+#define SKIP(name)
+        ROW_FIELDS(PACK, SKIP)
+        ROW_FIELDS(SKIP, PACK)
 }
 
 /* ---- methods ---- */
@@ -327,7 +384,7 @@ static int method_send_signal(sd_bus_message *message, void *userdata, sd_bus_er
         return sd_bus_reply_method_return(message, NULL);
 }
 
-int process_bus_append_environment(sd_bus_message *m, const Process *p) {
+static int append_environment(sd_bus_message *m, const Process *p) {
         _cleanup_strv_free_ char **env = NULL;
         int r;
 
@@ -348,7 +405,7 @@ static int method_get_environment(sd_bus_message *message, void *userdata, sd_bu
         r = sd_bus_message_new_method_return(message, &reply);
         if (r < 0)
                 return r;
-        r = process_bus_append_environment(reply, p);
+        r = append_environment(reply, p);
         if (r < 0)
                 return r;
         return sd_bus_send(NULL, reply, NULL);

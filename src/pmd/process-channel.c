@@ -14,14 +14,13 @@
 #include "pmd/process.h"
 #include "shared/env-util.h"
 #include "shared/fd-util.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
 #include "shared/pmd-protocol.h"
 #include "shared/string-util.h"
 
 /* The channel of Node.js between a process and pmd, which is its parent, and the primary of its cluster. */
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static bool is_node(const AppConfig *c) {
         const char *name = c->interpreter_path ? path_basename(c->interpreter_path) : "";
@@ -106,21 +105,15 @@ static bool needs_slot(const Process *p, unsigned slot) {
 static bool slot_is_used(unsigned slot, void *userdata) {
         const App *a = userdata;
 
-        LIST_FOREACH(siblings, p, a->processes)
+        APP_FOREACH_INCARNATION(p, a)
                 if (needs_slot(p, slot))
-                        return true;
-        LIST_FOREACH(hidden, p, a->manager->hidden_processes)
-                if (p->app == a && needs_slot(p, slot))
                         return true;
         return false;
 }
 
 static bool app_needs_listeners(const App *a) {
-        LIST_FOREACH(siblings, p, a->processes)
+        APP_FOREACH_INCARNATION(p, a)
                 if (process_needs_sockets(p))
-                        return true;
-        LIST_FOREACH(hidden, p, a->manager->hidden_processes)
-                if (p->app == a && process_needs_sockets(p))
                         return true;
         return false;
 }

@@ -8,12 +8,11 @@
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/app-config-saved.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 
 /* Which definitions are on file for the processes: those of an app may share one. */
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* ---- writing ---- */
 
@@ -25,15 +24,9 @@ static unsigned serial_of_process(const Process *p, const AppConfig *config) {
 }
 
 static unsigned serial_of_definition(const Process *p, const AppConfig *config) {
-        unsigned serial;
+        APP_FOREACH_INCARNATION(s, p->app) {
+                unsigned serial = serial_of_process(s, config);
 
-        LIST_FOREACH(siblings, s, p->app->processes) {
-                serial = serial_of_process(s, config);
-                if (serial > 0)
-                        return serial;
-        }
-        LIST_FOREACH(hidden, h, p->manager->hidden_processes) {
-                serial = serial_of_process(h, config);
                 if (serial > 0)
                         return serial;
         }
@@ -53,11 +46,8 @@ static int write_definition(Manager *m, const AppConfig *config, unsigned *ret) 
 }
 
 static bool definition_is_used(const Process *p, unsigned serial) {
-        LIST_FOREACH(siblings, s, p->app->processes)
+        APP_FOREACH_INCARNATION(s, p->app)
                 if (s->definition_serial == serial || s->next_definition_serial == serial)
-                        return true;
-        LIST_FOREACH(hidden, h, p->manager->hidden_processes)
-                if (h->definition_serial == serial || h->next_definition_serial == serial)
                         return true;
         return false;
 }
@@ -121,16 +111,13 @@ int process_save_definitions(Process *p) {
 
 /* ---- reading ---- */
 
-static void need(const Process *p) {
-        definition_file_need(p->manager->definition_file, p->definition_serial);
-        definition_file_need(p->manager->definition_file, p->next_definition_serial);
-}
-
 void manager_clean_definitions(Manager *m) {
-        for (size_t i = 0; i < m->n_processes; i++)
-                need(m->processes[i]);
-        LIST_FOREACH(hidden, p, m->hidden_processes)
-                need(p);
+        Process *p;
+
+        MANAGER_FOREACH_INCARNATION(p, m) {
+                definition_file_need(m->definition_file, p->definition_serial);
+                definition_file_need(m->definition_file, p->next_definition_serial);
+        }
         definition_file_clean(m->definition_file, m->first_process_id > 0);
 }
 

@@ -3,7 +3,6 @@
 #include <sys/fsuid.h>
 #include <unistd.h>
 
-#include "pmd/app.h"
 #include "pmd/credentials.h"
 #include "pmd/manager.h"
 #include "pmd/process.h"
@@ -14,20 +13,20 @@
 
 /* The names of the files of a process, as pm2 makes them. */
 
-static char *sanitize_name(const char *name) {
-        char *s = strdup(name);
-
-        for (char *p = s; p && *p; p++)
-                if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-", *p))
-                        *p = '-';
-        return s;
-}
-
 /* "x.log" becomes "x-3.log": another name for each process of an app. */
 static char *insert_id(const char *path, const char *suffix, unsigned id) {
         const char *end = endswith(path, suffix);
+        size_t size, n;
+        char *s;
 
-        return end ? strprintf("%.*s-%u%s", (int) (end - path), path, id, suffix) : strdup(path);
+        if (!end)
+                return strdup(path);
+        n = (size_t) (end - path);
+        size = strlen(path) + sizeof "-4294967295";
+        s = malloc(size);
+        if (s) /* each row of a list has three: what is known is copied, not formatted */
+                (void) snprintf(mempcpy(s, path, n), size - n, "-%u%s", id, suffix);
+        return s;
 }
 
 static bool is_null_file(const char *path) {
@@ -76,7 +75,7 @@ int process_log_path(const Process *p, LogStreamKind kind, char **ret) {
         if (given)
                 base = path_resolve(c->cwd, given);
         else {
-                name = sanitize_name(c->name);
+                name = file_name_of_app(c->name);
                 if (name)
                         base = strjoin(p->manager->instance->log_dir, "/", name, kind == LOG_STREAM_OUT ? "-out.log" : "-error.log");
         }
@@ -101,7 +100,7 @@ int process_combined_log_path(const Process *p, char **ret) {
                 return 0;
 
         if (isempty(c->log_file)) {
-                name = sanitize_name(c->name);
+                name = file_name_of_app(c->name);
                 base = name ? strjoin(p->manager->instance->log_dir, "/", name, ".log") : NULL;
         } else
                 base = path_resolve(c->cwd, c->log_file);
@@ -121,7 +120,7 @@ int process_pid_file(const Process *p, char **ret) {
         if (p->config->pid_file)
                 base = path_resolve(p->config->cwd, p->config->pid_file);
         else {
-                name = sanitize_name(p->config->name);
+                name = file_name_of_app(p->config->name);
                 if (name)
                         base = strjoin(p->manager->instance->pid_dir, "/", name, ".pid");
         }

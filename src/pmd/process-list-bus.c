@@ -1,8 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "pmd/app.h"
-#include "pmd/bus-face.h"
-#include "pmd/manager.h"
-#include "pmd/monitor.h"
 #include "pmd/process-bus.h"
 #include "pmd/process-list-bus.h"
 #include "pmd/process.h"
@@ -19,94 +15,6 @@ enum {
 
 void list_rows_done(ListRows *l) {
         list_packer_done(&l->packer);
-}
-
-static int pack_path(ListPacker *k, const Process *p, LogStreamKind kind) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = process_log_path(p, kind, &path);
-        if (r >= 0)
-                list_pack_text(k, path ?: "/dev/null");
-        return r;
-}
-
-static int pack_pid_file(ListPacker *k, const Process *p) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = process_pid_file(p, &path);
-        if (r >= 0)
-                list_pack_text(k, path);
-        return r;
-}
-
-static int pack_notes(ListPacker *k, const Process *p) {
-        _cleanup_strv_free_ char **notes = NULL;
-        int r;
-
-        r = process_get_notes(p, &notes);
-        if (r >= 0)
-                list_pack_strv(k, notes);
-        return r;
-}
-
-static void pack_figures(ListPacker *k, Process *p) {
-        ResourceUsage usage;
-        double cpu_percent;
-
-        monitor_read(p, &usage, &cpu_percent);
-        list_pack_long(k, usage.memory_current);
-        list_pack_long(k, usage.cpu_usage_nsec);
-        list_pack_double(k, cpu_percent);
-        list_pack_long(k, usage.tasks_current);
-}
-
-static void pack_state(ListPacker *k, Process *p) {
-        const AppConfig *c = p->config;
-
-        list_pack_word(k, p->id);
-        list_pack_text(k, p->app->name);
-        list_pack_text(k, c->name_space);
-        list_pack_word(k, p->instance);
-        list_pack_text(k, process_status(p));
-        list_pack_word(k, process_is_running(p) ? (uint32_t) p->main.pid : 0);
-        list_pack_text(k, exec_mode_to_string(c->exec_mode));
-        list_pack_long(k, p->started_realtime);
-        list_pack_long(k, p->created_realtime);
-        list_pack_word(k, p->n_restarts);
-        list_pack_word(k, p->history.unstable_restarts);
-        list_pack_word(k, (uint32_t) p->last_exit.code);
-        list_pack_word(k, (uint32_t) p->last_exit.signal);
-        list_pack_text(k, exit_reason_to_string(p->last_exit.reason));
-        pack_figures(k, p);
-        list_pack_text(k, c->user ?: p->manager->bus_face->user_name);
-        list_pack_word(k, p->watching);
-        list_pack_text(k, c->version ?: "N/A");
-        list_pack_text(k, process_bus_unit_name(p));
-        list_pack_text(k, c->exec_path);
-        list_pack_text(k, c->interpreter ?: "none");
-}
-
-/* Arrays come last: with their lengths the slots behind them change. The reader sorts that out. */
-static int pack_fields(ListPacker *k, Process *p) {
-        int r;
-
-        list_pack_set_slot(k, SLOT_FIELDS);
-        pack_state(k, p);
-        list_pack_text(k, p->config->cwd);
-        r = pack_path(k, p, LOG_STREAM_OUT);
-        if (r >= 0)
-                r = pack_path(k, p, LOG_STREAM_ERR);
-        if (r >= 0)
-                r = pack_pid_file(k, p);
-        if (r < 0)
-                return r;
-        list_pack_text(k, p->unique_id);
-        list_pack_text(k, p->status_text);
-        list_pack_strv(k, p->config->interpreter_args);
-        list_pack_strv(k, p->config->args);
-        return pack_notes(k, p);
 }
 
 /* ---- definitions ---- */
@@ -233,11 +141,10 @@ static int pack_environment(ListRows *l, const Process *p) {
 
 int list_rows_add(ListRows *l, Process *p, bool with_environment) {
         ListPacker *k = &l->packer;
-        int r;
+        int r = 0;
 
-        r = pack_fields(k, p);
-        if (r < 0)
-                return r;
+        list_pack_set_slot(k, SLOT_FIELDS);
+        process_bus_pack_list_fields(k, p);
 
         /* 0: that of the row before. */
         if (l->last && l->last->config == p->config)

@@ -15,7 +15,6 @@
 #include "shared/env-util.h"
 #include "shared/fd-util.h"
 #include "shared/log-json.h"
-#include "shared/log.h"
 #include "shared/string-util.h"
 
 /* The output of a process: through the log thread, or to the journal without us. */

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <stdio.h>
+#include <inttypes.h>
 #include <unistd.h>
 
 #include "pmd/credentials.h"
-#include "pmd/fd-store.h"
 #include "pmd/manager.h"
 #include "pmd/notify-socket.h"
 #include "pmd/process.h"
@@ -16,7 +15,6 @@
 /* What a process says of itself by sd_notify(3), and the watchdog that expects it to. */
 
 #define STATUS_TEXT_MAX 1024
-#define STORED_NAME_MAX 32
 
 /* ---- the watchdog ---- */
 
@@ -125,26 +123,18 @@ static int make_path(const Process *p, char **ret) {
         return 0;
 }
 
-static const char *stored_name(const Process *p, char buf[static STORED_NAME_MAX]) {
-        (void) snprintf(buf, STORED_NAME_MAX, "p%u.%u.notify", p->id, p->incarnation);
-        return buf;
-}
-
 static bool is_wanted(const Process *p) {
         return p->config->notify || p->config->watchdog_timeout > 0;
 }
 
 static int open_socket(Process *p, const char *path) {
-        char name[STORED_NAME_MAX];
         int r;
 
         r = notify_socket_new(p->manager->event, path, p->credentials ? p->credentials->uid : geteuid(), &handler, p, &p->notify);
         if (r < 0)
                 return log_warning_errno(r, "Failed to make the notification socket %s: %m", path);
 
-        r = fd_store_push(p->manager->fd_store, stored_name(p, name), notify_socket_get_fd(p->notify));
-        if (r < 0)
-                log_warning_errno(r, "Failed to keep %s for the case that pmd ends, ignoring: %m", name);
+        process_store_fd(p, "notify", notify_socket_get_fd(p->notify));
         return 0;
 }
 
@@ -164,15 +154,13 @@ int process_open_notify(Process *p) {
 }
 
 void process_close_notify(Process *p) {
-        char name[STORED_NAME_MAX];
-
         if (!p->notify)
                 return;
         if (notify_socket_get_dropped(p->notify) > 0)
                 log_info("Process %u (%s): %" PRIu64 " messages to its notification socket were dropped: not its own, or malformed.",
                          p->id, p->config->name, notify_socket_get_dropped(p->notify));
 
-        (void) fd_store_remove(p->manager->fd_store, stored_name(p, name));
+        process_unstore_fd(p, "notify");
         (void) unlink(notify_socket_get_path(p->notify));
         p->watchdog_source = sd_event_source_disable_unref(p->watchdog_source);
         p->notify = notify_socket_free(p->notify);
@@ -181,20 +169,17 @@ void process_close_notify(Process *p) {
 /* What was sent to the old one has been read, as it could be reached no more for a while. */
 void process_repair_notify(Process *p) {
         _cleanup_free_ char *path = NULL;
-        char name[STORED_NAME_MAX];
-
         if (!p->notify || access(notify_socket_get_path(p->notify), F_OK) >= 0 || errno != ENOENT)
                 return;
         if (make_path(p, &path) < 0)
                 return;
-        (void) fd_store_remove(p->manager->fd_store, stored_name(p, name));
+        process_unstore_fd(p, "notify");
         p->notify = notify_socket_free(p->notify);
         (void) open_socket(p, path);
 }
 
 int process_adopt_notify(Process *p) {
         _cleanup_free_ char *path = NULL;
-        char name[STORED_NAME_MAX];
         int fd, r;
 
         if (!is_wanted(p))
@@ -203,6 +188,6 @@ int process_adopt_notify(Process *p) {
         r = make_path(p, &path);
         if (r < 0)
                 return r;
-        fd = fd_store_take(p->manager->fd_store, stored_name(p, name));
+        fd = process_take_stored_fd(p, "notify");
         return fd < 0 ? open_socket(p, path) : notify_socket_adopt(p->manager->event, fd, path, &handler, p, &p->notify);
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "pmd/app.h"
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
@@ -110,7 +109,7 @@ void process_end_reload(Process *p) {
         save_swapped(p, s);
         FAULT_AFTER(SWAP);
         process_write_pid_file(s);
-        process_mark_replaced(s);
+        process_mark_new(s);
         retire(p);
 }
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <sys/wait.h>
+#include <systemd/sd-id128.h>
 #include <unistd.h>
+
+#include "pmd/process-run-internal.h"
 
 #include "pmd/app-sockets.h"
 #include "pmd/app-triggers.h"
@@ -23,14 +26,10 @@
 #include "pmd/spawn-restrict.h"
 #include "pmd/spawner.h"
 #include "shared/fault.h"
-#include "shared/fd-bag.h"
 #include "shared/fd-util.h"
 #include "shared/log.h"
-#include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
-
-#define STORED_NAME_MAX 32
 
 /* The host of process.c for real: forks, signals, waits and drains. */
 
@@ -50,7 +49,7 @@ static void run_changed(Process *p, ProcessField fields) {
                 app_triggers_process_changed(p);
 }
 
-void process_mark_replaced(Process *p) {
+void process_mark_new(Process *p) {
         p->dirty |= PROCESS_FIELD_ALL;
         manager_enqueue_changed(p->manager, p);
         app_triggers_process_changed(p);
@@ -109,7 +108,6 @@ static void release_place(Process *p, bool gone) {
         p->spawn_place = spawn_place_release(p->spawn_place, gone ? -EBADF : p->main.fd);
 }
 
-/* Lets go of all that belongs to the incarnation that has ended, or that never came to be. */
 static void release_incarnation(Process *p) {
         process_oom_end(p);
         process_forget_outside(p);
@@ -129,115 +127,19 @@ static void release_incarnation(Process *p) {
                         (void) log_relay_forget(p->manager->log_relay, TAKE_GENERIC(p->streams[k], 0));
 }
 
-/* ---- the fds that outlive pmd ---- */
-
-/* "p3.7.ipc" of incarnation 7; "p3.7", the bag, for NULL. */
-static const char *stored_name(const Process *p, const char *what, char buf[static STORED_NAME_MAX]) {
-        (void) snprintf(buf, STORED_NAME_MAX, "p%u.%u%s%s", p->id, p->incarnation, what ? "." : "", strempty(what));
-        return buf;
-}
-
-void process_store_fd(Process *p, const char *what, int fd) {
-        char name[STORED_NAME_MAX];
-        int r;
-
-        r = fd_store_push(p->manager->fd_store, stored_name(p, what, name), fd);
-        if (r < 0)
-                log_warning_errno(r, "Failed to keep %s for the case that pmd ends, ignoring: %m", name);
-}
-
-void process_unstore_fd(Process *p, const char *what) {
-        char name[STORED_NAME_MAX];
-
-        (void) fd_store_remove(p->manager->fd_store, stored_name(p, what, name));
-}
-
-int process_take_stored_fd(Process *p, const char *what) {
-        char name[STORED_NAME_MAX];
-
-        return fd_store_take(p->manager->fd_store, stored_name(p, what, name));
-}
-
-/* What every incarnation has from its fork to its end. */
-typedef enum StoredFd {
-        STORED_OUT = LOG_STREAM_OUT,
-        STORED_ERR = LOG_STREAM_ERR,
-        STORED_PIDFD = _LOG_STREAM_KIND_MAX,
-        _STORED_FD_MAX,
-} StoredFd;
-
-static const char *const stored_kinds[_STORED_FD_MAX] = {
-        [STORED_OUT] = "out",
-        [STORED_ERR] = "err",
-        [STORED_PIDFD] = "pidfd",
-};
-
-/* What is in bags counts for all programs of root, see fd-bag.h: this is little of the 1024 that services have for a limit if nothing is said. */
-#define BAGS_MAX 128U
-
-static void count_bag(Process *p, bool has) {
-        if (p->in_bag == has)
-                return;
-        p->in_bag = has;
-        if (has)
-                p->manager->n_bags++;
-        else
-                p->manager->n_bags--;
-}
-
-/* In one bag, if that can be: systemd compares each descriptor that comes with all that it has. */
-static void store_incarnation(Process *p, const int fds[static _STORED_FD_MAX]) {
-        _cleanup_close_ int bag = -EBADF;
-
-        if (!fd_store_is_kept(p->manager->fd_store))
-                return;
-
-        if (p->manager->with_bags && p->manager->n_bags < BAGS_MAX)
-                bag = fd_bag_new(stored_kinds, fds, _STORED_FD_MAX);
-        count_bag(p, bag >= 0);
-        if (bag >= 0) {
-                process_store_fd(p, NULL, bag);
-                return;
-        }
-        for (StoredFd k = 0; k < _STORED_FD_MAX; k++)
-                if (fds[k] >= 0)
-                        process_store_fd(p, stored_kinds[k], fds[k]);
-}
-
-static void unstore_incarnation(Process *p) {
-        if (p->in_bag) {
-                count_bag(p, false);
-                process_unstore_fd(p, NULL);
-                return;
-        }
-        for (StoredFd k = 0; k < _STORED_FD_MAX; k++)
-                process_unstore_fd(p, stored_kinds[k]);
-}
-
-/* Of a pipe that has come to its end there may be none, or one that is at its end. */
-static void take_incarnation(Process *p, int fds[static _STORED_FD_MAX]) {
-        _cleanup_close_ int bag = process_take_stored_fd(p, NULL);
-        int r;
-
-        count_bag(p, bag >= 0);
-        if (bag < 0) {
-                for (StoredFd k = 0; k < _STORED_FD_MAX; k++)
-                        fds[k] = process_take_stored_fd(p, stored_kinds[k]);
-                return;
-        }
-        r = fd_bag_look(bag, stored_kinds, fds, _STORED_FD_MAX);
-        if (r < 0)
-                log_warning_errno(r, "Failed to look into what was kept of process %u, ignoring: %m", p->id);
+/* It has ended, or never came to be: what others, or the store, have of it goes as well. */
+static void end_incarnation(Process *p) {
+        process_close_notify(p);
+        process_close_input(p);
+        process_close_channel(p);
+        release_incarnation(p);
 }
 
 static int on_drained(sd_event_source *s, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
 
-        unstore_incarnation(p);
-        process_close_notify(p);
-        process_close_input(p);
-        process_close_channel(p);
-        release_incarnation(p);
+        process_unstore_incarnation(p);
+        end_incarnation(p);
         process_event(p, PROCESS_EVENT_DRAINED);
         return 0;
 }
@@ -265,10 +167,13 @@ static void on_stream_closed(uint64_t stream, void *userdata) {
         for (size_t k = 0; k < ELEMENTSOF(p->streams); k++)
                 if (p->streams[k] == stream) {
                         p->streams[k] = 0;
-                        if (!p->in_bag)
-                                process_unstore_fd(p, stored_kinds[k]);
+                        process_unstore_stream(p, (LogStreamKind) k);
                 }
         process_check_drained(p);
+}
+
+int process_follow_stream(Process *p, LogStreamKind kind, int read_fd) {
+        return process_relay_stream(p, kind, read_fd, on_stream_closed);
 }
 
 static void on_unit_empty(RunnerUnit *u) {
@@ -457,6 +362,10 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
         return 0;
 }
 
+int process_watch_main(Process *p) {
+        return sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
+}
+
 void process_check_exit(Process *p) {
         if (p->exit_source && !pidref_is_alive(&p->main))
                 (void) on_main_exit(p->exit_source, p->main.fd, 0, p);
@@ -534,7 +443,7 @@ static int open_stream(Process *p, LogStreamKind kind, int *ret_read_fd, int *re
         return 0;
 }
 
-static int make_unit(Process *p) {
+int process_make_unit(Process *p) {
         int r;
 
         r = runner_unit_new(p->manager->runner, p->app->name, p->id, p->incarnation, p->config, &p->main, &p->unit);
@@ -641,7 +550,7 @@ static int look_up_user(Process *p) {
 }
 
 static int relay_stream(Process *p, LogStreamKind kind, int *read_fd) {
-        return *read_fd < 0 ? 0 : process_relay_stream(p, kind, TAKE_FD(*read_fd), on_stream_closed);
+        return *read_fd < 0 ? 0 : process_follow_stream(p, kind, TAKE_FD(*read_fd));
 }
 
 static int spawn_and_attach(Process *p) {
@@ -658,7 +567,7 @@ static int spawn_and_attach(Process *p) {
         r = process_open_input(p, &in_fd);
         if (r < 0)
                 return r;
-        r = make_unit(p); /* its name goes into the header of a journal stream */
+        r = process_make_unit(p); /* its name goes into the header of a journal stream */
         if (r < 0)
                 return r;
         r = open_stream(p, LOG_STREAM_OUT, &out_read_fd, &out_fd);
@@ -677,17 +586,17 @@ static int spawn_and_attach(Process *p) {
         if (r < 0)
                 return r;
 
-        store_incarnation(p, (int[]) { [STORED_OUT] = out_read_fd, [STORED_ERR] = err_read_fd, [STORED_PIDFD] = p->main.fd });
+        process_store_incarnation(p, (int[]) { [STORED_OUT] = out_read_fd, [STORED_ERR] = err_read_fd, [STORED_PIDFD] = p->main.fd });
         r = relay_stream(p, LOG_STREAM_OUT, &out_read_fd);
         if (r >= 0)
                 r = relay_stream(p, LOG_STREAM_ERR, &err_read_fd);
         if (r >= 0)
-                r = sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
+                r = process_watch_main(p);
         if (r >= 0)
                 r = runner_unit_attach(p->unit);
         if (r < 0) {
                 (void) pidref_kill(&p->main, SIGKILL); /* reaped as an orphan */
-                unstore_incarnation(p);
+                process_unstore_incarnation(p);
                 return r;
         }
         return 0;
@@ -709,10 +618,7 @@ static int run_spawn(Process *p) {
         r = spawn_and_attach(p);
         note_duration(p->manager, usec_sub(run_now(p), begin));
         if (r < 0) {
-                process_close_notify(p);
-                process_close_input(p);
-                process_close_channel(p);
-                release_incarnation(p);
+                end_incarnation(p);
                 return log_warning_errno(r, "Failed to spawn process %u (%s): %m", p->id, p->config->name);
         }
 
@@ -736,125 +642,6 @@ const ProcessHostVTable process_run_host = {
         .reconfigured = run_reconfigured,
         .settled = run_settled,
 };
-
-/* ---- adoption ---- */
-
-/* The pidfd of the store is good even when the process has been reaped; without it only a live process can be found. */
-static int adopt_main(Process *p, const ProcessRemains *remains, int fd) {
-        if (fd < 0)
-                return pidref_reopen(&p->main, remains->pid, remains->pid_start_time, remains->pid_id);
-
-        p->main = (PidRef) { remains->pid, fd, remains->pid_start_time, remains->pid_id };
-        return 0;
-}
-
-static void adopt_stream(Process *p, LogStreamKind kind, int fd) {
-        int r;
-
-        if (fd < 0)
-                return; /* it was at its end, or goes nowhere */
-
-        r = process_relay_stream(p, kind, fd, on_stream_closed);
-        if (r >= 0)
-                r = log_relay_set_pid(p->manager->log_relay, p->streams[kind], p->main.pid, p->unit->name);
-        if (r < 0)
-                log_warning_errno(r, "Failed to go on with the output of process %u, ignoring: %m", p->id);
-}
-
-static int adopt_incarnation(Process *p, const ProcessRemains *remains) {
-        int stored[_STORED_FD_MAX], r, k;
-
-        r = make_unit(p);
-        if (r < 0)
-                return r;
-        r = runner_unit_adopt(p->unit, remains->cgroup, remains->invocation_id);
-        if (r < 0)
-                return r;
-        take_incarnation(p, stored);
-        k = adopt_main(p, remains, stored[STORED_PIDFD]);
-        adopt_stream(p, LOG_STREAM_OUT, stored[STORED_OUT]);
-        adopt_stream(p, LOG_STREAM_ERR, stored[STORED_ERR]);
-        process_adopt_input(p);
-        process_adopt_channel(p);
-        process_oom_resume(p);
-        if (k < 0)
-                return k;
-
-        r = process_adopt_notify(p);
-        if (r < 0)
-                log_warning_errno(r, "Failed to go on with the notification socket of process %u, ignoring: %m", p->id);
-
-        return sd_event_add_io(p->manager->event, &p->exit_source, p->main.fd, EPOLLIN, on_main_exit, p);
-}
-
-/* Nothing of the app ran yet: what was begun is begun again, without counting as a restart. */
-static void begin_again(Process *p) {
-        log_debug("Process %u was being started, beginning again.", p->id);
-
-        p->state = PROCESS_DRAINING;
-        p->restart_wanted = p->goal == PROCESS_UP;
-        if (p->unit)
-                run_drain(p);
-        else
-                p->unit_empty = true;
-        process_check_drained(p);
-}
-
-/* A main process that lived when pmd ended is found again, or is gone. */
-static void adopt_running(Process *p, const ProcessRemains *remains) {
-        bool spawning = p->state == PROCESS_SPAWNING;
-        int r;
-
-        r = remains->pid > 0 ? adopt_incarnation(p, remains) : -ESRCH;
-        if (r < 0 && r != -ESRCH)
-                log_warning_errno(r, "Failed to take over process %u, taking it for ended: %m", p->id);
-
-        if (r < 0 && (spawning && !p->gate_opened)) {
-                begin_again(p);
-                return;
-        }
-        if (r < 0) {
-                p->last_exit = (LastExit) { -1, 0, EXIT_REASON_UNKNOWN };
-                process_event(p, PROCESS_EVENT_EXITED);
-                return;
-        }
-        if (!spawning)
-                return;
-        p->gate_unsure = true;
-        if (p->role == PROCESS_CURRENT)
-                process_write_pid_file(p);
-        process_event(p, PROCESS_EVENT_EXEC_OK);
-}
-
-void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains) {
-        p->state = state;
-        app_adopt_sockets(p);
-        if (p->timer == PROCESS_TIMER_READY) /* nobody has answered its requests, or heard that it is ready */
-                p->timer_at = MAX(p->timer_at, usec_add(run_now(p), p->config->listen_timeout));
-        run_arm_timer(p, state == PROCESS_BACKOFF && p->timer == PROCESS_TIMER_NONE ? 0 : p->timer == PROCESS_TIMER_NONE ? USEC_INFINITY : p->timer_at);
-
-        if (process_is_running(p))
-                adopt_running(p, remains);
-        else if (state == PROCESS_DRAINING) {
-                if (remains->pid > 0 && adopt_incarnation(p, remains) >= 0)
-                        p->exit_source = sd_event_source_disable_unref(p->exit_source);
-                if (p->unit)
-                        run_drain(p);
-                else {
-                        p->unit_empty = true;
-                        process_check_drained(p);
-                }
-        }
-
-        if (p->state == PROCESS_STARTING && p->listening && !p->config->wait_ready && !p->config->notify)
-                process_event(p, PROCESS_EVENT_READY);
-
-        /* It is new to us, but nothing has happened that an event would have to tell. */
-        process_update_watchdog(p);
-        p->dirty |= PROCESS_FIELD_ALL;
-        manager_enqueue_changed(p->manager, p);
-        app_triggers_process_changed(p);
-}
 
 /* ---- construction ---- */
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <json-c/json.h>
-#include <stdio.h>
 #include <systemd/sd-id128.h>
 
 #include "pmd/process-serialize-internal.h"
@@ -11,9 +10,8 @@
 #include "pmd/process.h"
 #include "pmd/runner.h"
 #include "pmd/state-slots.h"
+#include "shared/boot-id.h"
 #include "shared/json-writer.h"
-#include "shared/process-states.h"
-#include "shared/string-util.h"
 
 /* A longer one is lost with pmd. */
 #define STATUS_TEXT_MAX 256U
@@ -106,14 +104,13 @@ static void add_incarnation(JsonWriter *w, const Process *p) {
 }
 
 static int add_boot(JsonWriter *w, const Manager *m) {
-        char text[SD_ID128_STRING_MAX];
-        sd_id128_t boot;
+        char boot[SD_ID128_STRING_MAX];
         int r;
 
-        r = sd_id128_get_boot(&boot);
+        r = boot_id_get(boot);
         if (r < 0)
                 return r;
-        add_string(w, "boot", sd_id128_to_string(boot, text));
+        add_string(w, "boot", boot);
         json_writer_uint(w, "init_start_time", m->init_start_time);
         return 0;
 }
@@ -140,12 +137,9 @@ static void forget_definitions(Process *p) {
 }
 
 static void write_all_again(Manager *m, bool definitions) {
-        for (size_t i = 0; i < m->n_processes; i++) {
-                if (definitions)
-                        forget_definitions(m->processes[i]);
-                manager_enqueue_changed(m, m->processes[i]);
-        }
-        LIST_FOREACH(hidden, p, m->hidden_processes) {
+        Process *p;
+
+        MANAGER_FOREACH_INCARNATION(p, m) {
                 if (definitions)
                         forget_definitions(p);
                 manager_enqueue_changed(m, p);

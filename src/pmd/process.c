@@ -6,20 +6,6 @@
 #include "shared/string-table.h"
 #include "shared/string-util.h"
 
-static const char *const process_state_table[_PROCESS_STATE_MAX] = {
-        [PROCESS_STOPPED] = "stopped",
-        [PROCESS_SPAWNING] = "spawning",
-        [PROCESS_STARTING] = "starting",
-        [PROCESS_ONLINE] = "online",
-        [PROCESS_STOPPING] = "stopping",
-        [PROCESS_KILLING] = "killing",
-        [PROCESS_DRAINING] = "draining",
-        [PROCESS_BACKOFF] = "backoff",
-        [PROCESS_ERRORED] = "errored",
-};
-
-DEFINE_STRING_TABLE(ProcessState, process_state);
-
 static const char *const process_event_table[_PROCESS_EVENT_MAX] = {
         [PROCESS_EVENT_UP] = "up",
         [PROCESS_EVENT_DOWN] = "down",
@@ -89,19 +75,7 @@ void process_init(Process *p, const ProcessHostVTable *host, App *app, AppConfig
 }
 
 const char *process_status(const Process *p) {
-        static const char *const words[_PROCESS_STATE_MAX] = {
-                [PROCESS_STOPPED] = "stopped",
-                [PROCESS_SPAWNING] = "launching",
-                [PROCESS_STARTING] = "launching",
-                [PROCESS_ONLINE] = "online",
-                [PROCESS_STOPPING] = "stopping",
-                [PROCESS_KILLING] = "stopping",
-                [PROCESS_DRAINING] = "stopping",
-                [PROCESS_BACKOFF] = "waiting restart",
-                [PROCESS_ERRORED] = "errored",
-        };
-
-        return words[p->state];
+        return process_state_shown(p->state);
 }
 
 bool process_is_running(const Process *p) {

@@ -3,7 +3,6 @@
 
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
-#include <systemd/sd-id128.h>
 
 #include "pmd/log-relay.h"
 #include "pmd/notify-socket.h"
@@ -14,29 +13,13 @@
 #include "shared/event-history.h"
 #include "shared/list.h"
 #include "shared/pidref.h"
+#include "shared/process-states.h"
 #include "shared/restart-policy.h"
 
 /* One numbered instance of an app. "goal" is what was asked, "state" what is; see doc/ARCHITECTURE.md for the picture.
  *
  * process.c is the state machine and nothing else: its only inputs are process_event() calls, its only outputs are the
  * operations of ProcessHost. The table test drives it with a fake host and a fake clock. */
-
-typedef enum ProcessState {
-        PROCESS_STOPPED,
-        PROCESS_SPAWNING, /* forked, waits for its unit at the gate, or gate open and exec not yet known */
-        PROCESS_STARTING, /* executed, not ready yet */
-        PROCESS_ONLINE,
-        PROCESS_STOPPING, /* told to finish */
-        PROCESS_KILLING,  /* SIGKILL sent */
-        PROCESS_DRAINING, /* main process gone; its unit or its output pipes are not empty yet */
-        PROCESS_BACKOFF,  /* waits to be restarted */
-        PROCESS_ERRORED,
-        _PROCESS_STATE_MAX,
-        _PROCESS_STATE_INVALID = -EINVAL,
-} ProcessState;
-
-const char *process_state_to_string(ProcessState s); /* "stopped", "spawning", …: ours, for logs */
-ProcessState process_state_from_string(const char *s);
 
 typedef enum ProcessEvent {
         PROCESS_EVENT_UP,            /* goal becomes up */
@@ -290,8 +273,8 @@ int process_new(Manager *m, App *app, AppConfig *config, unsigned id, unsigned i
 int process_new_restored(Manager *m, App *app, AppConfig *config, unsigned id, unsigned instance, int error, const char *fault, Process **ret);
 Process *process_free(Process *p);
 DEFINE_CLEANUP_FUNC(Process *, process_free);
-/* It is another one than its number's was before: nothing has happened to it, but all properties are to be read anew. */
-void process_mark_replaced(Process *p);
+/* It is new to its number, or to this pmd: nothing has happened that an event would have to tell, but all properties are to be read anew. */
+void process_mark_new(Process *p);
 /* Takes note of the execution of the program if that has happened by now: what else happened must be told after it. */
 void process_check_exec(Process *p);
 /* Looks whether the main process has ended: somebody told so. */
@@ -301,10 +284,12 @@ void process_go_on_when_stored(Process *p);
 /* Looks whether what remains of the incarnation has ended. */
 void process_check_drained(Process *p);
 int process_signal(Process *p, int signo, bool whole_unit);
-/* Goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what must
- * follow it if the main process has ended meanwhile. The fields that were saved are set. */
+
+/* process-adopt.c: goes on with what another pmd began: finds main process, unit and output pipes again, arms the timer, and enters the state, or what
+ * must follow it if the main process has ended meanwhile. The fields that were saved are set. */
 void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains);
-/* What outlives pmd, of the present incarnation, besides its pidfd and pipes: "ipc", "in". */
+
+/* process-fd-store.c: what outlives pmd, of the present incarnation, besides its pidfd and pipes: "ipc", "in", "notify" */
 void process_store_fd(Process *p, const char *what, int fd);
 void process_unstore_fd(Process *p, const char *what);
 int process_take_stored_fd(Process *p, const char *what);

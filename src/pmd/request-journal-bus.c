@@ -78,10 +78,10 @@ static int append_app_job(sd_bus_message *m, json_object *job) {
         _cleanup_free_ char *path = NULL;
         int r;
 
-        r = sd_bus_path_encode(PMD_PATH_APP, json_object_get_string(journal_member(job, "app")), &path);
+        r = sd_bus_path_encode(PMD_PATH_APP, json_object_get_string(json_object_object_get(job, "app")), &path);
         if (r >= 0)
                 r = sd_bus_message_append(m, "uo", journal_get_uint(job, "id"), path);
-        return r < 0 ? r : append_numbers(m, journal_member(job, "processes"));
+        return r < 0 ? r : append_numbers(m, json_object_object_get(job, "processes"));
 }
 
 static int append_job_numbers(sd_bus_message *m, const Entry *e) {
@@ -112,22 +112,22 @@ static int reply_again(sd_bus_message *message, const Entry *e) {
 static int tell_end(sd_bus_message *message, json_object *job) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         sd_bus *bus = sd_bus_message_get_bus(message);
-        json_object *failures = journal_member(job, "failures");
+        json_object *failures = json_object_object_get(job, "failures");
         int r;
 
         r = sd_bus_message_new_signal(bus, &m, PMD_PATH, PMD_INTERFACE_MANAGER, "JobRemoved");
         if (r >= 0 && sd_bus_message_get_sender(message))
                 r = sd_bus_message_set_destination(m, sd_bus_message_get_sender(message));
         if (r >= 0)
-                r = sd_bus_message_append(m, "usss", journal_get_uint(job, "id"), json_object_get_string(journal_member(job, "verb")),
-                                          json_object_get_string(journal_member(job, "app")), json_object_get_string(journal_member(job, "result")));
+                r = sd_bus_message_append(m, "usss", journal_get_uint(job, "id"), json_object_get_string(json_object_object_get(job, "verb")),
+                                          json_object_get_string(json_object_object_get(job, "app")), json_object_get_string(json_object_object_get(job, "result")));
         if (r >= 0)
                 r = sd_bus_message_open_container(m, 'a', "(uss)");
         for (size_t i = 0; r >= 0 && i < journal_array_length(failures); i++) {
                 json_object *f = json_object_array_get_idx(failures, i);
 
-                r = sd_bus_message_append(m, "(uss)", journal_get_uint(f, "process"), json_object_get_string(journal_member(f, "error")),
-                                          json_object_get_string(journal_member(f, "message")));
+                r = sd_bus_message_append(m, "(uss)", journal_get_uint(f, "process"), json_object_get_string(json_object_object_get(f, "error")),
+                                          json_object_get_string(json_object_object_get(f, "message")));
         }
         if (r >= 0)
                 r = sd_bus_message_close_container(m);

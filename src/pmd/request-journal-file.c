@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <systemd/sd-id128.h>
 
 #include "pmd/request-journal-internal.h"
 
+#include "shared/boot-id.h"
 #include "shared/fault.h"
 #include "shared/fileio.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 
@@ -12,8 +13,6 @@
 #define JOURNAL_FILE_MAX (64U << 20)
 /* A smaller file is not written anew for what nobody needs in it. */
 #define COMPACT_SIZE_MIN (256 * 1024)
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* ---- lines ---- */
 
@@ -25,20 +24,19 @@ static int make_line(json_object *o, char **ret) {
 static int describe_entry(const Entry *e, char **ret) {
         _cleanup_(json_object_putp) json_object *o = json_object_new_object();
         char boot[SD_ID128_STRING_MAX];
-        sd_id128_t id;
         int r;
 
         if (!o)
                 return -ENOMEM;
-        r = sd_id128_get_boot(&id);
+        r = boot_id_get(boot);
         if (r < 0)
                 return r;
 
-        r = journal_add(o, "version", json_object_new_int(JOURNAL_VERSION));
-        RET_GATHER(r, journal_add(o, "boot", json_object_new_string(sd_id128_to_string(id, boot))));
+        r = json_add(o, "version", json_object_new_int(JOURNAL_VERSION));
+        RET_GATHER(r, json_add(o, "boot", json_object_new_string(boot)));
         if (e->token)
-                RET_GATHER(r, journal_add(o, "token", json_object_new_string(e->token)));
-        RET_GATHER(r, journal_add(o, "jobs", json_object_get(e->jobs)));
+                RET_GATHER(r, json_add(o, "token", json_object_new_string(e->token)));
+        RET_GATHER(r, json_add(o, "jobs", json_object_get(e->jobs)));
         return r < 0 ? r : make_line(o, ret);
 }
 
@@ -48,9 +46,9 @@ static int describe_end(json_object *job, char **ret) {
 
         if (!o)
                 return -ENOMEM;
-        r = journal_add(o, "id", json_object_get(journal_member(job, "id")));
-        RET_GATHER(r, journal_add(o, "result", json_object_get(journal_member(job, "result"))));
-        RET_GATHER(r, journal_add(o, "failures", json_object_get(journal_member(job, "failures"))));
+        r = json_add(o, "id", json_object_get(json_object_object_get(job, "id")));
+        RET_GATHER(r, json_add(o, "result", json_object_get(json_object_object_get(job, "result"))));
+        RET_GATHER(r, json_add(o, "failures", json_object_get(json_object_object_get(job, "failures"))));
         return r < 0 ? r : make_line(o, ret);
 }
 
@@ -164,14 +162,11 @@ void journal_tidy_file(RequestJournal *j) {
 /* ---- reading ---- */
 
 static bool is_of_this_boot(json_object *o) {
-        const char *s = json_object_get_string(journal_member(o, "boot"));
-        sd_id128_t boot, saved;
-
-        return s && sd_id128_get_boot(&boot) >= 0 && sd_id128_from_string(s, &saved) >= 0 && sd_id128_equal(boot, saved);
+        return boot_id_is_current(json_object_get_string(json_object_object_get(o, "boot")));
 }
 
 static int load_entry(RequestJournal *j, json_object *o) {
-        json_object *jobs = journal_member(o, "jobs");
+        json_object *jobs = json_object_object_get(o, "jobs");
         Entry *e;
 
         if (!json_object_is_type(jobs, json_type_array))
@@ -179,7 +174,7 @@ static int load_entry(RequestJournal *j, json_object *o) {
         if (journal_get_uint(o, "version") != JOURNAL_VERSION || !is_of_this_boot(o))
                 return 0;
 
-        e = journal_add_entry(j, json_object_get_string(journal_member(o, "token")));
+        e = journal_add_entry(j, json_object_get_string(json_object_object_get(o, "token")));
         if (!e)
                 return -ENOMEM;
         e->on_file = true;
@@ -196,8 +191,8 @@ static void load_end(RequestJournal *j, json_object *o) {
 
         if (!e)
                 return;
-        (void) journal_add(job, "failures", json_object_get(journal_member(o, "failures")));
-        (void) journal_add(job, "result", json_object_get(journal_member(o, "result")));
+        (void) json_add(job, "failures", json_object_get(json_object_object_get(o, "failures")));
+        (void) json_add(job, "result", json_object_get(json_object_object_get(o, "result")));
         e->n_open--;
 }
 
@@ -206,7 +201,7 @@ static int load_line(RequestJournal *j, const char *line) {
 
         if (!o)
                 return -EBADMSG;
-        if (!journal_member(o, "result"))
+        if (!json_object_object_get(o, "result"))
                 return load_entry(j, o);
         load_end(j, o);
         return 0;

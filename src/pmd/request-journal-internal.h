@@ -28,11 +28,9 @@ struct RequestJournal {
 };
 
 /* NULL if there is none. */
-json_object *journal_member(json_object *o, const char *key);
 size_t journal_array_length(json_object *array); /* 0 if it is none */
 unsigned journal_get_uint(json_object *o, const char *key);
 bool journal_job_has_ended(json_object *job);
-int journal_add(json_object *o, const char *key, json_object *v); /* takes v, NULL: -ENOMEM */
 
 Entry *journal_add_entry(RequestJournal *j, const char *token);
 Entry *journal_find_open(const RequestJournal *j, uint32_t id, json_object **ret_job);

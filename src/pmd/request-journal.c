@@ -5,13 +5,12 @@
 #include "pmd/manager.h"
 #include "pmd/process-serialize.h"
 #include "pmd/process.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/string-util.h"
 
 /* Clients come back within seconds, or not at all. */
 #define ENDED_REQUESTS_MAX 64U
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* ---- entries ---- */
 
@@ -40,22 +39,16 @@ Entry *journal_add_entry(RequestJournal *j, const char *token) {
         return e;
 }
 
-json_object *journal_member(json_object *o, const char *key) {
-        json_object *v = NULL;
-
-        return json_object_object_get_ex(o, key, &v) ? v : NULL;
-}
-
 size_t journal_array_length(json_object *array) {
         return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
 }
 
 unsigned journal_get_uint(json_object *o, const char *key) {
-        return (unsigned) json_object_get_int64(journal_member(o, key));
+        return (unsigned) json_object_get_int64(json_object_object_get(o, key));
 }
 
 bool journal_job_has_ended(json_object *job) {
-        return journal_member(job, "result") != NULL;
+        return json_object_object_get(job, "result") != NULL;
 }
 
 static json_object *entry_find_job(const Entry *e, uint32_t id) {
@@ -96,20 +89,6 @@ static void drop_ended(RequestJournal *j) {
 
 /* ---- writing ---- */
 
-int journal_add(json_object *o, const char *key, json_object *v) {
-        if (v && json_object_object_add(o, key, v) >= 0)
-                return 0;
-        json_object_put(v);
-        return -ENOMEM;
-}
-
-static int append(json_object *array, json_object *v) {
-        if (v && json_object_array_add(array, v) >= 0)
-                return 0;
-        json_object_put(v);
-        return -ENOMEM;
-}
-
 /* How many times it has been spawned, be it as another incarnation that is not current any more. */
 static unsigned n_spawned(const Process *p) {
         return MAX(p->incarnation, p->last_incarnation);
@@ -119,13 +98,13 @@ static int add_processes(json_object *o, Manager *m, const unsigned *ids, size_t
         json_object *processes = json_object_new_array(), *incarnations = json_object_new_array();
         int r;
 
-        r = journal_add(o, "processes", processes);
-        RET_GATHER(r, journal_add(o, "incarnations", incarnations));
+        r = json_add(o, "processes", processes);
+        RET_GATHER(r, json_add(o, "incarnations", incarnations));
         for (size_t i = 0; r >= 0 && i < n; i++) {
                 const Process *p = manager_get_process(m, ids[i]);
 
-                r = append(processes, json_object_new_int64(ids[i]));
-                RET_GATHER(r, append(incarnations, json_object_new_int64(p ? n_spawned(p) : 0)));
+                r = json_append(processes, json_object_new_int64(ids[i]));
+                RET_GATHER(r, json_append(incarnations, json_object_new_int64(p ? n_spawned(p) : 0)));
         }
         return r;
 }
@@ -136,9 +115,9 @@ static int describe_job(const Job *job, json_object **ret) {
 
         if (!o)
                 return -ENOMEM;
-        r = journal_add(o, "id", json_object_new_int64(job->id));
-        RET_GATHER(r, journal_add(o, "verb", json_object_new_string(job_verb_to_string(job->verb))));
-        RET_GATHER(r, journal_add(o, "app", json_object_new_string(job->app->name)));
+        r = json_add(o, "id", json_object_new_int64(job->id));
+        RET_GATHER(r, json_add(o, "verb", json_object_new_string(job_verb_to_string(job->verb))));
+        RET_GATHER(r, json_add(o, "app", json_object_new_string(job->app->name)));
         RET_GATHER(r, add_processes(o, job->app->manager, job->process_ids, job->n_processes));
         if (r < 0)
                 return r;
@@ -151,11 +130,11 @@ static int complete_job(json_object *o, const Job *job) {
         int r = 0;
 
         if (job->gentle)
-                r = journal_add(o, "gentle", json_object_new_boolean(true));
+                r = json_add(o, "gentle", json_object_new_boolean(true));
         if (job->parallel > 0)
-                RET_GATHER(r, journal_add(o, "parallel", json_object_new_int64(job->parallel)));
+                RET_GATHER(r, json_add(o, "parallel", json_object_new_int64(job->parallel)));
         if (job->reason)
-                RET_GATHER(r, journal_add(o, "reason", json_object_new_string(job->reason)));
+                RET_GATHER(r, json_add(o, "reason", json_object_new_string(job->reason)));
         return r;
 }
 
@@ -172,9 +151,9 @@ static const Job *find_job(const App *a, uint32_t id) {
 
 /* A definition that the next start is to be with has to be on file when the restart is. */
 static void save_processes(Manager *m, json_object *job, bool made) {
-        json_object *ids = journal_member(job, "processes");
+        json_object *ids = json_object_object_get(job, "processes");
 
-        if ((journal_member(job, "made") != NULL) != made)
+        if ((json_object_object_get(job, "made") != NULL) != made)
                 return;
         for (size_t i = 0; i < journal_array_length(ids); i++) {
                 Process *p = manager_get_process(m, (unsigned) json_object_get_int64(json_object_array_get_idx(ids, i)));
@@ -198,7 +177,7 @@ static int complete_jobs(RequestJournal *j, const Entry *e) {
 
         for (size_t i = 0; r >= 0 && i < journal_array_length(e->jobs); i++) {
                 json_object *job = json_object_array_get_idx(e->jobs, i);
-                App *a = manager_get_app(j->manager, json_object_get_string(journal_member(job, "app")));
+                App *a = manager_get_app(j->manager, json_object_get_string(json_object_object_get(job, "app")));
                 const Job *found = find_job(a, journal_get_uint(job, "id"));
 
                 if (found)
@@ -258,7 +237,7 @@ void request_journal_job_new(RequestJournal *j, Job *job) {
 
         r = describe_job(job, &o);
         if (r >= 0)
-                r = append(j->unwritten->jobs, o);
+                r = json_append(j->unwritten->jobs, o);
         if (r < 0) {
                 log_warning_errno(r, "Failed to note a job, ignoring: %m");
                 return;
@@ -277,7 +256,7 @@ void request_journal_processes_made(RequestJournal *j, const Job *job, const uin
                 return;
 
         r = add_processes(o, j->manager, ids, n);
-        RET_GATHER(r, journal_add(o, "made", json_object_new_int64((int64_t) job->n_processes))); /* how many it starts */
+        RET_GATHER(r, json_add(o, "made", json_object_new_int64((int64_t) job->n_processes))); /* how many it starts */
         if (r < 0)
                 log_warning_errno(r, "Failed to note the processes of a job, ignoring: %m");
 }
@@ -286,16 +265,16 @@ static int describe_failures(const Job *job, json_object *o) {
         json_object *failures = json_object_new_array();
         int r;
 
-        r = journal_add(o, "failures", failures);
+        r = json_add(o, "failures", failures);
         for (size_t i = 0; r >= 0 && i < job->n_failures; i++) {
                 json_object *f = json_object_new_object();
 
-                r = append(failures, f);
+                r = json_append(failures, f);
                 if (r < 0)
                         return r;
-                r = journal_add(f, "process", json_object_new_int64(job->failures[i].process_id));
-                RET_GATHER(r, journal_add(f, "error", json_object_new_string(job->failures[i].error_name)));
-                RET_GATHER(r, journal_add(f, "message", json_object_new_string(job->failures[i].message)));
+                r = json_add(f, "process", json_object_new_int64(job->failures[i].process_id));
+                RET_GATHER(r, json_add(f, "error", json_object_new_string(job->failures[i].error_name)));
+                RET_GATHER(r, json_add(f, "message", json_object_new_string(job->failures[i].message)));
         }
         return r;
 }
@@ -310,7 +289,7 @@ void request_journal_job_removed(RequestJournal *j, const Job *job, JobResult re
                 return;
 
         r = describe_failures(job, o);
-        RET_GATHER(r, journal_add(o, "result", json_object_new_string(job_result_to_string(result))));
+        RET_GATHER(r, json_add(o, "result", json_object_new_string(job_result_to_string(result))));
         e->n_open--;
         if (r >= 0 && e->on_file)
                 r = journal_write_end(j, o);
@@ -320,17 +299,16 @@ void request_journal_job_removed(RequestJournal *j, const Job *job, JobResult re
                 drop_ended(j);
 }
 
-
 /* ---- going on after a pmd that was killed ---- */
 
 static size_t find_processes(Manager *m, json_object *job, Process **ret) {
-        json_object *ids = journal_member(job, "processes");
+        json_object *ids = json_object_object_get(job, "processes");
         size_t n = 0;
 
         for (size_t i = 0; i < journal_array_length(ids); i++) {
                 Process *p = manager_get_process(m, (unsigned) json_object_get_int64(json_object_array_get_idx(ids, i)));
 
-                if (p && streq(p->app->name, json_object_get_string(journal_member(job, "app"))))
+                if (p && streq(p->app->name, json_object_get_string(json_object_object_get(job, "app"))))
                         ret[n++] = p;
         }
         return n;
@@ -338,7 +316,7 @@ static size_t find_processes(Manager *m, json_object *job, Process **ret) {
 
 /* The one before was killed while it wrote them to files, one after the other: they are made as those that are there. */
 static int make_missing(Manager *m, json_object *job, Process *sibling) {
-        json_object *ids = journal_member(job, "processes");
+        json_object *ids = json_object_object_get(job, "processes");
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < journal_array_length(ids); i++) {
@@ -354,7 +332,7 @@ static int make_missing(Manager *m, json_object *job, Process *sibling) {
 
 /* Which of them have begun can be seen: they have been spawned since. */
 static int set_incarnations(Job *j, json_object *job) {
-        json_object *ids = journal_member(job, "processes"), *incarnations = journal_member(job, "incarnations");
+        json_object *ids = json_object_object_get(job, "processes"), *incarnations = json_object_object_get(job, "incarnations");
 
         j->incarnations = new0(unsigned, j->n_processes);
         if (!j->incarnations)
@@ -367,7 +345,7 @@ static int set_incarnations(Job *j, json_object *job) {
 }
 
 static int make_job(Manager *m, json_object *job, JobVerb verb, Process *const *processes, size_t n) {
-        const char *reason = json_object_get_string(journal_member(job, "reason"));
+        const char *reason = json_object_get_string(json_object_object_get(job, "reason"));
         uint32_t next = m->next_job_id;
         Job *j;
         int r;
@@ -378,7 +356,7 @@ static int make_job(Manager *m, json_object *job, JobVerb verb, Process *const *
         if (r < 0)
                 return r;
 
-        j->gentle = json_object_get_boolean(journal_member(job, "gentle"));
+        j->gentle = json_object_get_boolean(json_object_object_get(job, "gentle"));
         j->parallel = journal_get_uint(job, "parallel");
         if (reason)
                 j->reason = strdup(reason);
@@ -387,8 +365,8 @@ static int make_job(Manager *m, json_object *job, JobVerb verb, Process *const *
 
 /* 0: there is nothing left to do. */
 static int resume_job(Manager *m, json_object *job) {
-        JobVerb verb = job_verb_from_string(json_object_get_string(journal_member(job, "verb")));
-        size_t n_max = journal_array_length(journal_member(job, "processes")), n;
+        JobVerb verb = job_verb_from_string(json_object_get_string(json_object_object_get(job, "verb")));
+        size_t n_max = journal_array_length(json_object_object_get(job, "processes")), n;
         _cleanup_free_ Process **processes = new(Process *, MAX(n_max, (size_t) 1));
         int r;
 
@@ -400,7 +378,7 @@ static int resume_job(Manager *m, json_object *job) {
         n = find_processes(m, job, processes);
         if (n == 0)
                 return 0;
-        if (journal_member(job, "made")) {
+        if (json_object_object_get(job, "made")) {
                 r = make_missing(m, job, processes[0]);
                 if (r < 0)
                         return r;
@@ -414,10 +392,10 @@ static int resume_job(Manager *m, json_object *job) {
 
 /* What was to be made is not there: nothing has been done, and the client may ask again. */
 static bool was_not_begun(Manager *m, json_object *job) {
-        size_t n_max = journal_array_length(journal_member(job, "processes"));
+        size_t n_max = journal_array_length(json_object_object_get(job, "processes"));
         _cleanup_free_ Process **processes = new(Process *, MAX(n_max, (size_t) 1));
 
-        return processes && n_max > 0 && journal_member(job, "made") && find_processes(m, job, processes) == 0;
+        return processes && n_max > 0 && json_object_object_get(job, "made") && find_processes(m, job, processes) == 0;
 }
 
 static void resume_entry(RequestJournal *j, Entry *e) {
@@ -440,7 +418,7 @@ static void resume_entry(RequestJournal *j, Entry *e) {
                 }
                 if (r < 0)
                         log_warning_errno(r, "Cannot go on with job %u, ignoring: %m", journal_get_uint(job, "id"));
-                (void) journal_add(job, "result", json_object_new_string(job_result_to_string(r < 0 ? JOB_FAILED : JOB_DONE)));
+                (void) json_add(job, "result", json_object_new_string(job_result_to_string(r < 0 ? JOB_FAILED : JOB_DONE)));
         }
 }
 

@@ -7,10 +7,8 @@
 
 #include "pmd/runner.h"
 #include "pmd/systemd-client.h"
-#include "shared/fd-util.h"
 #include "shared/log.h"
 #include "shared/path-util.h"
-#include "shared/resource-limits.h"
 #include "shared/string-util.h"
 
 /* Each incarnation is a scope of the service manager: "systemctl status", "systemd-cgls", MemoryMax= and the journal know

@@ -2,14 +2,12 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "pmd/store-writer.h"
 
 #include "pmd/store.h"
 #include "shared/fd-util.h"
 #include "shared/list.h"
-#include "shared/log.h"
 
 #define WAITING_MAX 64U
 

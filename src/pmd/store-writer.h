@@ -9,7 +9,6 @@
 
 /* Saves lists on a thread: the disk may take its time, and the loop has none. One after the other. */
 
-
 /* From the event loop; error is what store_save() returned. */
 typedef void (*store_written_t)(int error, void *userdata);
 

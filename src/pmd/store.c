@@ -9,14 +9,13 @@
 #include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
+#include "shared/json-util.h"
 #include "shared/path-util.h"
 #include "shared/string-util.h"
 
 #define PREFIX "{\"checksum\":\"crc32:"
 #define DIGITS 8U
 #define BODY_OFFSET (STRLEN(PREFIX) + DIGITS)
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* The CRC of ISO 3309, which gzip and Ethernet use, half a byte at a time. */
 static uint32_t crc32_of(const char *data, size_t n) {

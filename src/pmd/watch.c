@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <limits.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pmd/watch.h"
@@ -119,12 +118,6 @@ bool watch_ignores(const WatchDir *parent, const char *path) {
 
 /* ---- roots ---- */
 
-static bool is_directory(const char *path) {
-        struct stat st;
-
-        return stat(path, &st) >= 0 && S_ISDIR(st.st_mode);
-}
-
 /* Cuts the last component off; what it was is new memory in *ret_name. */
 static int cut_path(char *path, char **ret_name) {
         char *slash = strrchr(path, '/'), *name;
@@ -144,7 +137,7 @@ static int root_resolve_once(WatchRoot *root, bool is_new) {
 
         if (!path)
                 return -ENOMEM;
-        while (!is_directory(path) && !streq(path, "/")) {
+        while (!path_is_directory(path) && !streq(path, "/")) {
                 r = cut_path(path, &awaited);
                 if (r < 0)
                         return r;
@@ -162,7 +155,7 @@ static bool awaited_has_come(const WatchRoot *root) {
         if (!root->dir || !root->awaited)
                 return false;
         path = strjoin(streq(root->dir->name, "/") ? "" : root->dir->name, "/", root->awaited);
-        return path && is_directory(path);
+        return path && path_is_directory(path);
 }
 
 /* Watches what was asked for, or the nearest directory above. A directory may come after it was looked for and before the one above
@@ -257,7 +250,7 @@ static void on_awaited_event(WatchRoot *root, const struct inotify_event *e, con
 
         if (!streq(e->name, root->awaited))
                 return;
-        if ((e->mask & (IN_CREATE | IN_MOVED_TO)) && is_directory(path))
+        if ((e->mask & (IN_CREATE | IN_MOVED_TO)) && path_is_directory(path))
                 root_resolve_again(root);
         if (!root->only && (is_last || access(root->path, F_OK) >= 0))
                 report(root->watch, root->path);
@@ -267,7 +260,7 @@ static void on_awaited_event(WatchRoot *root, const struct inotify_event *e, con
 static void follow(WatchDir *d, const struct inotify_event *e, const char *path) {
         bool came = e->mask & (IN_CREATE | IN_MOVED_TO), is_dir = e->mask & IN_ISDIR;
 
-        if (came && (is_dir || (!d->watch->no_links && is_directory(path)))) {
+        if (came && (is_dir || (!d->watch->no_links && path_is_directory(path)))) {
                 d->has_links = d->has_links || !is_dir;
                 if (watch_dir_add(d->root, d, e->name, path, true, NULL) < 0)
                         watch_set_fault(d->watch, "out of memory");

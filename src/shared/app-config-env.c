@@ -7,7 +7,6 @@
 #include "shared/env-file.h"
 #include "shared/env-util.h"
 #include "shared/fileio.h"
-#include "shared/string-util.h"
 #include "shared/strv.h"
 
 #define ENV_FILE_SIZE_MAX (1U << 20)

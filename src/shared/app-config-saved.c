@@ -2,21 +2,12 @@
 #include "shared/app-config-saved.h"
 
 #include "shared/app-option.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
-
-/* Takes the value. */
-static int add(json_object *object, const char *key, json_object *value) {
-        if (value && json_object_object_add(object, key, value) >= 0)
-                return 0;
-        json_object_put(value);
-        return -ENOMEM;
-}
-
 static int add_string(json_object *object, const char *key, const char *s) {
-        return s ? add(object, key, json_object_new_string(s)) : 0;
+        return s ? json_add(object, key, json_object_new_string(s)) : 0;
 }
 
 static int add_strv(json_object *object, const char *key, char *const *l) {
@@ -33,25 +24,25 @@ static int add_strv(json_object *object, const char *key, char *const *l) {
                         return -ENOMEM;
                 }
         }
-        return add(object, key, array);
+        return json_add(object, key, array);
 }
 
 static int add_resolved(json_object *object, const AppConfig *c) {
         json_object *o = json_object_new_object();
         int r;
 
-        r = add(object, "resolved", o);
+        r = json_add(object, "resolved", o);
         if (r < 0)
                 return r;
 
         RET_GATHER(r, add_string(o, "name", c->name));
         RET_GATHER(r, add_string(o, "exec_path", c->exec_path));
-        RET_GATHER(r, add(o, "shell", json_object_new_boolean(c->shell)));
+        RET_GATHER(r, json_add(o, "shell", json_object_new_boolean(c->shell)));
         RET_GATHER(r, add_string(o, "interpreter", c->interpreter));
         RET_GATHER(r, add_string(o, "interpreter_path", c->interpreter_path));
         RET_GATHER(r, add_string(o, "exec_mode", exec_mode_to_string(c->exec_mode)));
-        RET_GATHER(r, add(o, "instances", json_object_new_int(c->instances)));
-        RET_GATHER(r, add(o, "merge_logs", json_object_new_boolean(c->merge_logs)));
+        RET_GATHER(r, json_add(o, "instances", json_object_new_int(c->instances)));
+        RET_GATHER(r, json_add(o, "merge_logs", json_object_new_boolean(c->merge_logs)));
         RET_GATHER(r, add_string(o, "version", c->version));
         return r;
 }
@@ -66,7 +57,7 @@ int app_config_save(const AppConfig *c, json_object **ret) {
 
         r = app_config_to_json(c, &definition);
         if (r >= 0)
-                r = add(object, "definition", definition);
+                r = json_add(object, "definition", definition);
         if (r >= 0)
                 r = add_strv(object, "environment", c->env);
         if (r >= 0)
@@ -80,19 +71,9 @@ int app_config_save(const AppConfig *c, json_object **ret) {
 
 /* ---- restoring ---- */
 
-static json_object *get(json_object *object, const char *key, json_type type) {
-        json_object *value;
-
-        return json_object_object_get_ex(object, key, &value) && json_object_is_type(value, type) ? value : NULL;
-}
-
-static const char *get_string(json_object *object, const char *key) {
-        return json_object_get_string(get(object, key, json_type_string));
-}
-
 static int set_given(AppConfig *c, json_object *saved, char **ret_notes, char **reterr) {
-        json_object *definition = get(saved, "definition", json_type_object);
-        json_object *environment = get(saved, "environment", json_type_array);
+        json_object *definition = json_get(saved, "definition", json_type_object);
+        json_object *environment = json_get(saved, "environment", json_type_array);
         int r;
 
         if (!definition || !environment)
@@ -125,11 +106,11 @@ static int put_shell(AppConfig *c) {
 }
 
 static int set_resolved(AppConfig *c, json_object *saved, char **reterr) {
-        json_object *o = get(saved, "resolved", json_type_object);
-        const char *name = get_string(o, "name"), *exec_path = get_string(o, "exec_path");
-        const char *interpreter = get_string(o, "interpreter"), *version = get_string(o, "version");
-        ExecMode mode = exec_mode_from_string(get_string(o, "exec_mode"));
-        int instances = json_object_get_int(get(o, "instances", json_type_int));
+        json_object *o = json_get(saved, "resolved", json_type_object);
+        const char *name = json_get_string(o, "name"), *exec_path = json_get_string(o, "exec_path");
+        const char *interpreter = json_get_string(o, "interpreter"), *version = json_get_string(o, "version");
+        ExecMode mode = exec_mode_from_string(json_get_string(o, "exec_mode"));
+        int instances = json_object_get_int(json_get(o, "instances", json_type_int));
 
         if (!name || app_name_fault(name) || !c->script || !c->cwd || !exec_path || !interpreter || !version ||
             mode < 0 || instances < 1)
@@ -138,14 +119,14 @@ static int set_resolved(AppConfig *c, json_object *saved, char **reterr) {
         if (free_and_strdup(&c->name, name) < 0 ||
             free_and_strdup(&c->exec_path, exec_path) < 0 ||
             free_and_strdup(&c->interpreter, interpreter) < 0 ||
-            free_and_strdup(&c->interpreter_path, get_string(o, "interpreter_path")) < 0 ||
+            free_and_strdup(&c->interpreter_path, json_get_string(o, "interpreter_path")) < 0 ||
             free_and_strdup(&c->version, version) < 0)
                 return -ENOMEM;
         c->exec_mode = mode;
         c->instances = instances;
-        c->merge_logs = json_object_get_boolean(get(o, "merge_logs", json_type_boolean));
+        c->merge_logs = json_object_get_boolean(json_get(o, "merge_logs", json_type_boolean));
 
-        return json_object_get_boolean(get(o, "shell", json_type_boolean)) ? put_shell(c) : 0;
+        return json_object_get_boolean(json_get(o, "shell", json_type_boolean)) ? put_shell(c) : 0;
 }
 
 int app_config_restore(

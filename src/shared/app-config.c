@@ -5,6 +5,7 @@
 #include "shared/app-config.h"
 
 #include "shared/app-option.h"
+#include "shared/json-util.h"
 #include "shared/string-table.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -22,8 +23,6 @@
         { "limit_" name, NULL, OPTION_RLIMIT, FIELD(rlimits[resource]), "limit-" name, NULL, 0, "LIMIT", 0, 0, NULL, help }
 #define IGNORED(key, flag)                                                              \
         { key, NULL, OPTION_IGNORED, 0, flag, NULL, 0, NULL, 0, 0, NULL, "Taken for pm2's sake, without effect" }
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* Key, aliases, type, field; flag, further flags, short flag, metavar; min, max, default; help. The order is that of --help. */
 static const AppOption option_table[] = {

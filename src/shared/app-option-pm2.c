@@ -2,13 +2,12 @@
 #include "shared/app-option.h"
 
 #include "shared/cron-expr.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 #include "shared/watch-options.h"
 
 /* The types of options whose values are of more than one kind, as JavaScript likes it. */
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* ---- a switch, or what it is about ---- */
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "shared/app-option.h"
 
 #include "shared/app-resolve.h"
 #include "shared/env-util.h"
+#include "shared/json-util.h"
 #include "shared/parse-util.h"
 #include "shared/signal-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 int config_fault(char **reterr, int error, const char *format, ...) {
         _cleanup_free_ char *text = NULL;

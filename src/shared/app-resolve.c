@@ -8,6 +8,7 @@
 #include "shared/app-resolve.h"
 
 #include "shared/fd-util.h"
+#include "shared/json-util.h"
 #include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -15,8 +16,6 @@
 #define HEAD_MAX 1024U
 #define PACKAGE_JSON_MAX (1024U * 1024U)
 #define VERSION_MAX 64U
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 /* Reads the first max bytes. Never waits: what lies under an app's directory may be a FIFO. */
 static int read_regular_file(const char *path, size_t max, char **ret, size_t *ret_size, mode_t *ret_mode) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "shared/bus-util.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -199,10 +200,6 @@ typedef struct Budget {
         size_t bytes;
 } Budget;
 
-static void json_putp(json_object **o) {
-        json_object_put(*o);
-}
-
 static int read_value(sd_bus_message *m, unsigned depth, Budget *budget, json_object **ret);
 
 static int budget_spend(Budget *b, size_t bytes) {
@@ -284,7 +281,7 @@ static int read_number(sd_bus_message *m, char type, Budget *budget, json_object
 }
 
 static int read_variant(sd_bus_message *m, const char *contents, unsigned depth, Budget *budget, json_object **ret) {
-        _cleanup_(json_putp) json_object *value = NULL;
+        _cleanup_(json_object_putp) json_object *value = NULL;
         int r;
 
         r = sd_bus_message_enter_container(m, 'v', contents);
@@ -301,7 +298,7 @@ static int read_variant(sd_bus_message *m, const char *contents, unsigned depth,
 }
 
 static int read_array(sd_bus_message *m, const char *contents, unsigned depth, Budget *budget, json_object **ret) {
-        _cleanup_(json_putp) json_object *array = json_object_new_array();
+        _cleanup_(json_object_putp) json_object *array = json_object_new_array();
         int r;
 
         if (!array)
@@ -330,7 +327,7 @@ static int read_array(sd_bus_message *m, const char *contents, unsigned depth, B
 }
 
 static int read_entry(sd_bus_message *m, const char *contents, unsigned depth, Budget *budget, json_object *dict) {
-        _cleanup_(json_putp) json_object *value = NULL;
+        _cleanup_(json_object_putp) json_object *value = NULL;
         const char *key;
         int r;
 
@@ -355,7 +352,7 @@ static int read_entry(sd_bus_message *m, const char *contents, unsigned depth, B
 }
 
 static int read_dict(sd_bus_message *m, const char *contents, unsigned depth, Budget *budget, json_object **ret) {
-        _cleanup_(json_putp) json_object *dict = NULL;
+        _cleanup_(json_object_putp) json_object *dict = NULL;
         _cleanup_free_ char *entry = NULL;
         int r;
 

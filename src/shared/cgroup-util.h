@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <signal.h>
-
 #include "shared/macro.h"
 #include "shared/time-util.h"
 

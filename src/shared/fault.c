@@ -9,7 +9,6 @@
 #include "shared/fault.h"
 
 #include "shared/fd-util.h"
-#include "shared/string-util.h"
 
 static const char *const fault_step_table[_FAULT_STEP_MAX] = {
         [FAULT_FORK] = "fork",

@@ -6,7 +6,7 @@
 /* The form in which libpmd gets the list of processes: two arrays, so that sd-bus copies them as they are. A row of ListProcesses() has some
  * fifty items, and to look at each of them, twice, is what a list would take its time for.
  *
- * The text has the strings, each ended by a NUL. The words are first those of ListPackHead, and then the rows, see process-list-bus.c and
+ * The text has the strings, each ended by a NUL. The words are first those of ListPackHead, and then the rows, see process-bus.c, process-list-bus.c and
  * pmd-list-packed.c. In them a string is its place in the text, a number of 64 bits two words (the low one first), and an array its length and then
  * its items. */
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 

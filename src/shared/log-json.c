@@ -5,19 +5,13 @@
 #include <strings.h>
 #include <syslog.h>
 
+#include "shared/json-util.h"
 #include "shared/log-json.h"
 #include "shared/parse-util.h"
 #include "shared/string-util.h"
 
 #define DEPTH_MAX 32
 #define NAME_MAX_LENGTH 64u
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
-
-static void json_tokener_freep(json_tokener **t) {
-        if (*t)
-                json_tokener_free(*t);
-}
 
 /* ---- levels ---- */
 

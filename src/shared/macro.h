@@ -19,8 +19,6 @@
 
 #define ELEMENTSOF(x) (sizeof(x) / sizeof((x)[0]))
 #define STRLEN(x) (sizeof("" x "") - 1)
-#define PTR_TO_UINT(p) ((unsigned) (uintptr_t) (p))
-#define UINT_TO_PTR(u) ((void *) (uintptr_t) (u))
 
 #define MIN(a, b) ({ typeof(a) _a = (a); typeof(b) _b = (b); _a < _b ? _a : _b; })
 #define MAX(a, b) ({ typeof(a) _a = (a); typeof(b) _b = (b); _a > _b ? _a : _b; })

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "shared/fd-util.h"
 #include "shared/notify-util.h"

@@ -112,7 +112,8 @@ static void put_glob(FILE *f, const char *glob) {
                 (void) fputc(')', f);
 }
 
-char *glob_to_regex(const char *glob) {
+/* An extended one without anchors. New memory, or NULL. */
+static char *glob_to_regex(const char *glob) {
         char *text = NULL;
         size_t size;
         FILE *f;

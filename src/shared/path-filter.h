@@ -25,6 +25,3 @@ bool path_filter_matches(const PathFilter *f, const char *path, size_t root_len)
 
 /* Whether there is an unescaped * ? [ or { in it. */
 bool string_is_glob(const char *s);
-
-/* The glob as an extended regular expression without anchors. New memory, or NULL. */
-char *glob_to_regex(const char *glob);

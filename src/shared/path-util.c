@@ -44,6 +44,21 @@ const char *path_basename(const char *path) {
         return slash ? slash + 1 : path;
 }
 
+char *file_name_of_app(const char *name) {
+        char *s = strdup(name);
+
+        for (char *p = s; p && *p; p++)
+                if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-", *p))
+                        *p = '-';
+        return s;
+}
+
+bool path_is_directory(const char *path) {
+        struct stat st;
+
+        return stat(path, &st) >= 0 && S_ISDIR(st.st_mode);
+}
+
 int mkdir_parents(const char *path, mode_t mode) {
         _cleanup_free_ char *p = strdup(path);
 

@@ -13,6 +13,11 @@ char *path_resolve(const char *base, const char *path);
 /* What follows the last slash; "" if path ends in one. */
 const char *path_basename(const char *path);
 
+/* What the names of an app's log and pid files begin with, as pm2 makes it of the app's. New memory or NULL. */
+char *file_name_of_app(const char *name);
+
+bool path_is_directory(const char *path);
+
 /* Makes the directory and its missing parents. 0 or a negative errno; 0 too if it is there already. */
 int mkdir_p(const char *path, mode_t mode);
 

@@ -12,6 +12,8 @@
 
 /* The exit status of a pmd that is to be started again at once, see RestartForceExitStatus= of systemd.service(5). */
 #define PMD_EXIT_REEXECUTE 133
+/* And of one that finds another one serving. */
+#define PMD_EXIT_ANOTHER_SERVES 75
 
 #define PMD_ERROR_NO_SUCH_APP "org.pmd1.Error.NoSuchApp"
 #define PMD_ERROR_NO_SUCH_PROCESS "org.pmd1.Error.NoSuchProcess"

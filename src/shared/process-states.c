@@ -7,7 +7,39 @@
 
 #include "shared/fd-util.h"
 #include "shared/fileio.h"
+#include "shared/pidref.h"
+#include "shared/string-table.h"
 #include "shared/string-util.h"
+
+static const char *const process_state_table[_PROCESS_STATE_MAX] = {
+        [PROCESS_STOPPED] = "stopped",
+        [PROCESS_SPAWNING] = "spawning",
+        [PROCESS_STARTING] = "starting",
+        [PROCESS_ONLINE] = "online",
+        [PROCESS_STOPPING] = "stopping",
+        [PROCESS_KILLING] = "killing",
+        [PROCESS_DRAINING] = "draining",
+        [PROCESS_BACKOFF] = "backoff",
+        [PROCESS_ERRORED] = "errored",
+};
+
+DEFINE_STRING_TABLE(ProcessState, process_state);
+
+const char *process_state_shown(ProcessState s) {
+        static const char *const words[_PROCESS_STATE_MAX] = {
+                [PROCESS_STOPPED] = "stopped",
+                [PROCESS_SPAWNING] = "launching",
+                [PROCESS_STARTING] = "launching",
+                [PROCESS_ONLINE] = "online",
+                [PROCESS_STOPPING] = "stopping",
+                [PROCESS_KILLING] = "stopping",
+                [PROCESS_DRAINING] = "stopping",
+                [PROCESS_BACKOFF] = "waiting restart",
+                [PROCESS_ERRORED] = "errored",
+        };
+
+        return (int) s >= 0 && s < _PROCESS_STATE_MAX ? words[s] : NULL;
+}
 
 #define LONG_STATE_MAX (4U << 20)
 
@@ -114,4 +146,13 @@ int process_states_load(const char *runtime_dir, json_object ***ret, size_t *ret
         *ret = states;
         *ret_n = n;
         return 0;
+}
+
+bool process_state_is_alive(json_object *state) {
+        _cleanup_(pidref_done) PidRef p = PIDREF_NULL;
+
+        return pidref_reopen(&p, (pid_t) json_object_get_int64(json_object_object_get(state, "pid")),
+                             json_object_get_uint64(json_object_object_get(state, "pid_start_time")),
+                             json_object_get_uint64(json_object_object_get(state, "pid_id"))) >= 0 &&
+               pidref_is_alive(&p);
 }

@@ -3,14 +3,13 @@
 
 #include "shared/app-option.h"
 #include "shared/env-util.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/parse-util.h"
 #include "shared/string-util.h"
 
 /* A second and all apps together; more than any machine can do. */
 #define RESTARTS_MAX 10000U
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static const Setting table[] = {
         { "LogLevel", NULL, "info", "What pmd logs of itself: emerg, alert, crit, err, warning, notice, info or debug" },

@@ -3,10 +3,8 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "shared/macro.h"
 #include "shared/parse-util.h"
 #include "shared/signal-util.h"
-#include "shared/string-util.h"
 
 const char *signal_to_string(int signo) {
         static __thread char buf[32];

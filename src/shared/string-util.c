@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "shared/string-util.h"

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <stdarg.h>
-
 #include "shared/macro.h"
 
 #define streq(a, b) (strcmp((a), (b)) == 0)

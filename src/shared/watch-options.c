@@ -2,6 +2,7 @@
 #include "shared/watch-options.h"
 
 #include "shared/app-option.h"
+#include "shared/json-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -10,8 +11,6 @@
 /* As chokidar has it. */
 #define STABILITY_THRESHOLD (2 * USEC_PER_SEC)
 #define STABILITY_THRESHOLD_MAX (24 * 3600 * USEC_PER_SEC)
-
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
 
 static int set_follow_symlinks(WatchOptions *o, json_object *value, const char **ret_fault) {
         int r = json_to_boolean(value);

@@ -88,11 +88,15 @@ def check_survives_pmd(tap, pm):
 def check_no_pmd(tap, pm):
     pm.run("start", "/bin/sleep", "--name", "orphan", "--", "1000")
     app = pm.process("orphan")["pid"]
+    pm.write("tea.sh", "echo there is no tea >&2; exit 1\n")
+    pm.run("start", "tea.sh", "--name", "tea & cake", "--no-autorestart")
+    wait_until(lambda: pm.status("tea & cake") == ["stopped"], "the end")
     before = events(pm, "orphan")
     kill_for_good(daemon_pid(pm))
     tap.equal(events(pm, "orphan"), before, "its files tell what happened when no pmd runs")
     expect(tap, pm.run("why", "orphan"), OK, "an app without a pmd", ("orphan (id", f"its process {app} still runs"), ("No pmd is running",))
     expect(tap, pm.run("why", "port"), OK, "an app that was given up, without a pmd", ("was errored when pmd ended", "EADDRINUSE"))
+    expect(tap, pm.run("why", "tea & cake"), OK, "an app whose log file has another name, without a pmd", ("there is no tea",))
     expect(tap, pm.run("why", "nobody"), NO_SUCH_APP, "an app that no file tells of")
     os.kill(app, signal.SIGKILL)
     wait_until(lambda: not os.path.exists(f"/proc/{app}") or "State:\tZ" in open(f"/proc/{app}/status", encoding="utf-8").read(), "the end of the app")

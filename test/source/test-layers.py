@@ -11,8 +11,8 @@ MECHANISMS = {
     "systemd-scope", "systemd-watch", "watch", "watch-internal", "watch-scan",
 }
 OBJECTS = {
-    "app", "app-action", "app-sockets", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-channel", "process-env", "process-files", "process-history", "process-limits", "process-notify", "process-oom", "process-outside", "process-argv", "process-reload", "process-input", "process-log", "process-report", "process-run",
-    "process-definition", "process-readopt", "process-serialize", "process-serialize-internal", "runner", "runner-cgroup", "runner-plain", "runner-scope",
+    "app", "app-action", "app-sockets", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-adopt", "process-channel", "process-env", "process-fd-store", "process-files", "process-history", "process-limits", "process-notify", "process-oom", "process-outside", "process-argv", "process-reload", "process-input", "process-log", "process-report", "process-run", "process-run-internal",
+    "process-definition", "process-serialize", "process-serialize-internal", "runner", "runner-cgroup", "runner-plain", "runner-scope",
 }
 FACE = {
     "app-bus", "bus-face", "bus-peer", "bus-polkit", "bus-queue", "bus-request", "manager-bus", "manager-definition-bus", "manager-event-bus", "manager-log-bus", "manager-message-bus",
@@ -62,7 +62,7 @@ check("mechanisms do not know the objects",
 check("objects do not know the bus", layer_faults(pmd_files(OBJECTS), lambda p, i: stem(i) not in FACE))
 check("every file of pmd has its layer",
       [os.path.relpath(p, ROOT) for p in sources("src/pmd/*.[ch]")
-       if stem(p) not in MECHANISMS | OBJECTS | FACE | COMPOSERS | {"pmd-forward", "manager-targets", "manager-definition", "manager-done", "manager-outside", "manager-save", "manager-settings", "manager-property",
+       if stem(p) not in MECHANISMS | OBJECTS | FACE | COMPOSERS | {"pmd-forward", "manager-targets", "manager-definition", "manager-done", "manager-outside", "manager-readopt", "manager-request", "manager-save", "manager-settings", "manager-property",
                                                                    "request-journal", "request-journal-bus", "request-journal-file", "request-journal-internal"}])
 check("no synchronous bus call and no sleep in pmd",
       [f"{os.path.relpath(p, ROOT)}: {line.strip()}" for p in sources("src/pmd/*.c")

@@ -10,26 +10,11 @@
 
 #include "shared/fd-bag.h"
 #include "shared/fd-util.h"
+#include "byte-pipe.h"
 
 enum { A, B, C, N };
 
 static const char *const kinds[N] = { "a", "b", "c" };
-
-/* Which descriptor it was is told by the byte that can be read from it. */
-static int pipe_with(char c) {
-        int fds[2];
-
-        ASSERT_OK(pipe2(fds, O_CLOEXEC));
-        ASSERT_EQ(write(fds[1], &c, 1), 1);
-        (void) close(fds[1]);
-        return fds[0];
-}
-
-static char read_byte(int fd) {
-        char c = 0;
-
-        return read(fd, &c, 1) == 1 ? c : 0;
-}
 
 static void close_all(int *fds, size_t n) {
         for (size_t i = 0; i < n; i++)

@@ -12,6 +12,7 @@
 #include "pmd/fd-store.h"
 #include "shared/fd-util.h"
 #include "shared/notify-util.h"
+#include "byte-pipe.h"
 
 #define LISTEN_FDS_START 3
 
@@ -71,22 +72,6 @@ static void expect(Fixture *f, const char *expected, int *ret_fd) {
 
         ASSERT_TRUE(receive(f->socket, text, sizeof(text), ret_fd));
         ASSERT_STREQ(text, expected);
-}
-
-/* Which descriptor it was is told by the byte that can be read from it. */
-static int pipe_with(char c) {
-        int fds[2];
-
-        ASSERT_OK(pipe2(fds, O_CLOEXEC));
-        ASSERT_EQ(write(fds[1], &c, 1), 1);
-        (void) close(fds[1]);
-        return fds[0];
-}
-
-static char read_byte(int fd) {
-        char c = 0;
-
-        return read(fd, &c, 1) == 1 ? c : 0;
 }
 
 static bool is_cloexec(int fd) {

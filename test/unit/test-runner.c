@@ -190,6 +190,94 @@ static bool begin(Bed *b, const char *runner, const char *script) {
         return true;
 }
 
+/* ---- children of the test itself: they come first, as a child that is spawned keeps the heap out of those that follow (spawn-memory.h) ---- */
+
+static char *root_directory(Runner *r) {
+        _cleanup_free_ char *mount = NULL, *path = NULL;
+        RunnerUnit *u;
+
+        ASSERT_OK(runner_unit_new(r, "probe", 0, 0, NULL, &PIDREF_NULL, &u));
+        ASSERT_OK(runner_unit_prepare(u));
+        path = strndup(u->cgroup, strlen(u->cgroup) - strlen(u->name) - 1);
+        runner_unit_free(u);
+        ASSERT_OK(cgroup_find_mount(&mount));
+        return strjoin(mount, path);
+}
+
+/* What a pmd that was killed has left is removed by the next, what a living one has is not. */
+TEST(cgroup_stale) {
+        _cleanup_free_ char *living = NULL, *fresh = NULL;
+        char stale[4096] = "";
+        int fds[2], status;
+        pid_t pid;
+        Runner *r;
+        Bed b;
+
+        if (!bed_init(&b, "cgroup"))
+                return;
+        living = root_directory(b.runner);
+
+        ASSERT_OK(pipe2(fds, O_CLOEXEC));
+        pid = fork();
+        ASSERT_OK(pid);
+        if (pid == 0) {
+                _cleanup_free_ char *mine = NULL;
+
+                if (runner_new(b.event, NULL, INSTANCE_PRIVATE, "cgroup", &r) < 0)
+                        _exit(1);
+                mine = root_directory(r);
+                _exit(access(mine, F_OK) < 0 || write(fds[1], mine, strlen(mine)) < 0);
+        }
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        ASSERT_EQ(status, 0);
+        ASSERT_TRUE(read(fds[0], stale, sizeof(stale) - 1) > 0);
+
+        ASSERT_OK(runner_new(b.event, NULL, INSTANCE_PRIVATE, "cgroup", &r));
+        fresh = root_directory(r);
+        ASSERT_TRUE(access(stale, F_OK) < 0);
+        ASSERT_EQ(access(living, F_OK), 0);
+        ASSERT_EQ(access(fresh, F_OK), 0);
+        runner_free(r);
+        safe_close_pair(fds);
+        b.child = (SpawnResult) { PIDREF_NULL, -EBADF, -EBADF };
+        bed_done(&b);
+}
+
+static pid_t fork_exiting(int code, PidRef *ret) {
+        pid_t pid = fork();
+
+        ASSERT_OK(pid);
+        if (pid == 0)
+                _exit(code);
+        ASSERT_OK(pidref_open(ret, pid));
+        wait_readable(ret->fd);
+        return pid;
+}
+
+/* Main processes that nobody has waited for yet keep their status, and hide no orphan. */
+TEST(reaper) {
+        PidRef first, orphan, last;
+        siginfo_t si;
+        Bed b;
+
+        ASSERT_TRUE(bed_init(&b, "plain"));
+        b.mains[0] = fork_exiting(1, &first);
+        (void) fork_exiting(2, &orphan);
+        b.mains[1] = fork_exiting(3, &last);
+
+        wait_reaped(&b, P_PIDFD, orphan.fd);
+        ASSERT_EQ(pidref_wait(&first, &si), 1);
+        ASSERT_EQ(si.si_status, 1);
+        ASSERT_EQ(pidref_wait(&last, &si), 1);
+        ASSERT_EQ(si.si_status, 3);
+
+        pidref_done(&first);
+        pidref_done(&orphan);
+        pidref_done(&last);
+        b.child = (SpawnResult) { PIDREF_NULL, -EBADF, -EBADF };
+        bed_done(&b);
+}
+
 /* ---- what both must do ---- */
 
 static void check_kill(const char *runner, const char *script, bool orphan) {
@@ -415,57 +503,6 @@ TEST(cgroup_late_removal) {
         ASSERT_TRUE(access(directory, F_OK) < 0);
 }
 
-static char *root_directory(Runner *r) {
-        _cleanup_free_ char *mount = NULL, *path = NULL;
-        RunnerUnit *u;
-
-        ASSERT_OK(runner_unit_new(r, "probe", 0, 0, NULL, &PIDREF_NULL, &u));
-        ASSERT_OK(runner_unit_prepare(u));
-        path = strndup(u->cgroup, strlen(u->cgroup) - strlen(u->name) - 1);
-        runner_unit_free(u);
-        ASSERT_OK(cgroup_find_mount(&mount));
-        return strjoin(mount, path);
-}
-
-/* What a pmd that was killed has left is removed by the next, what a living one has is not. */
-TEST(cgroup_stale) {
-        _cleanup_free_ char *living = NULL, *fresh = NULL;
-        char stale[4096] = "";
-        int fds[2], status;
-        pid_t pid;
-        Runner *r;
-        Bed b;
-
-        if (!bed_init(&b, "cgroup"))
-                return;
-        living = root_directory(b.runner);
-
-        ASSERT_OK(pipe2(fds, O_CLOEXEC));
-        pid = fork();
-        ASSERT_OK(pid);
-        if (pid == 0) {
-                _cleanup_free_ char *mine = NULL;
-
-                if (runner_new(b.event, NULL, INSTANCE_PRIVATE, "cgroup", &r) < 0)
-                        _exit(1);
-                mine = root_directory(r);
-                _exit(access(mine, F_OK) < 0 || write(fds[1], mine, strlen(mine)) < 0);
-        }
-        ASSERT_EQ(waitpid(pid, &status, 0), pid);
-        ASSERT_EQ(status, 0);
-        ASSERT_TRUE(read(fds[0], stale, sizeof(stale) - 1) > 0);
-
-        ASSERT_OK(runner_new(b.event, NULL, INSTANCE_PRIVATE, "cgroup", &r));
-        fresh = root_directory(r);
-        ASSERT_TRUE(access(stale, F_OK) < 0);
-        ASSERT_EQ(access(living, F_OK), 0);
-        ASSERT_EQ(access(fresh, F_OK), 0);
-        runner_free(r);
-        safe_close_pair(fds);
-        b.child = (SpawnResult) { PIDREF_NULL, -EBADF, -EBADF };
-        bed_done(&b);
-}
-
 TEST(cgroup_name_taken) {
         RunnerUnit *again;
         Bed b;
@@ -581,39 +618,4 @@ TEST(names) {
         runner_unit_free(u);
         runner_free(r);
         sd_event_unref(event);
-}
-
-static pid_t fork_exiting(int code, PidRef *ret) {
-        pid_t pid = fork();
-
-        ASSERT_OK(pid);
-        if (pid == 0)
-                _exit(code);
-        ASSERT_OK(pidref_open(ret, pid));
-        wait_readable(ret->fd);
-        return pid;
-}
-
-/* Main processes that nobody has waited for yet keep their status, and hide no orphan. */
-TEST(reaper) {
-        PidRef first, orphan, last;
-        siginfo_t si;
-        Bed b;
-
-        ASSERT_TRUE(bed_init(&b, "plain"));
-        b.mains[0] = fork_exiting(1, &first);
-        (void) fork_exiting(2, &orphan);
-        b.mains[1] = fork_exiting(3, &last);
-
-        wait_reaped(&b, P_PIDFD, orphan.fd);
-        ASSERT_EQ(pidref_wait(&first, &si), 1);
-        ASSERT_EQ(si.si_status, 1);
-        ASSERT_EQ(pidref_wait(&last, &si), 1);
-        ASSERT_EQ(si.si_status, 3);
-
-        pidref_done(&first);
-        pidref_done(&orphan);
-        pidref_done(&last);
-        b.child = (SpawnResult) { PIDREF_NULL, -EBADF, -EBADF };
-        bed_done(&b);
 }

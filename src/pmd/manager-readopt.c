@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 #include <json-c/json.h>
-#include <systemd/sd-id128.h>
 
 #include "pmd/process-serialize-internal.h"
 
@@ -12,18 +11,16 @@
 #include "pmd/request-journal.h"
 #include "pmd/state-slots.h"
 #include "shared/app-config.h"
+#include "shared/boot-id.h"
+#include "shared/json-util.h"
 #include "shared/log.h"
 #include "shared/process-states.h"
 #include "shared/string-util.h"
 
-DEFINE_CLEANUP_FUNC(json_object *, json_object_put)
-
 /* ---- a process from JSON ---- */
 
 static uint64_t get_uint(json_object *o, const char *key) {
-        json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) ? json_object_get_uint64(v) : 0;
+        return json_object_get_uint64(json_object_object_get(o, key));
 }
 
 static int get_int(json_object *o, const char *key, int fallback) {
@@ -33,26 +30,20 @@ static int get_int(json_object *o, const char *key, int fallback) {
 }
 
 static bool get_bool(json_object *o, const char *key) {
-        json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) && json_object_get_boolean(v);
+        return json_object_get_boolean(json_object_object_get(o, key));
 }
 
 static const char *get_string(json_object *o, const char *key) {
-        json_object *v;
-
-        return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : NULL;
+        return json_object_get_string(json_object_object_get(o, key));
 }
 
 /* Pids, monotonic times and fds of another boot mean nothing. A container has the host's, but another process 1 each time. */
 static bool is_of_this_boot(json_object *o, const Manager *m) {
         uint64_t init = get_uint(o, "init_start_time");
-        const char *s = get_string(o, "boot");
-        sd_id128_t boot, saved;
 
         if (init > 0 && m->init_start_time > 0 && init != m->init_start_time)
                 return false;
-        return s && sd_id128_get_boot(&boot) >= 0 && sd_id128_from_string(s, &saved) >= 0 && sd_id128_equal(boot, saved);
+        return boot_id_is_current(get_string(o, "boot"));
 }
 
 static void read_oom_kill(Process *p, json_object *o) {
