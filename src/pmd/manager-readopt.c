@@ -37,8 +37,8 @@ static const char *get_string(json_object *o, const char *key) {
         return json_object_get_string(json_object_object_get(o, key));
 }
 
-/* Pids, monotonic times and fds of another boot mean nothing. A container has the host's, but another process 1 each time. */
-static bool is_of_this_boot(json_object *o, const Manager *m) {
+/* A container has the boot of the host, but another process 1 each time. */
+bool manager_is_of_this_boot(const Manager *m, json_object *o) {
         uint64_t init = get_uint(o, "init_start_time");
 
         if (init > 0 && m->init_start_time > 0 && init != m->init_start_time)
@@ -186,7 +186,7 @@ static ProcessRole read_role(const Manager *m, json_object *o, unsigned id) {
 }
 
 static int check_state(const Manager *m, json_object *o) {
-        if (!is_of_this_boot(o, m))
+        if (!manager_is_of_this_boot(m, o))
                 return -ESTALE;
         if (get_uint(o, "version") > PROCESS_STATE_VERSION)
                 return -EPROTONOSUPPORT;

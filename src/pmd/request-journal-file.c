@@ -2,6 +2,8 @@
 
 #include "pmd/request-journal-internal.h"
 
+#include "pmd/manager.h"
+#include "pmd/process-serialize.h"
 #include "shared/boot-id.h"
 #include "shared/fault.h"
 #include "shared/fileio.h"
@@ -21,7 +23,7 @@ static int make_line(json_object *o, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
-static int describe_entry(const Entry *e, char **ret) {
+static int describe_entry(const RequestJournal *j, const Entry *e, char **ret) {
         _cleanup_(json_object_putp) json_object *o = json_object_new_object();
         char boot[SD_ID128_STRING_MAX];
         int r;
@@ -34,6 +36,7 @@ static int describe_entry(const Entry *e, char **ret) {
 
         r = json_add(o, "version", json_object_new_int(JOURNAL_VERSION));
         RET_GATHER(r, json_add(o, "boot", json_object_new_string(boot)));
+        RET_GATHER(r, json_add(o, "init_start_time", json_object_new_uint64(j->manager->init_start_time)));
         if (e->token)
                 RET_GATHER(r, json_add(o, "token", json_object_new_string(e->token)));
         RET_GATHER(r, json_add(o, "jobs", json_object_get(e->jobs)));
@@ -65,7 +68,7 @@ static int describe_all(const RequestJournal *j, char **ret) {
 
                 if (!e->on_file)
                         continue;
-                r = describe_entry(e, &line);
+                r = describe_entry(j, e, &line);
                 if (r < 0)
                         return r;
                 longer = text ? strjoin(text, line) : NULL;
@@ -109,7 +112,7 @@ int journal_write_entry(RequestJournal *j, Entry *e) {
         _cleanup_free_ char *line = NULL;
         int r;
 
-        r = describe_entry(e, &line);
+        r = describe_entry(j, e, &line);
         if (r >= 0)
                 r = append_line(j, line);
         e->on_file = r >= 0;
@@ -161,17 +164,13 @@ void journal_tidy_file(RequestJournal *j) {
 
 /* ---- reading ---- */
 
-static bool is_of_this_boot(json_object *o) {
-        return boot_id_is_current(json_object_get_string(json_object_object_get(o, "boot")));
-}
-
 static int load_entry(RequestJournal *j, json_object *o) {
         json_object *jobs = json_object_object_get(o, "jobs");
         Entry *e;
 
         if (!json_object_is_type(jobs, json_type_array))
                 return -EBADMSG;
-        if (journal_get_uint(o, "version") != JOURNAL_VERSION || !is_of_this_boot(o))
+        if (journal_get_uint(o, "version") != JOURNAL_VERSION || !manager_is_of_this_boot(j->manager, o))
                 return 0;
 
         e = journal_add_entry(j, json_object_get_string(json_object_object_get(o, "token")));

@@ -4,6 +4,7 @@
 Argument: the build directory."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -315,6 +316,32 @@ def an_open_request_is_written_again(tap, pm, _runner):
     pm.run("delete", "deaf")
 
 
+def append_request(pm, name, init_start_time):
+    """Kills pmd; for the next one the process has still to be deleted, if it is one of this boot's and process 1's."""
+    run, pid = os.path.join(pm.dir, "home", "run"), pm.pid()
+    os.kill(pid, signal.SIGSTOP)
+    state = next(state for state in statefile.states(run).values() if state["app"] == name)
+    job = {"id": 1000, "verb": "delete", "app": name, "processes": [state["id"]], "incarnations": [state["incarnation"]]}
+    with open(os.path.join(run, "requests"), "a") as f:
+        f.write(json.dumps({"version": 1, "boot": state["boot"], "init_start_time": init_start_time(state), "jobs": [job]}) + "\n")
+    os.kill(pid, signal.SIGKILL)
+    pm.run("ping")
+    wait_until(lambda: pm.pid() != pid, "the next pmd")
+
+
+def a_request_of_another_container_is_void(tap, pm, _runner):
+    pm.run(*pm.app("kept"))
+    wait_until(pm.holders, "the process")
+    held = pm.holders()
+    append_request(pm, "kept", lambda state: state["init_start_time"] + 1)
+    pm.run("start", "/bin/true", "--name", "later", "--no-autorestart")
+    tap.equal((pm.status("kept"), pm.holders()), (["online"], held), "what another process 1 of the same boot had to do is not done")
+    append_request(pm, "kept", lambda state: state["init_start_time"])
+    wait_until(lambda: not pm.status("kept"), "the deletion")
+    tap.equal(pm.holders(), {}, "what this one's had to do is")
+    pm.run("delete", "all")
+
+
 def definitions_that_nobody_needs_go(tap, pm, _runner):
     run = os.path.join(pm.dir, "home", "run")
     pm.run(*pm.app("changing"))
@@ -497,7 +524,7 @@ def main():
     build = os.path.abspath(sys.argv[1])
     tap = Tap()
     common = (what_was_left_is_stopped, what_was_left_by_the_dead_is_removed, nothing_is_left)
-    with_runner(tap, build, "plain", (*common, the_clock_leaps, an_open_request_is_written_again, definitions_that_nobody_needs_go, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
+    with_runner(tap, build, "plain", (*common, the_clock_leaps, an_open_request_is_written_again, a_request_of_another_container_is_void, definitions_that_nobody_needs_go, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
     with_runner(tap, build, "cgroup", (*common, who_was_moved_is_stopped))
     what_is_kept(tap, build)
     return tap.done()
