@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs every test program, several at a time, and counts what they say in TAP.
 
 A program that dies, says less than it planned, or says nothing counts as a failure of its own.
