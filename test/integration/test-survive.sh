@@ -85,6 +85,19 @@ app=$(pid_of api)
 
 # ---- the service manager, the journal, logind ----
 
+memory_max_of_api() {
+        enter systemctl show -P MemoryMax "$(enter systemctl list-units --no-legend --plain 'pm-api-*.scope' | cut -d' ' -f1)"
+}
+
+for how in daemon-reload daemon-reexec; do
+        check "$how" enter systemctl $how
+        check "and a limit" run pmctl set-property api memory_max=300M
+        check "$how: pmd still tells the service manager" eventually_output '^314572800$' memory_max_of_api
+        check "and another" run pmctl set-property api memory_max=infinity
+        check "$how: which is told too" eventually_output '^infinity$' memory_max_of_api
+done
+check_no_output "no scope was given up for that" 'has given up' enter journalctl --no-pager -u pmd
+
 (for _ in $(seq 1 10); do
         enter systemctl daemon-reload
         enter systemctl daemon-reexec
