@@ -73,7 +73,7 @@ static char *describe_unenforced(LimitKind k) {
 }
 
 static bool waits_for_its_place(const Process *p) {
-        return p->state == PROCESS_SPAWNING && !p->attached_waits &&
+        return p->state == PROCESS_SPAWNING && !p->gate_opened && !p->attached_waits &&
                 usec_sub(now(CLOCK_MONOTONIC), p->started_monotonic) >= SLOW_PLACE_USEC;
 }
 
