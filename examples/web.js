@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A web server: answers on $PORT (default 18080) and logs each request.
 const http = require('http');
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A worker: does a piece of work every few seconds, and says so."""
 import itertools
 import os

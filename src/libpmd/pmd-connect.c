@@ -299,7 +299,8 @@ static int open_private(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
                 return 0;
         if (!nobody_serves(r))
                 return explain_socket_error(c, r, reterr);
-        if (keeper_lives(c))
+        /* Before that it is one that somebody else has started since connect_next() looked. */
+        if (now(CLOCK_MONOTONIC) >= deadline && keeper_lives(c))
                 return error_set(reterr, ECONNREFUSED, ERROR_NO_SERVER,
                                  "pmd in %s dies as often as it is started. Apps run on. See %s.", c->instance->home, c->log_hint);
         if (c->no_start)

@@ -334,6 +334,11 @@ static bool read_ready(int fd) {
         }
 }
 
+/* What the keeper says of its end, which tells less than what pmd said before. */
+static bool is_keepers(const char *line) {
+        return strstr(line, " pmd ended with status ");
+}
+
 /* The last line that pmd wrote to its log, NULL if it wrote none. */
 static char *last_line(const Launch *l) {
         char buffer[LOG_TAIL_MAX + 1], *nl;
@@ -353,6 +358,10 @@ static char *last_line(const Launch *l) {
         buffer[n] = 0;
 
         nl = memrchr(buffer, '\n', (size_t) n);
+        if (nl && is_keepers(nl + 1)) {
+                *nl = 0;
+                nl = strrchr(buffer, '\n');
+        }
         return string_escape_cc(nl ? nl + 1 : buffer);
 }
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <systemd/sd-id128.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
@@ -83,6 +85,24 @@ void log_selections_done(LogSelections *s) {
         free(s->items);
         free(s->hidden);
         *s = (LogSelections) {};
+}
+
+bool log_journal_is_closed(void) {
+        static const char *const directories[] = { "/var/log/journal", "/run/log/journal" };
+        char machine[SD_ID128_STRING_MAX];
+        bool closed = false;
+        sd_id128_t id;
+
+        if (sd_id128_get_machine(&id) < 0)
+                return false;
+        for (size_t i = 0; i < ELEMENTSOF(directories); i++) {
+                _cleanup_free_ char *path = strprintf("%s/%s/system.journal", directories[i], sd_id128_to_string(id, machine));
+
+                if (path && access(path, R_OK) >= 0)
+                        return false;
+                closed = closed || (path && errno == EACCES);
+        }
+        return closed;
 }
 
 int log_reader_new(InstanceScope scope, LogReader **ret) {

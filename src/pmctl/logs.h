@@ -77,6 +77,8 @@ typedef struct LogReader LogReader;
 
 /* Entries count only if pmd wrote them: the one of the system runs as root, others as their user. */
 int log_reader_new(InstanceScope scope, LogReader **ret);
+/* Whether the files of the journal are there, but not for us. */
+bool log_journal_is_closed(void);
 LogReader *log_reader_free(LogReader *l);
 DEFINE_CLEANUP_FUNC(LogReader *, log_reader_free);
 

@@ -78,6 +78,8 @@ static int logs_open(Logs *l) {
                 return r;
         if (r < 0)
                 message_warn(&l->options, "Cannot read the journal: %s", strerror(-r));
+        else if (scope == INSTANCE_SYSTEM && log_journal_is_closed())
+                message_warn(&l->options, "The system's journal is not for this user to read: lines may be missing here. Members of the group systemd-journal may read it.");
         return 0;
 }
 

@@ -175,6 +175,16 @@ static int change_unit(const Startup *s) {
         return machine ? RUN(s->options, "systemctl", "--user", machine, change, "pmd.service") : EXIT_CODE_FAILED;
 }
 
+/* systemctl would only say "No medium found". */
+static int check_session(const Startup *s) {
+        if (!s->own || getenv("XDG_RUNTIME_DIR"))
+                return EXIT_CODE_OK;
+
+        message_error(s->options, "XDG_RUNTIME_DIR is not set, so there is no session here (su and sudo make none). Log in as %s, or have root do it: pmctl %s -u %s",
+                      s->user, s->undo ? "unstartup" : "startup", s->user);
+        return EXIT_CODE_UNREACHABLE;
+}
+
 static int do_startup(const Startup *s) {
         const Options *o = s->options;
         int r, linger = EXIT_CODE_OK;
@@ -218,6 +228,8 @@ int verb_startup(int argc, char *argv[], const Options *o) {
                 r = check_scope(o);
         if (r == EXIT_CODE_OK)
                 r = find_user(&s);
+        if (r == EXIT_CODE_OK)
+                r = check_session(&s);
         if (r == EXIT_CODE_OK)
                 r = s.undo ? undo_startup(&s) : do_startup(&s);
 

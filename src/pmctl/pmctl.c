@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "config.h"
 #include "shared/json-writer.h"
@@ -379,6 +380,7 @@ int main(int argc, char *argv[]) {
         int r;
 
         (void) stdio_ensure();
+        (void) umask(umask(0777) & ~(mode_t) 0700); /* who makes directories without rights of his own is locked out, unless he is root */
         r = run(argc, argv);
 
         /* A full disk or a closed pipe must not look like success. */

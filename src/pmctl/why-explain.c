@@ -101,6 +101,8 @@ static char *describe_end(const HistoryEvent *e) {
 
 /* ---- what of the history counts ---- */
 
+#define MANY_TRIGGERS 3U
+
 static const HistoryEvent *find_last(const WhyFacts *f, EventKind a, EventKind b) {
         for (size_t i = f->events.n; i > 0; i--)
                 if (IN_SET(f->events.events[i - 1].kind, a, b))
@@ -132,6 +134,15 @@ static unsigned n_exits_in_a_row(const WhyFacts *f) {
                 else if (e->kind != EVENT_OOM_KILL)
                         break;
         }
+        return n;
+}
+
+static unsigned n_triggers(const WhyFacts *f, const char *prefix) {
+        unsigned n = 0;
+
+        for (size_t i = 0; i < f->events.n; i++)
+                if (f->events.events[i].kind == EVENT_TRIGGERED && f->events.events[i].text && startswith(f->events.events[i].text, prefix))
+                        n += f->events.events[i].count;
         return n;
 }
 
@@ -172,7 +183,7 @@ static char *explain_failure(const WhyFacts *f, const HistoryEvent *e) {
 
         append(&text, "cannot be started: ");
         append_escaped(&text, e->text);
-        append_span(&text, " That was ", usec_sub(f->now, e->last), " ago.");
+        append_span(&text, e->text && endswith(e->text, ".") ? " That was " : ". That was ", usec_sub(f->now, e->last), " ago.");
         return text;
 }
 
@@ -267,8 +278,15 @@ static char *explain_running(const WhyFacts *f) {
                 append(&text, " The stop was asked for by ");
                 append(&text, who);
                 append(&text, "; SIGKILL follows when its kill_timeout is over.");
-        } else if (streq(f->status, "launching"))
+        } else if (streq(f->status, "launching") && f->says_when_ready)
                 append(&text, " It has not said yet that it is ready.");
+
+        if (f->main_state == 'T')
+                append(&text, " That process was stopped by a signal, such as SIGSTOP, and does nothing until it gets SIGCONT.");
+        else if (f->main_state == 't')
+                append(&text, " A debugger holds that process.");
+        else if (f->main_state == 'D')
+                append(&text, " That process waits for a disk or a network file system just now, where no signal reaches it.");
         return text;
 }
 
@@ -486,6 +504,26 @@ static int advise_by_lines(const WhyFacts *f, char ***advice) {
         return r;
 }
 
+/* What is not there any more explains all that its interpreter says of that: then 1. */
+static int advise_by_absence(const WhyFacts *f, const HistoryEvent *e, const char *name, char ***advice) {
+        _cleanup_free_ char *cwd = string_escape_cc(strempty(f->cwd)), *script = string_escape_cc(strempty(f->script));
+        int r;
+
+        if (!cwd || !script)
+                return -ENOMEM;
+        if (f->cwd_is_gone) {
+                r = strv_consume(advice, strprintf("Its directory %s is gone: make it again, or give it another by pmctl restart %s --cwd DIR.", cwd, name));
+                return r < 0 ? r : 1;
+        }
+        if (f->script_is_gone) {
+                r = strv_consume(advice, strprintf("Its script %s is gone: put it back, or forget the app by pmctl delete %s.", script, name));
+                return r < 0 ? r : 1;
+        }
+        if (e->kind == EVENT_FAILED && e->text && strstr(e->text, "(ENOENT)"))
+                return strv_consume(advice, strprintf("If its interpreter was upgraded or moved: pmctl restart %s --interpreter PATH.", name));
+        return 0;
+}
+
 static int advise_by_exit(const WhyFacts *f, const HistoryEvent *e, char ***advice) {
         if (streq(e->reason, "oom-kill"))
                 return strv_consume(advice, strprintf("%s%s%sRaise its limit (pmctl set-property %s memory_max=SIZE), or find out what it needs the memory for.",
@@ -495,6 +533,37 @@ static int advise_by_exit(const WhyFacts *f, const HistoryEvent *e, char ***advi
         if (e->code == 127)
                 return strv_extend(advice, "Code 127 is a shell's word for a command that it did not find: look at the PATH in pmctl env.");
         return 0;
+}
+
+static int advise_ended(const WhyFacts *f, const HistoryEvent *e, const char *name, char ***advice) {
+        int r;
+
+        r = advise_by_absence(f, e, name, advice);
+        if (r == 0)
+                r = advise_by_lines(f, advice);
+        if (r == 0 && e->kind == EVENT_EXITED)
+                r = advise_by_exit(f, e, advice);
+        if (r < 0)
+                return r;
+        return strv_consume(advice, strprintf("pmctl logs %s --err shows more of its lines; pmctl restart %s tries again now.", name, name));
+}
+
+static int advise_running(const WhyFacts *f, const HistoryEvent *e, const char *name, char ***advice) {
+        int r;
+
+        if (f->main_state == 'T')
+                return strv_consume(advice, strprintf("pmctl sendSignal SIGCONT %s lets it go on.", name));
+        if (!streq(f->status, "online"))
+                return 0;
+        if (n_triggers(f, "watch: ") >= MANY_TRIGGERS)
+                return strv_consume(advice, strprintf("If it writes these files itself: pmctl restart %s --ignore-watch NAME leaves them out.", name));
+        if (f->n_restarts < 5 || !e || e->kind != EVENT_EXITED || streq_ptr(e->text, "it was to be restarted"))
+                return 0;
+
+        r = advise_by_lines(f, advice);
+        if (r < 0)
+                return r;
+        return strv_consume(advice, strprintf("It is restarted again and again: pmctl logs %s --err shows why it ended.", name));
 }
 
 int why_advise(const WhyFacts *f, char ***ret_advice) {
@@ -508,19 +577,12 @@ int why_advise(const WhyFacts *f, char ***ret_advice) {
                 return -ENOMEM;
         if (f->no_pmd)
                 r = strv_extend(&advice, "No pmd runs: any command that changes something starts it, such as pmctl resurrect; systemctl status pmd tells of the system's.");
-        else if (ended && is_request_to_stop(q) && (!e || !streq_ptr(e->text, "autorestart is off")))
+        else if (!ended)
+                r = advise_running(f, e, name, &advice);
+        else if (is_request_to_stop(q) && (!e || !streq_ptr(e->text, "autorestart is off")))
                 r = strv_consume(&advice, strjoin("pmctl start ", name));
-        else if (ended && e && (e->code != 0 || e->kind == EVENT_FAILED)) {
-                r = advise_by_lines(f, &advice);
-                if (r >= 0 && e->kind == EVENT_EXITED)
-                        r = advise_by_exit(f, e, &advice);
-                if (r >= 0)
-                        r = strv_consume(&advice, strprintf("pmctl logs %s --err shows more of its lines; pmctl restart %s tries again now.", name, name));
-        } else if (streq(f->status, "online") && f->n_restarts >= 5 && e && e->kind == EVENT_EXITED) {
-                r = advise_by_lines(f, &advice);
-                if (r >= 0)
-                        r = strv_consume(&advice, strprintf("It is restarted again and again: pmctl logs %s --err shows why it ended.", name));
-        }
+        else if (e && (e->code != 0 || e->kind == EVENT_FAILED))
+                r = advise_ended(f, e, name, &advice);
         if (r < 0)
                 return r;
 

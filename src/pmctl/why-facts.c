@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include "pmctl/why.h"
 #include "shared/path-util.h"
 #include "shared/pmd-protocol.h"
+#include "shared/proc-util.h"
 #include "shared/process-states.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -17,6 +19,7 @@ void why_facts_done(WhyFacts *f) {
         free(f->status);
         free(f->user);
         free(f->cwd);
+        free(f->script);
         free(f->memory_max);
         free(f->status_text);
         strv_free(f->notes);
@@ -82,6 +85,27 @@ static int read_history(sd_bus *bus, const char *path, EventHistory *ret) {
         return r;
 }
 
+static bool is_set(const pmd_process *p, const char *attribute) {
+        const pmd_attribute *a = process_attribute(p, attribute);
+
+        return a && a->type == PMD_ATTRIBUTE_BOOL && a->integer;
+}
+
+/* What cannot be told from what is not there, in a directory that is not ours to look into, counts as there. */
+static bool is_gone(const char *path) {
+        return path && path[0] == '/' && access(path, F_OK) < 0 && IN_SET(errno, ENOENT, ENOTDIR);
+}
+
+/* What is on this machine now, and pmd has no reason to look at. */
+static void look_around(WhyFacts *f) {
+        ProcStat st;
+
+        f->script_is_gone = is_gone(f->script);
+        f->cwd_is_gone = is_gone(f->cwd);
+        if (f->pid > 0 && proc_read_stat((pid_t) f->pid, &st) >= 0)
+                f->main_state = st.state;
+}
+
 static int fill_from_pmd(pmd_connection *c, InstanceScope scope, const pmd_process *p, WhyFacts *f) {
         const pmd_attribute *memory_max = process_attribute(p, "memory_max");
         char path[sizeof(PMD_PATH_PROCESS "/4294967295")];
@@ -94,11 +118,13 @@ static int fill_from_pmd(pmd_connection *c, InstanceScope scope, const pmd_proce
                 .now = now(CLOCK_REALTIME),
                 .started = p->start_usec,
                 .n_restarts = p->n_restarts,
+                .says_when_ready = is_set(p, "wait_ready") || is_set(p, "notify"),
         };
         RET_GATHER(r, free_and_strdup(&f->name, strempty(p->name)));
         RET_GATHER(r, free_and_strdup(&f->status, strempty(p->status)));
         RET_GATHER(r, free_and_strdup(&f->user, p->user));
         RET_GATHER(r, free_and_strdup(&f->cwd, p->cwd));
+        RET_GATHER(r, free_and_strdup(&f->script, p->executable));
         RET_GATHER(r, free_and_strdup(&f->status_text, isempty(p->status_text) ? NULL : p->status_text));
         if (memory_max && memory_max->type == PMD_ATTRIBUTE_STRING)
                 RET_GATHER(r, free_and_strdup(&f->memory_max, memory_max->string));
@@ -106,6 +132,7 @@ static int fill_from_pmd(pmd_connection *c, InstanceScope scope, const pmd_proce
                 RET_GATHER(r, strv_extend(&f->notes, *note));
         if (r < 0)
                 return r;
+        look_around(f);
 
         (void) snprintf(path, sizeof path, PMD_PATH_PROCESS "/%" PRIu32, p->id);
         r = read_history(bus, path, &f->events);

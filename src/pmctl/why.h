@@ -14,6 +14,10 @@ typedef struct WhyFacts {
         uint32_t id, pid;        /* pid 0: none */
         char *name, *status;     /* pm2's word */
         char *user, *cwd;        /* NULL: unknown */
+        char *script;            /* what is run; NULL: unknown */
+        bool script_is_gone, cwd_is_gone;
+        bool says_when_ready;
+        char main_state;         /* of its main process, as in /proc; 0: unknown */
         bool no_pmd;             /* from the files of a pmd that does not run */
         bool alive;              /* no_pmd: pid is still the process that it was */
         usec_t now;              /* CLOCK_REALTIME, as all times here */

@@ -26,6 +26,7 @@ static void unlink_record(LogRing *r, LogRecord **p) {
         r->size -= footprint(x);
         if (r->last == x)
                 r->last = p == &r->first ? NULL : CONTAINER_OF(p, LogRecord, next);
+        log_counter_unkeep(x->counter);
         record_free(x);
 }
 
@@ -92,6 +93,7 @@ LogRecord *log_ring_push(LogRing *r, const struct iovec *iov, size_t n_iov, size
                 r->first = x;
         r->last = x;
         r->size += footprint(x);
+        log_counter_keep(counter);
         return x;
 }
 
@@ -104,6 +106,7 @@ void log_ring_close_gap(LogRing *r) {
 }
 
 void log_ring_pop(LogRing *r) {
+        log_counter_progress(r->first->counter);
         unlink_record(r, &r->first);
 }
 

@@ -73,6 +73,7 @@ static void read_process(Process *p, json_object *o) {
         p->delete_wanted = get_bool(o, "delete_wanted");
         p->reload_wanted = get_bool(o, "reload_wanted");
         p->start_timed_out = get_bool(o, "start_timed_out");
+        p->ready_missed = get_bool(o, "ready_missed");
         p->listening = get_bool(o, "listening");
         p->kill_tried = get_bool(o, "kill_tried");
         p->restart_granted = get_bool(o, "restart_granted");

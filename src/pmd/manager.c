@@ -574,7 +574,7 @@ int manager_startup(Manager *m, const char *runner_name) {
                 return log_oom();
         r = manager_readopt(m);
         if (r < 0)
-                return log_error_errno(r, "Failed to take over the processes of the pmd before: %m");
+                return log_error_errno(r, "Failed to take over the processes of the pmd before from %s: %m", m->instance->runtime_dir);
         if (m->first_process_id == 0)
                 (void) fd_store_drop_rest(m->fd_store);
         r = bus_face_start(m->bus_face);

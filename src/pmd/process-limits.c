@@ -14,6 +14,9 @@
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
+/* A service manager that takes longer to make a scope is worth a note. */
+#define SLOW_PLACE_USEC USEC_PER_SEC
+
 /* pmd has more descriptors than who started it, which is not for programs that use select(). The keeper says what the limit was; systemd
  * gives 1024 to everybody else. */
 static void restore_nofile(Rlimit *l) {
@@ -69,24 +72,33 @@ static char *describe_unenforced(LimitKind k) {
         return strprintf("%s has no effect here: there is no controller '%s'", limit_kind_to_string(k), limit_controller(k));
 }
 
+static bool waits_for_its_place(const Process *p) {
+        return p->state == PROCESS_SPAWNING && !p->gate_opened && !p->attached_waits &&
+                usec_sub(now(CLOCK_MONOTONIC), p->started_monotonic) >= SLOW_PLACE_USEC;
+}
+
 int process_get_notes(const Process *p, char ***ret) {
         unsigned unenforced = p->unit ? runner_unit_unenforced(p->unit) : 0;
         _cleanup_strv_free_ char **notes = NULL;
-        int r;
+        _cleanup_free_ char *trouble = NULL;
+        int r = 0;
 
-        for (LimitKind k = 0; k < _LIMIT_KIND_MAX; k++) {
-                if (!(unenforced & LIMIT_BIT(k)))
-                        continue;
-                r = strv_consume(&notes, describe_unenforced(k));
-                if (r < 0)
-                        return r;
-        }
+        for (LimitKind k = 0; r >= 0 && k < _LIMIT_KIND_MAX; k++)
+                if (unenforced & LIMIT_BIT(k))
+                        r = strv_consume(&notes, describe_unenforced(k));
 
-        if (p->unsaved) {
-                r = strv_consume(&notes, strdup("what pmd knows of it cannot be written: were pmd to end, the next one would not know of it"));
-                if (r < 0)
-                        return r;
-        }
+        if (r >= 0 && waits_for_its_place(p))
+                r = strv_extend(&notes, "it does not run yet: the service manager has not made its unit");
+        if (r >= 0 && p->ready_missed && p->state == PROCESS_ONLINE)
+                r = strv_extend(&notes, "it has not said within its listen_timeout that it is ready, and was taken to be");
+        if (r >= 0 && p->unsaved)
+                r = strv_extend(&notes, "what pmd knows of it cannot be written: were pmd to end, the next one would not know of it");
+        if (r >= 0)
+                r = process_describe_log_trouble(p, &trouble);
+        if (r > 0)
+                r = strv_consume(&notes, TAKE_PTR(trouble));
+        if (r < 0)
+                return r;
 
         *ret = TAKE_PTR(notes);
         return 0;

@@ -8,6 +8,7 @@
 
 #include "pmd/app.h"
 #include "pmd/credentials.h"
+#include "pmd/log-ring.h"
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "pmd/runner.h"
@@ -76,6 +77,31 @@ int process_relay_stream(Process *p, LogStreamKind kind, int read_fd, log_stream
         };
 
         return log_relay_add_stream(p->manager->log_relay, TAKE_FD(fd), &spec, closed, p, &p->streams[kind]);
+}
+
+static const char *what_is_lost(const Process *p, bool journal) {
+        const char *overflow = p->config->log_overflow;
+
+        return streq_ptr(overflow, "drop") || (journal && !streq_ptr(overflow, "block")) ? "the oldest are lost" : "the app has to wait";
+}
+
+int process_describe_log_trouble(const Process *p, char **ret) {
+        int error = log_counter_get_error(p->log_dropped);
+        usec_t since = log_counter_get_since(p->log_dropped);
+        bool journal;
+
+        if (since == 0 && error == 0)
+                return 0;
+        if (since == 0)
+                *ret = strprintf("its log cannot be written, and its lines are lost: %s", strerror(-error));
+        else if (usec_sub(now(CLOCK_MONOTONIC), since) < LOG_STUCK_USEC) /* that is nothing */
+                return 0;
+        else {
+                journal = process_log_target(p) == LOG_TARGET_JOURNAL;
+                *ret = strprintf("%s takes no lines of it%s%s; they are kept, but when there are too many %s", journal ? "the journal" : "its log",
+                                 error == 0 ? "" : ": ", error == 0 ? "" : strerror(-error), what_is_lost(p, journal));
+        }
+        return *ret ? 1 : -ENOMEM;
 }
 
 /* ---- without us ---- */

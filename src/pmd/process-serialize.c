@@ -66,6 +66,7 @@ static void add_process(JsonWriter *w, const Process *p) {
         json_writer_bool(w, "delete_wanted", p->delete_wanted);
         json_writer_bool(w, "reload_wanted", p->reload_wanted);
         json_writer_bool(w, "start_timed_out", p->start_timed_out);
+        json_writer_bool(w, "ready_missed", p->ready_missed);
         json_writer_bool(w, "listening", p->listening);
         json_writer_bool(w, "kill_tried", p->kill_tried);
         json_writer_bool(w, "restart_granted", p->restart_granted);

@@ -175,7 +175,7 @@ static void enter_spawning(Process *p) {
         p->incarnation = MAX(p->last_incarnation, p->peer ? p->peer->last_incarnation : 0) + 1;
         p->last_incarnation = p->incarnation;
         p->restart_wanted = p->restart_granted = p->kill_tried = p->stuck = p->reached_online = p->gate_opened = p->gate_unsure = p->watchdog_missed = false;
-        p->start_timed_out = p->listening = false;
+        p->start_timed_out = p->listening = p->ready_missed = false;
         p->spawn_error = 0;
         p->spawn_failed_step = SPAWN_STEP_NONE;
         p->started_monotonic = p->host->now(p);
@@ -299,11 +299,18 @@ static void on_ready(Process *p) {
 
 /* As pm2: an app that is not ready in time is taken for online. One that would take the place of another that works is not. */
 static void on_start_timeout(Process *p) {
-        if (p->role != PROCESS_SUCCESSOR || p->timer == PROCESS_TIMER_PROVE)
+        if (p->role != PROCESS_SUCCESSOR || p->timer == PROCESS_TIMER_PROVE) {
+                p->ready_missed = p->role != PROCESS_SUCCESSOR;
                 return process_set_state(p, PROCESS_ONLINE);
+        }
 
         p->start_timed_out = true;
         on_stop(p);
+}
+
+static void on_late_ready(Process *p) {
+        if (TAKE_GENERIC(p->ready_missed, false))
+                p->host->changed(p, PROCESS_FIELD_PID); /* with which notes are told */
 }
 
 /* It ends as any crash does, but gets no more time for that than for a stop. */
@@ -501,6 +508,7 @@ static void (*const transitions[_PROCESS_STATE_MAX][_PROCESS_EVENT_MAX])(Process
                 [PROCESS_EVENT_DOWN] = on_stop,
                 [PROCESS_EVENT_RETIRE] = on_retire,
                 [PROCESS_EVENT_RESTART] = on_restart,
+                [PROCESS_EVENT_READY] = on_late_ready,
                 [PROCESS_EVENT_EXITED] = on_exited,
                 [PROCESS_EVENT_WATCHDOG] = on_watchdog,
         },

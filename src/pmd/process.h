@@ -167,6 +167,7 @@ struct Process {
         bool start_timed_out;         /* a successor that was not ready in time */
         const char *held;             /* why it is not started again by itself just now, static text; NULL: it is */
         bool listening;               /* this incarnation: it serves, as worker of a cluster */
+        bool ready_missed;            /* the same: it was to say that it is ready, and was taken to be when that took too long */
         unsigned incarnation;         /* n of the unit name; grows with each spawn, never reused */
         unsigned last_incarnation;    /* the highest that its id has had, be it another Process's */
 
@@ -372,6 +373,7 @@ int process_get_notes(const Process *p, char ***ret);
 
 /* process-log.c: its output. */
 int process_relay_stream(Process *p, LogStreamKind kind, int read_fd, log_stream_closed_t closed); /* takes read_fd */
+int process_describe_log_trouble(const Process *p, char **ret); /* 1 and new memory; 0: there is none */
 bool process_logs_directly(const Process *p);
 int process_open_journal_stream(const Process *p, LogStreamKind kind, int *ret_fd); /* blocking, for the app; the unit is known */
 int process_flush_log(const Process *p);

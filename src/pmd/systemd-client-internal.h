@@ -44,7 +44,8 @@ struct SystemdClient {
         const SystemdWatch *watch;
         void *watch_userdata;
         sd_bus_slot *subscribe_slot, *job_removed_slot, *reloading_slot, *unit_removed_slot, *disconnected_slot;
-        sd_bus_slot *watch_new_slot, *watch_removed_slot;
+        sd_bus_slot *watch_new_slot, *watch_removed_slot, *list_slot;
+        bool reloading;          /* the manager reads its units again, or executes itself */
         PidPassing pid_passing;
         bool no_oom_policy;      /* scopes have none before systemd 253 */
         Call *queue_first, *queue_last;
@@ -83,6 +84,8 @@ struct ScopeRef {
         unsigned n_repeats;    /* how often the manager has been replaced in the middle of the start */
         sd_event_source *timeout_source;
 
+        bool in_doubt;           /* the manager said that it is gone, but while it was reloading: then it says so of all units
+                                  * that will be there again */
         bool forgotten;          /* by its owner, while the manager may be making the unit: stopped if it comes up */
         scope_started_t started;
         unit_removed_t removed;

@@ -301,6 +301,7 @@ SystemdClient *systemd_client_free(SystemdClient *c) {
         sd_bus_slot_unref(c->subscribe_slot);
         sd_bus_slot_unref(c->watch_new_slot);
         sd_bus_slot_unref(c->watch_removed_slot);
+        sd_bus_slot_unref(c->list_slot);
         sd_bus_slot_unref(c->job_removed_slot);
         sd_bus_slot_unref(c->reloading_slot);
         sd_bus_slot_unref(c->unit_removed_slot);

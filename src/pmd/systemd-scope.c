@@ -232,15 +232,85 @@ static ScopeRef *find_done(SystemdClient *c) {
         return NULL;
 }
 
+static void scope_removed(ScopeRef *s) {
+        scope_leave_client(s);
+        scope_set_phase(s, SCOPE_ENDED);
+        s->removed(s->userdata);
+}
+
+/* The state of each unit that was asked for, also of one that there is not. */
+static int read_listed_unit(SystemdClient *c, sd_bus_message *m) {
+        const char *unit, *active;
+        ScopeRef *s;
+        int r;
+
+        r = sd_bus_message_read(m, "(ssssssouso)", &unit, NULL, NULL, &active, NULL, NULL, NULL, NULL, NULL, NULL);
+        if (r <= 0)
+                return r;
+        s = client_get_scope(c, unit);
+        if (s && TAKE_GENERIC(s->in_doubt, false) && (streq(active, "inactive") || streq(active, "failed")))
+                scope_removed(s);
+        return 1;
+}
+
+static int on_listed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        SystemdClient *c = ASSERT_PTR(userdata);
+        int r;
+
+        c->list_slot = sd_bus_slot_unref(c->list_slot);
+        r = sd_bus_message_is_method_error(m, NULL) ? -sd_bus_message_get_errno(m) : sd_bus_message_enter_container(m, 'a', "(ssssssouso)");
+        while (r >= 0) {
+                r = read_listed_unit(c, m);
+                if (r == 0)
+                        return 0;
+        }
+        log_debug_errno(r, "Failed to find out which scopes are left, assuming all: %m");
+        return 0;
+}
+
+/* One call for all of them: there may be a thousand. */
+static int resolve_doubts(SystemdClient *c) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        struct lh_entry *entry;
+        unsigned n = 0;
+        int r;
+
+        r = sd_bus_message_new_method_call(c->bus, &m, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, "ListUnitsByNames");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "s");
+        lh_foreach(c->scopes, entry) {
+                const ScopeRef *s = lh_entry_v(entry);
+
+                if (r >= 0 && s->in_doubt) {
+                        r = sd_bus_message_append(m, "s", s->unit);
+                        n++;
+                }
+        }
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r < 0 || n == 0)
+                return r;
+
+        c->list_slot = sd_bus_slot_unref(c->list_slot);
+        return sd_bus_call_async(c->bus, &c->list_slot, m, on_listed, c, 0);
+}
+
 /* Signals of the time in which the manager read its units again, or executed itself, are lost. */
 int on_reloading(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         SystemdClient *c = ASSERT_PTR(userdata);
-        int active;
+        int active, r;
 
-        if (sd_bus_message_read(m, "b", &active) < 0 || active)
+        if (sd_bus_message_read(m, "b", &active) < 0)
                 return 0;
+        c->reloading = active;
+        if (active)
+                return 0;
+
         for (ScopeRef *s; (s = find_done(c));)
                 scope_job_ended(s, "done");
+        r = resolve_doubts(c);
+        if (r < 0)
+                log_debug_errno(r, "Failed to ask which scopes are left, assuming all: %m");
         return 0;
 }
 
@@ -270,6 +340,10 @@ int on_unit_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         /* Before that it tells of the unit of a refused attempt. */
         if (!IN_SET(s->phase, SCOPE_FETCHING, SCOPE_RUNNING))
                 return 0;
+        if (c->reloading) {
+                s->in_doubt = true;
+                return 0;
+        }
 
         if (s->phase == SCOPE_FETCHING) {
                 scope_succeed(s, "");
@@ -278,9 +352,7 @@ int on_unit_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
                         return 0;
         }
 
-        scope_leave_client(s);
-        scope_set_phase(s, SCOPE_ENDED);
-        s->removed(s->userdata);
+        scope_removed(s);
         return 0;
 }
 

@@ -98,12 +98,12 @@ int json_to_integer(json_object *value, int64_t *ret) {
                 return 0;
         case json_type_double:
                 d = json_object_get_double(value);
-                if (!isfinite(d) || d != floor(d))
+                if (!isfinite(d))
                         return -EINVAL;
                 if (fabs(d) > (double) (INT64_C(1) << 53))
                         return -ERANGE;
                 *ret = (int64_t) d;
-                return 0;
+                return (double) *ret == d ? 0 : -EINVAL; /* floor() would need libm, unless the compiler has an instruction for it */
         case json_type_string:
                 return integer_of_text(json_object_get_string(value), ret);
         default:

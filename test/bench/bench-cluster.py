@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Measures a cluster of Node.js under pmd and, with --pm2, under pm2 in the same run: throughput, latency, what the daemon does meanwhile, reloads.
 Prints a table of medians.
 

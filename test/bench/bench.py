@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Measures pmd where it is called: a private instance (default), or --system on a booted systemd. Prints a table of medians, and of the
 least of several runs where a busy machine makes the difference; the first rows are what the machine itself takes.
 

@@ -142,6 +142,15 @@ def survives_leftovers(tap, build):
         tap.equal(len(i.pids()), 1, "there is one pmd")
 
 
+def tells_what_is_wrong(tap, build):
+    """pmd's own last words, and not those of the keeper that sees it end."""
+    with Instance(build) as i:
+        os.makedirs(os.path.join(i.runtime, "processes"), mode=0o700)
+        status, output = i.run("ping")
+        tap.check(status == 69 and f"from {i.runtime}: Is a directory" in output and "ended with status" not in output, "why no pmd comes up is told",
+                  (status, output))
+
+
 def competes(tap, build):
     """With a pmd that somebody starts by hand, and with one that ends."""
     with Instance(build) as i:
@@ -214,6 +223,7 @@ def main():
     launches_one(tap, build)
     survives_leftovers(tap, build)
     waits_for_orphaned_lock(tap, build)
+    tells_what_is_wrong(tap, build)
     competes(tap, build)
     run_beside(tap, build, hanging, locked)
     return tap.done()

@@ -143,9 +143,13 @@ def check_full_disk(tap, pm):
         wait_until(lambda: is_blocked(pm, "full") and os.statvfs(mount).f_bavail == 0, "the disk to be full")
         check_answers(tap, pm, "a full disk stalls nobody else")
         tap.check("online" in pm.run("list").stdout, "its app lives")
+        note = "its log takes no lines of it: No space left on device; they are kept, but when there are too many the app has to wait"
+        wait_until(lambda: note in pm.run("why", "full").stdout, "why to tell what it waits for")
+        tap.check(note in pm.run("describe", "full").stdout, "describe tells it too")
         subprocess.run(["mount", "-o", "remount,size=64m", mount], check=True)
         wait_until(lambda: len(content(out)) >= 40000 * 100, "all lines")
         tap.equal(numbers(content(out)), list(range(40000)), "with room every line is there, whole")
+        wait_until(lambda: "takes no lines" not in pm.run("why", "full").stdout, "that it is over")
         pm.run("delete", "full")
         wait_until(lambda: not_open(pm, out), "pmd to close the file")
     finally:

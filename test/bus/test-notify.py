@@ -50,7 +50,7 @@ class Client:
         return row[index] if row else None
 
 
-STATUS, PID, RESTARTS, LAST_EXIT, STATUS_TEXT = 4, 5, 9, 11, 29
+STATUS, PID, RESTARTS, LAST_EXIT, STATUS_TEXT, NOTES = 4, 5, 9, 11, 29, 30
 
 
 def check_ready(tap, client):
@@ -117,6 +117,12 @@ subprocess.run([sys.executable, "-c", "import socket,os,time;socket.socket(socke
 def check_timeout(tap, client):
     p = client.start("silent", "time.sleep(1000)\n", "--notify", "--listen-timeout", "50")
     tap.equal((p.wait(PATIENCE), client.field("silent", STATUS)), (0, "online"), "one that says nothing is taken for online after listen_timeout")
+    tap.check("that it is ready" in str(client.field("silent", NOTES)), "which is told", client.field("silent", NOTES))
+    p = client.start("late", "wait_for('now')\nnotify('READY=1')\ntime.sleep(1000)\n", "--notify", "--listen-timeout", "50")
+    p.wait(PATIENCE)
+    tap.check("that it is ready" in str(client.field("late", NOTES)), "one that says it late", client.field("late", NOTES))
+    client.let("now")
+    wait_until(lambda: client.field("late", NOTES) == [], "that it has said it")
 
 
 def check_watchdog(tap, client):

@@ -270,7 +270,7 @@ def check_instance_options(tap, pm):
     if os.getuid() == 0:
         expect(tap, r, OK, "start --user NAME is the user of the app")
         tap.equal(pm.process("mine")["pm2_env"].get("uid"), "root", "and pm2's uid")
-        pm.run("delete", "mine")
+    pm.run("delete", "mine")
 
 
 def check_kill(tap, pm):

@@ -76,6 +76,47 @@ def check_cannot_start(tap, pm):
     expect(tap, pm.run("why", "never"), OK, "an app that cannot be executed", ("never (id", "cannot be started: Cannot execute", "/nonexistent/interpreter"))
 
 
+def check_gone(tap, pm):
+    where = os.path.join(pm.dir, "where")
+    os.mkdir(where)
+    script = pm.write("gone.sh", "#!/bin/bash\nsleep 1000\n")
+    pm.run("start", script, "--name", "gone", "--max-restarts", "0")
+    pm.run("start", "/bin/sleep", "--name", "homeless", "--cwd", where, "--", "1000")
+    pids = [pm.process(name)["pid"] for name in ("gone", "homeless")]
+    os.unlink(script)
+    os.rmdir(where)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pm.status("gone") == pm.status("homeless") == ["errored"], "the end of both")
+    expect(tap, pm.run("why", "gone"), OK, "an app whose script is gone", (f"Its script {script} is gone",))
+    expect(tap, pm.run("why", "homeless"), OK, "an app whose directory is gone", (f"Its directory {where} is gone", "pmctl restart homeless --cwd DIR"))
+    expect(tap, pm.run("restart", "homeless", "--cwd", pm.dir), OK, "the advice for that helps")
+    tap.equal(pm.status("homeless"), ["online"], "the app runs")
+
+
+def check_frozen(tap, pm):
+    pm.run("start", "/bin/sleep", "--name", "frozen", "--", "1000")
+    os.kill(pm.process("frozen")["pid"], signal.SIGSTOP)
+    wait_until(lambda: "stopped by a signal" in pm.run("why", "frozen").stdout, "that it is told")
+    expect(tap, pm.run("why", "frozen"), OK, "an app that was frozen", ("Try: pmctl sendSignal SIGCONT frozen",))
+    expect(tap, pm.run("sendSignal", "SIGCONT", "frozen"), OK, "the advice for that")
+    wait_until(lambda: "stopped by a signal" not in pm.run("why", "frozen").stdout, "that it goes on")
+
+
+def check_writes_what_it_watches(tap, pm):
+    where = os.path.join(pm.dir, "tree")
+    os.mkdir(where)
+    script = pm.write("tree/noisy.sh", "#!/bin/bash\nwhile :; do date >>own.log; sleep 0.05; done\n")
+    pm.run("start", script, "--name", "noisy", "--cwd", where, "--watch", "--watch-delay", "0")
+    wait_until(lambda: "--ignore-watch" in pm.run("why", "noisy").stdout, "the advice")
+    expect(tap, pm.run("restart", "noisy", "--ignore-watch", "own.log"), OK, "it is taken")
+    pid = pm.process("noisy")["pid"]
+    size = os.path.getsize(os.path.join(where, "own.log"))
+    wait_until(lambda: os.path.getsize(os.path.join(where, "own.log")) > size + 1000, "that it has written more")
+    tap.equal(pm.process("noisy")["pid"], pid, "and it is not restarted any more")
+    pm.run("delete", "noisy")
+
+
 def check_survives_pmd(tap, pm):
     before = {name: events(pm, name) for name in ("port", "waiting", "sleeper", "never")}
     pid = daemon_pid(pm)
@@ -108,5 +149,6 @@ def check_unknown(tap, pm):
 
 
 raise SystemExit(run_checks([
-    check_gives_up, check_waits, check_stopped, check_ends_by_itself, check_cannot_start, check_unknown, check_survives_pmd, check_no_pmd,
+    check_gives_up, check_waits, check_stopped, check_ends_by_itself, check_cannot_start, check_gone, check_frozen,
+    check_writes_what_it_watches, check_unknown, check_survives_pmd, check_no_pmd,
 ]))

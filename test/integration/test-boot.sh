@@ -135,6 +135,7 @@ check "of two" run_as_user pmctl --user stop idle
 check "and saves" run_as_user pmctl --user save
 before=$(user_statuses)
 check_output "a user may not enable root's, and is told what to run" '^\[PM2\]\[WARN\] That needs root: sudo pmctl startup systemd$' run_as_user pmctl --system startup
+check_output "without a session startup tells what to do" "XDG_RUNTIME_DIR is not set.*pmctl startup -u $TEST_USER\$" run_as_user env -u XDG_RUNTIME_DIR pmctl --user startup
 check_output "nor disable it" '^\[PM2\]\[WARN\] That needs root: sudo pmctl unstartup systemd$' run_as_user pmctl --system unstartup
 check_output "root's is as it was" '^disabled$' enter systemctl is-enabled pmd.service
 check_output "nor that of another user" '^\[PM2\]\[ERROR\] Only root can do that for another user. Run: sudo pmctl startup systemd -u daemon$' \

@@ -85,6 +85,34 @@ app=$(pid_of api)
 
 # ---- the service manager, the journal, logind ----
 
+memory_max_of_api() {
+        enter systemctl show -P MemoryMax "$(enter systemctl list-units --no-legend --plain 'pm-api-*.scope' | cut -d' ' -f1)"
+}
+
+for how in daemon-reload daemon-reexec; do
+        check "$how" enter systemctl $how
+        check "and a limit" run pmctl set-property api memory_max=300M
+        check "$how: pmd still tells the service manager" eventually_output '^314572800$' memory_max_of_api
+        check "and another" run pmctl set-property api memory_max=infinity
+        check "$how: which is told too" eventually_output '^infinity$' memory_max_of_api
+done
+
+# A bus that hangs, in whose way the service manager's answers are.
+dbus=$(enter systemctl show -P MainPID dbus.service)
+enter kill -STOP "$dbus"
+enter pmctl --silent start $APPS/sleeper.sh --name patient &
+starting=$!
+check "it is told what an app waits for" eventually_output 'does not run yet: the service manager has not made its unit' enter pmctl why patient
+check_no_output "which has not been asked whether it is ready" 'that it is ready' enter pmctl why patient
+enter kill -CONT "$dbus"
+wait $starting
+check_equal "it starts when that is over" 0 $?
+check_equal "and runs" online "$(status_of patient)"
+check_no_output "that was all" 'has not made its unit' enter pmctl why patient
+check "it is deleted" enter pmctl delete patient
+
+check_no_output "no scope was given up by reloads" 'has given up' enter journalctl --no-pager -u pmd
+
 (for _ in $(seq 1 10); do
         enter systemctl daemon-reload
         enter systemctl daemon-reexec

@@ -145,6 +145,9 @@ check_output "reading an environment" "$refused" run_as_user busctl --system cal
 check_output "nothing has happened" '^s "online"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Status
 check_output "pmctl --system says why" 'org\.pmd1\.manage-apps' run_as_user pmctl --system stop api
 check_fails "with an exit code" run_as_user pmctl --system stop api
+closed='journal is not for this user to read'
+check_output "pmctl logs says that the journal is closed to them" "$closed" run_as_user pmctl --system logs api --nostream
+check_no_output "but not to root" "$closed" run pmctl logs api --nostream
 check_fails "the socket's directory is not theirs" run_as_user ls /run/pmd
 
 enter systemctl mask --quiet --runtime --now polkit.service

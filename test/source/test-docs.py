@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Holds the manual pages, the completions, the README and the XML against what the programs say of themselves."""
 import glob
 import os

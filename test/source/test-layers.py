@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Holds the #include lines against the layers of doc/ARCHITECTURE.md, and the sources against the rules that a grep can check."""
 import glob
 import os

@@ -116,3 +116,29 @@ TEST(gap_behind_one_that_is_being_written) {
         ASSERT_TRUE(push(&r, "later\n", NULL) != x);
         ASSERT_EQ(log_ring_clear(&r), 3);
 }
+
+/* So that it can be told that they do. */
+TEST(it_is_known_since_when_lines_wait) {
+        _cleanup_(log_counter_unrefp) LogCounter *a = log_counter_new(), *b = log_counter_new();
+        usec_t begin = now(CLOCK_MONOTONIC), since;
+        LogRing r = {};
+
+        ASSERT_TRUE(a && b);
+        ASSERT_EQ(log_counter_get_since(a), 0);
+        ASSERT_TRUE(push(&r, "a\n", a));
+        log_counter_set_error(a, -ENOSPC);
+        since = log_counter_get_since(a);
+        ASSERT_TRUE(since >= begin && since <= now(CLOCK_MONOTONIC));
+        ASSERT_TRUE(push(&r, "b\n", b));
+        ASSERT_TRUE(push(&r, "a\n", a));
+        ASSERT_EQ(log_counter_get_since(a), since);
+
+        while (now(CLOCK_MONOTONIC) == since)
+                ;
+        log_ring_pop(&r);
+        ASSERT_TRUE(log_counter_get_since(a) > since);
+        ASSERT_EQ(log_counter_get_error(a), 0);
+        ASSERT_EQ(log_ring_clear(&r), 2);
+        ASSERT_EQ(log_counter_get_since(a), 0);
+        ASSERT_EQ(log_counter_get_since(b), 0);
+}

@@ -349,6 +349,29 @@ TEST(notify_waits_until_it_is_ready) {
         ASSERT_EQ(timer_at, USEC_INFINITY);
 }
 
+/* It is told until it is, or starts anew. */
+TEST(readiness_that_is_missed) {
+        Process p;
+
+        reset(&p);
+        config.notify = true;
+        for (unsigned i = 0; i < 2; i++) {
+                go(&p, i == 0 ? PROCESS_EVENT_UP : PROCESS_EVENT_DRAINED, "spawn", PROCESS_SPAWNING);
+                ASSERT_TRUE(!p.ready_missed);
+                go(&p, PROCESS_EVENT_ATTACHED, "gate", PROCESS_SPAWNING);
+                go(&p, PROCESS_EVENT_EXEC_OK, "", PROCESS_STARTING);
+                clock_now = timer_at;
+                go(&p, PROCESS_EVENT_TIMER, "settled", PROCESS_ONLINE);
+                ASSERT_TRUE(p.ready_missed);
+                if (i > 0)
+                        break;
+                p.last_exit = (LastExit) { 1, 0, EXIT_REASON_EXITED };
+                go(&p, PROCESS_EVENT_EXITED, "drain", PROCESS_DRAINING);
+        }
+        go(&p, PROCESS_EVENT_READY, "", PROCESS_ONLINE);
+        ASSERT_TRUE(!p.ready_missed);
+}
+
 TEST(watchdog_ends_it_and_the_policy_restarts_it) {
         Process p;
 

@@ -31,6 +31,8 @@ typedef struct Fake {
         const char *state;           /* SystemState; NULL: refuses to tell */
         const char *cgroup;          /* ControlGroup of each scope; NULL: there is none of this name any more */
         unsigned n_cgroup_fetches;
+        const char *left;            /* the one unit that ListUnitsByNames() knows; NULL: refuses to tell */
+        unsigned n_lists;
         unsigned n_stops;
         bool hold_fetch;
 } Fake;
@@ -64,6 +66,29 @@ static bool is_get_cgroup(sd_bus_message *call) {
         return streq(interface, "org.freedesktop.systemd1.Scope") && streq(name, "ControlGroup");
 }
 
+static int reply_units(Fake *f, sd_bus_message *call) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *unit;
+        int r;
+
+        f->n_lists++;
+        if (!f->left)
+                return sd_bus_reply_method_errorf(call, SD_BUS_ERROR_FAILED, "No.");
+
+        ASSERT_OK(sd_bus_message_new_method_return(call, &reply));
+        ASSERT_OK(sd_bus_message_open_container(reply, 'a', "(ssssssouso)"));
+        ASSERT_OK(sd_bus_message_enter_container(call, 'a', "s"));
+        while ((r = sd_bus_message_read(call, "s", &unit)) > 0) {
+                bool there = streq(unit, f->left);
+
+                ASSERT_OK(sd_bus_message_append(reply, "(ssssssouso)", unit, unit, there ? "loaded" : "not-found", there ? "active" : "inactive",
+                                                there ? "running" : "dead", "", "/x", 0, "", "/"));
+        }
+        ASSERT_OK(r);
+        ASSERT_OK(sd_bus_message_close_container(reply));
+        return sd_bus_send(NULL, reply, NULL);
+}
+
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         Fake *f = userdata;
 
@@ -93,6 +118,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
                 sd_bus_message_unref(f->set_properties);
                 f->set_properties = sd_bus_message_ref(m);
         }
+        if (sd_bus_message_is_method_call(m, MANAGER, "ListUnitsByNames"))
+                return reply_units(f, m) < 0 ? -EIO : 1;
         if (sd_bus_message_is_method_call(m, MANAGER, "StopUnit"))
                 f->n_stops++;
         if (sd_bus_message_is_method_call(m, NULL, NULL))
@@ -723,6 +750,38 @@ TEST(unit_removed) {
         ASSERT_STREQ(t.invocation_id, "");
         ASSERT_EQ(t.n_removed, 1);
         scope_ref_free(t.ref);
+        fake_done(&f);
+}
+
+/* A manager that reads its units again says of all of them that they are removed, and then that there are new ones. */
+TEST(reload_removes_nothing) {
+        Scope left = {}, gone = {};
+        Fake f;
+
+        fake_init(&f);
+        scope_bring_up(&f, &left, "left.scope");
+        scope_bring_up(&f, &gone, "gone.scope");
+
+        for (unsigned i = 0; i < 2; i++) {
+                f.left = i > 0 ? "left.scope" : NULL;
+                send_signal(&f, "Reloading", "b", true);
+                send_unit_removed(&f, "left.scope");
+                send_unit_removed(&f, "gone.scope");
+                ASSERT_EQ(left.n_removed + gone.n_removed, 0);
+                ASSERT_EQ(f.n_lists, i);
+                send_signal(&f, "Reloading", "b", false);
+                ASSERT_EQ(f.n_lists, i + 1);
+                ASSERT_EQ(left.n_removed, 0);
+                ASSERT_EQ(gone.n_removed, i); /* a manager that does not tell is no reason to give it up */
+        }
+
+        /* Nobody is in doubt any more. */
+        send_signal(&f, "Reloading", "b", false);
+        ASSERT_EQ(f.n_lists, 2);
+        send_unit_removed(&f, "left.scope");
+        ASSERT_EQ(left.n_removed, 1);
+        scope_ref_free(left.ref);
+        scope_ref_free(gone.ref);
         fake_done(&f);
 }
 

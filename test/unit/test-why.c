@@ -219,3 +219,83 @@ TEST(addresses_in_use) {
                 ASSERT_SAYS(advice, cases[i].advice);
         }
 }
+
+/* What an interpreter says of a script that it does not find is not about modules, nor about PATH. */
+TEST(what_is_gone_explains_the_rest) {
+        char *lines[] = { (char *) "Error: Cannot find module '/srv/api/app.js'", NULL };
+
+        for (unsigned i = 0; i < 2; i++) {
+                _cleanup_(done) WhyFacts f = make("errored");
+                _cleanup_strv_free_ char **advice = NULL;
+
+                f.script = (char *) "/srv/api/app.js";
+                f.cwd = (char *) "/srv/api";
+                f.script_is_gone = true;
+                f.cwd_is_gone = i > 0;
+                f.lines = lines;
+                add(&f, EXIT(127), MINUTE, EVENT_DECISION_GIVE_UP, NULL, 1);
+                ASSERT_OK(why_advise(&f, &advice));
+                ASSERT_SAYS(advice, i > 0 ? "Its directory /srv/api is gone" : "Its script /srv/api/app.js is gone");
+                ASSERT_TRUE(!says(advice, "npm") && !says(advice, "PATH"));
+        }
+}
+
+TEST(an_interpreter_that_is_gone) {
+        _cleanup_(done) WhyFacts f = make("errored");
+        _cleanup_strv_free_ char **advice = NULL, **l = NULL;
+
+        add(&f, (HistoryEvent) { .kind = EVENT_FAILED, .code = -1, .reason = "exec-failed", .text = (char *) "Cannot execute '/opt/node': No such file or directory (ENOENT)" },
+            MINUTE, EVENT_DECISION_GIVE_UP, NULL, 1);
+        ASSERT_OK(why_advise(&f, &advice));
+        ASSERT_SAYS(advice, "pmctl restart api --interpreter PATH");
+        ASSERT_OK(why_explain(&f, &l));
+        ASSERT_SAYS(l, "(ENOENT). That was 60 s ago.");
+}
+
+TEST(a_process_that_does_not_run) {
+        static const struct {
+                char state;
+                const char *sentence;
+        } cases[] = {
+                { 'T', "was stopped by a signal" }, { 't', "A debugger holds" }, { 'D', "waits for a disk" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(done) WhyFacts f = make("online");
+                _cleanup_strv_free_ char **l = NULL, **advice = NULL;
+
+                f.pid = 4711;
+                f.main_state = cases[i].state;
+                ASSERT_OK(why_explain(&f, &l));
+                ASSERT_SAYS(l, cases[i].sentence);
+                ASSERT_OK(why_advise(&f, &advice));
+                ASSERT_EQ(says(advice, "pmctl sendSignal SIGCONT api"), cases[i].state == 'T');
+        }
+}
+
+TEST(an_app_that_triggers_itself) {
+        _cleanup_(done) WhyFacts f = make("online");
+        _cleanup_strv_free_ char **advice = NULL;
+
+        f.n_restarts = 7;
+        for (unsigned i = 3; i > 0; i--) {
+                add(&f, (HistoryEvent) { .kind = EVENT_TRIGGERED, .code = -1, .text = (char *) "watch: own.log changed" }, i * MINUTE, EVENT_DECISION_NONE, NULL, 1);
+                add(&f, SIGNALED(SIGINT, "signal"), i * MINUTE, EVENT_DECISION_RESTART, "it was to be restarted", 1);
+        }
+        ASSERT_OK(why_advise(&f, &advice));
+        ASSERT_STREQ(advice[0], "If it writes these files itself: pmctl restart api --ignore-watch NAME leaves them out.");
+        ASSERT_TRUE(!advice[1]);
+}
+
+/* Only who was asked to say so can have failed to. */
+TEST(readiness_that_nobody_waits_for) {
+        for (unsigned i = 0; i < 2; i++) {
+                _cleanup_(done) WhyFacts f = make("launching");
+                _cleanup_strv_free_ char **l = NULL;
+
+                f.pid = 4711;
+                f.says_when_ready = i > 0;
+                ASSERT_OK(why_explain(&f, &l));
+                ASSERT_EQ(says(l, "has not said yet that it is ready"), i > 0);
+        }
+}
