@@ -26,6 +26,8 @@ def check_verbs(tap, pm):
     tap.check("Command not found" in pm.run("help", "nosuchverb").stderr, "which is told from one that is not")
     for v in HARMLESS:
         expect(tap, pm.run(v), OK, f"{v} is harmless", [f"[PM2] {v}: nothing to do, "])
+    expect(tap, pm.run("install", "pm2-logrotate"), OK, "so is the one module that is built in", ["[PM2] install: nothing to do, log files are rotated"])
+    expect(tap, pm.run("install", "pm2-other"), USAGE, "others are not", stderr=["there are no modules"])
     expect(tap, pm.run("deploy", "production", "setup"), USAGE, "what is not pmd's has an advice", stderr=["pmctl has no deploy: ", "startOrReload"])
     expect(tap, pm.run("serve", ".", "8080"), USAGE, "serve", stderr=["python3 -m http.server"])
 
