@@ -71,6 +71,9 @@ SCENARIOS = [
                                     rows("describe app", "max memory restart", "cron restart")], ONE),
     Scenario("the version comes from package.json", ["start sub/app.sh", rows("describe app", "version")],
              {"sub/app.sh": SLEEP, "package.json": '{"version": "3.2.1"}'}),
+    Scenario("a restart looks at the version again", ["start sub/app.sh -i 2", write("package.json", '{"version": "3.2.2"}'), "restart 0", listed("version"),
+                                                      "restart app", listed("version", "restart_time")],
+             {"sub/app.sh": SLEEP, "package.json": '{"version": "3.2.1"}'}, listing=False),
     Scenario("other names of describe", ["start app.sh", prints("show app"), prints("info app"), prints("desc app")], ONE),
     # Errors
     Scenario("no verb", [command("")]),
