@@ -45,6 +45,7 @@ WORKER_ID = "`cluster.worker.id` counts the workers of all apps"
 MERGED = "a restart or reload of a cluster sets `merge_logs`"
 TWICE = "`exit` is told twice on the bus"
 FILE_ENV = "`start`, `restart` and `reload` of a file set its variables only"
+UNKNOWN = "`stop a b nope` acts on what stands before"
 REJECTION = "in a Node app an unhandled rejection is logged"
 NOTHING_DONE = "`sendSignal` to what does not run"
 PARTIAL = "an unfinished line is written at once"
@@ -87,6 +88,7 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
     # life
     "a name that is a script's path too": [("an operand means apps by name and by script", "* → status", "stopped", "online")],
     "stop by a regular expression": [(PID_PATH, "* → pm_pid_path", "TOP/pm/pids/web-0.pid", "TOP/pm/pids/web-1-0.pid")],
+    "delete of two that are known and one that is not": [(UNKNOWN, "list → 0", ABSENT), (UNKNOWN, "list → 1", ABSENT)],
     "restart with a new name": [(RENAME, "restart * → succeeds", True, False), (RENAME, "list → 0 → *")],
     "restart --update-env": [("`--update-env` adds and replaces", "* → env → OLD", "1", ABSENT)],
     "--stop-exit-codes stops": [(STOP_CODES, "* → stop_exit_codes", 3, [3])],
