@@ -21,10 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 abort();
 
         STRV_FOREACH(w, words) {
-                size_t length = strlen(*w), skipped = strspn(rest, SPACES "'\"");
+                size_t length = strlen(*w), most = strspn(rest, SPACES "'\""), skipped = 0;
 
-                while (skipped > 0 && strncmp(rest + skipped, *w, length) != 0)
-                        skipped--; /* a quote that is part of the word */
+                while (skipped < most && strncmp(rest + skipped, *w, length) != 0)
+                        skipped++;
                 if (length == 0 || strncmp(rest + skipped, *w, length) != 0)
                         abort();
                 rest += skipped + length;
