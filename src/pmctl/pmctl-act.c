@@ -99,6 +99,15 @@ static int toggle_watch(const Options *o, pmd_connection *c, char *const *target
         return r < 0 ? report_error(o, r, &e) : EXIT_CODE_OK;
 }
 
+static void warn_of_cron(const Options *o, const pmd_process *p, const pmd_process *previous) {
+        const pmd_attribute *a = process_attribute(p, "cron_restart");
+        _cleanup_free_ char *name = string_escape_cc(p->name);
+
+        if (!a || a->type != PMD_ATTRIBUTE_STRING || streq(a->string, "0") || (previous && streq(previous->name, p->name)))
+                return;
+        message_warn(o, "App %s stopped but CRON RESTART is still UP %s: it will be started again", strempty(name), a->string);
+}
+
 static int send_action(const Options *o, pmd_connection *c, const Action *a, char *const *targets, const pmd_definition *changes,
                        pmd_result *ret, pmd_error *reterr) {
         if (a->verb == PMD_RELOAD)
@@ -127,6 +136,8 @@ static int run_action(const Options *o, pmd_connection *c, const Action *a, char
                         confirm_process(o, l->items[i].name, l->items[i].id);
         if (action_starts(a))
                 report_notes(o, c, &result);
+        for (size_t i = 0; i < l->n && a->verb == PMD_STOP; i++)
+                warn_of_cron(o, l->items + i, i > 0 ? l->items + i - 1 : NULL);
         code = report_failures(o, l, &result);
         reload_report_show_lines(&report, c, &result);
         if (r < 0 && code == EXIT_CODE_OK)

@@ -427,9 +427,9 @@ int verb_multiset(int argc, char *argv[], const Options *o) {
         int r;
 
         r = split_args(argv[1], &words);
-        if (r == -ENOMEM)
+        if (r < 0)
                 return report_error(o, r, NULL);
-        if (r < 0 || strv_isempty(words) || strv_length(words) % 2 != 0) {
+        if (strv_isempty(words) || strv_length(words) % 2 != 0) {
                 message_error(o, "multiset takes one operand, of keys and values in turn: pmctl multiset \"KEY VALUE KEY VALUE\"");
                 return EXIT_CODE_USAGE;
         }

@@ -451,14 +451,17 @@ static void print_variable(const char *key, const char *value, bool escape) {
 }
 
 static void print_environment(const pmd_process *p) {
+        _cleanup_free_ char *instance = strprintf("%" PRIu32, p->instance);
         bool tty = isatty(STDOUT_FILENO);
 
         print_variable("version", isempty(p->version) ? "N/A" : p->version, tty);
+        print_variable("namespace", p->name_space, tty);
         print_variable("unique_id", strempty(p->unique_id), tty);
+        print_variable(instance_variable(p), strempty(instance), tty);
         STRV_FOREACH(e, p->environment) {
                 _cleanup_free_ char *name = strndup(*e, strcspn(*e, "="));
 
-                if (name && !streq(name, "unique_id"))
+                if (name && !streq(name, "unique_id") && !streq(name, "namespace") && !streq(name, instance_variable(p)))
                         print_variable(name, *e + strlen(name) + 1, tty);
         }
 }

@@ -32,6 +32,11 @@ static const Answer answers[] = {
         { "dockerize container", "see pmctl runtime, and \"In a container\" in the README.", false },
 };
 
+/* Whoever sets a machine up installs it, and goes on only if that was no error. */
+static const char *what_is_meant(char *const *words) {
+        return endswith(words[0], "install") && startswith(strempty(words[1]), "pm2-logrotate") ? "logrotate" : words[0];
+}
+
 static const Answer *find_answer(const char *word) {
         for (size_t i = 0; i < ELEMENTSOF(answers); i++) {
                 _cleanup_strv_free_ char **words = strv_split(answers[i].words, " ");
@@ -58,9 +63,10 @@ static const char *find_nearest(const char *word, char *const *verbs) {
         return nearest;
 }
 
-int answer_unknown_verb(const Options *o, const char *word, char *const *verbs) {
+int answer_unknown_verb(const Options *o, char *const *words, char *const *verbs) {
+        const char *word = words[0];
         _cleanup_free_ char *escaped = string_escape_cc(word);
-        const Answer *answer = find_answer(word);
+        const Answer *answer = find_answer(what_is_meant(words));
         const char *nearest = answer ? NULL : find_nearest(word, verbs);
 
         if (answer && answer->harmless) {

@@ -113,8 +113,8 @@ int verb_import(int argc, char *argv[], const Options *o);
  * negative if a pmd serves. */
 int start_in_foreground(char *argv[], const Options *o);
 
-/* What to do instead of a verb that there is not; verbs: those there are. An ExitCode. */
-int answer_unknown_verb(const Options *o, const char *word, char *const *verbs);
+/* What to do instead of a verb that there is not; words: it and its operands; verbs: those there are. An ExitCode. */
+int answer_unknown_verb(const Options *o, char *const *words, char *const *verbs);
 
 /* Candidates for shell completion: the names, namespaces and numbers there are. */
 void complete_targets(const Options *o);

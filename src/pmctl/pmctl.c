@@ -181,7 +181,7 @@ static void print_verb_help(const Verb *v) {
         }
 }
 
-static int unknown_verb(const Options *o, const char *name) {
+static int unknown_verb(const Options *o, char *const *words) {
         _cleanup_strv_free_ char **names = NULL;
         int r;
 
@@ -198,7 +198,7 @@ static int unknown_verb(const Options *o, const char *name) {
                         return report_error(o, r, NULL);
         }
 
-        r = answer_unknown_verb(o, name, names);
+        r = answer_unknown_verb(o, words, names);
         if (r == EXIT_CODE_USAGE && !o->silent)
                 print_usage(stderr);
         return r;
@@ -208,7 +208,7 @@ static int verb_help(int argc, char *argv[], const Options *o) {
         const Verb *v = argc > 1 ? verb_find(argv[1]) : NULL;
 
         if (argc > 1 && !v)
-                return unknown_verb(o, argv[1]);
+                return unknown_verb(o, argv + 1);
         if (v)
                 print_verb_help(v);
         else
@@ -336,7 +336,7 @@ static int run_verb(Options *o, char ***words) {
 
         v = verb_find((*words)[0]);
         if (!v)
-                return unknown_verb(o, (*words)[0]);
+                return unknown_verb(o, *words);
         if (o->help) {
                 print_verb_help(v);
                 return EXIT_CODE_OK;

@@ -153,7 +153,7 @@ static const char *string_attribute(const pmd_process *p, const char *key, const
         return a && a->string ? a->string : fallback;
 }
 
-static const char *instance_variable(const pmd_process *p) {
+const char *instance_variable(const pmd_process *p) {
         return string_attribute(p, "instance_var", "NODE_APP_INSTANCE");
 }
 
@@ -271,6 +271,16 @@ static int64_t count_instances(const pmd_process *p) {
         return n > 0 ? n : MAX(sysconf(_SC_NPROCESSORS_ONLN) + n, 1);
 }
 
+/* The paths, if not all below its directory is watched. */
+static void write_watch(JsonWriter *w, const pmd_process *p) {
+        const pmd_attribute *a = process_attribute(p, "watch");
+
+        if (p->watching && a && a->type == PMD_ATTRIBUTE_STRV)
+                write_attribute(w, "watch", a);
+        else
+                json_writer_bool(w, "watch", p->watching);
+}
+
 static void write_definition_part(JsonWriter *w, const pmd_process *p) {
         bool cluster = streq_ptr(p->exec_mode, "cluster_mode");
 
@@ -290,7 +300,7 @@ static void write_definition_part(JsonWriter *w, const pmd_process *p) {
         json_writer_bool(w, "vizion", boolean_attribute(p, "vizion", true));
         json_writer_bool(w, "autostart", boolean_attribute(p, "autostart", true));
         json_writer_bool(w, "autorestart", boolean_attribute(p, "autorestart", true));
-        json_writer_bool(w, "watch", p->watching);
+        write_watch(w, p);
         json_writer_string(w, "instance_var", instance_variable(p));
         json_writer_bool(w, "pmx", true);
         json_writer_bool(w, "automation", true);

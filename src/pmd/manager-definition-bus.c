@@ -238,11 +238,9 @@ static int restart_or_reload(sd_bus_message *message, void *userdata, Restart *r
 
         if (m->exiting)
                 return bus_request_set_error(reterr, -ESHUTDOWN);
-        if (overlay) {
-                r = change_definitions(processes, n, overlay, replace, reterr);
-                if (r < 0)
-                        return r;
-        }
+        r = overlay ? change_definitions(processes, n, overlay, replace, reterr) : manager_update_versions(processes, n);
+        if (r < 0)
+                return r;
         return enqueue_restart(m, message, uid, processes, n, restart, reterr);
 }
 

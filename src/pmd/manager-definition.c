@@ -170,3 +170,23 @@ void manager_change_configs(Process *const *processes, size_t n, AppConfig *cons
                 a->config = app_config_ref(configs[i]);
         }
 }
+
+int manager_update_versions(Process *const *processes, size_t n) {
+        _cleanup_app_config_unref_ AppConfig *before = NULL, *after = NULL;
+        int r;
+
+        for (size_t i = 0; i < n; i++) {
+                /* Those that share a definition stand beside each other mostly. */
+                if (latest_config(processes[i]) != before) {
+                        app_config_unref(before);
+                        before = app_config_ref(processes[i]->next_config ?: processes[i]->config);
+                        after = app_config_unref(after);
+                        r = app_config_update_version(before, &after);
+                        if (r < 0)
+                                return r;
+                }
+                if (after)
+                        manager_change_configs(processes + i, 1, &after, false);
+        }
+        return 0;
+}

@@ -18,5 +18,8 @@ int manager_derive_configs(Process *const *processes, size_t n, json_object *ove
                            char **reterr);
 AppConfig **manager_free_configs(AppConfig **configs, size_t n);
 
+/* The release that lies there now may be another one than at the start before. */
+int manager_update_versions(Process *const *processes, size_t n);
+
 /* Gives them to the processes, which take them when they are started the next time, and to their apps. replace: as above. */
 void manager_change_configs(Process *const *processes, size_t n, AppConfig *const *configs, bool replace);

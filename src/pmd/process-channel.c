@@ -18,6 +18,7 @@
 #include "shared/log.h"
 #include "shared/path-util.h"
 #include "shared/pmd-protocol.h"
+#include "shared/signal-util.h"
 #include "shared/string-util.h"
 
 /* The channel of Node.js between a process and pmd, which is its parent, and the primary of its cluster. */
@@ -328,8 +329,9 @@ int process_send_message(Process *p, const char *json) {
         return node_channel_is_open(p->channel) ? node_channel_send(p->channel, json, strlen(json)) : -ENOTCONN;
 }
 
-int process_send_disconnect(Process *p) {
+int process_send_disconnect(Process *p, int signo) {
         _cleanup_(json_object_putp) json_object *o = NULL;
+        const char *signal = signal_to_string(signo);
 
         if (p->worker_id == 0 || !node_channel_is_open(p->channel))
                 return -ENOTCONN;
@@ -337,7 +339,8 @@ int process_send_disconnect(Process *p) {
         o = json_object_new_object();
         if (!o ||
             json_object_object_add(o, "cmd", json_object_new_string("NODE_CLUSTER")) < 0 ||
-            json_object_object_add(o, "act", json_object_new_string("disconnect")) < 0)
+            json_object_object_add(o, "act", json_object_new_string("disconnect")) < 0 ||
+            (signal && json_object_object_add(o, "signal", json_object_new_string(signal)) < 0))
                 return -ENOMEM;
         if (p->app->cluster)
                 cluster_worker_retires(p->app->cluster, worker_of(p));

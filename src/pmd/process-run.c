@@ -229,7 +229,7 @@ int process_signal(Process *p, int signo, bool whole_unit) {
 static bool run_ask_to_finish(Process *p) {
         bool told = process_ask_by_message(p);
 
-        return process_send_disconnect(p) >= 0 || told;
+        return process_send_disconnect(p, told ? 0 : p->config->kill_signal) >= 0 || told;
 }
 
 static void run_ask_to_end(Process *p) {

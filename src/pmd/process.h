@@ -338,8 +338,9 @@ void process_close_channel(Process *p);    /* at the end of the incarnation, aft
 void process_adopt_channel(Process *p);
 /* JSON that becomes a message of process.on('message'). 0; -ENOTCONN: it has no channel; -ENOBUFS: it does not read. */
 int process_send_message(Process *p, const char *json);
-/* Tells a worker of a cluster to finish: it closes its servers, answers what it has begun, and ends. -ENOTCONN as above, and for no worker. */
-int process_send_disconnect(Process *p);
+/* Tells a worker of a cluster to finish: it closes its servers, answers what it has begun, then handles the signal (0: none) if it has a
+ * handler for it, and ends. -ENOTCONN as above, and for no worker. */
+int process_send_disconnect(Process *p, int signo);
 /* It is about to end: its share of new connections goes to other workers. True: the "shutdown" message is sent in place of the signal. */
 bool process_ask_by_message(Process *p);
 /* Closes the sockets that pmd holds for the app if none of its processes runs, or is about to. */

@@ -420,23 +420,47 @@ static void finish_exec_mode(AppConfig *c) {
                 c->merge_logs = c->exec_mode == EXEC_MODE_FORK && !c->instances_set;
 }
 
-static int finish_version(AppConfig *c) {
+static int read_version(const AppConfig *c, char **ret) {
         _cleanup_free_ char *path = NULL;
-        char *version;
-        int r;
 
         /* A shell says nothing about the app: what it is probably lies where it works. */
         path = c->shell ? strjoin(c->cwd, "/.") : strdup(c->exec_path);
-        if (!path)
-                return -ENOMEM;
+        return path ? version_of_script(path, ret) : -ENOMEM;
+}
 
-        r = version_of_script(path, &version);
+static int finish_version(AppConfig *c) {
+        char *version;
+        int r;
+
+        r = read_version(c, &version);
         if (r < 0)
                 return r;
 
         free(c->version);
         c->version = version;
         return 0;
+}
+
+int app_config_update_version(const AppConfig *c, AppConfig **ret) {
+        _cleanup_app_config_unref_ AppConfig *n = NULL;
+        _cleanup_free_ char *version = NULL;
+        int r;
+
+        if (!c->exec_path || !c->cwd)
+                return 0;
+        r = read_version(c, &version);
+        if (r < 0)
+                return r;
+        if (streq_ptr(version, c->version))
+                return 0;
+
+        r = app_config_copy(c, &n);
+        if (r < 0)
+                return r;
+        free(n->version);
+        n->version = TAKE_PTR(version);
+        *ret = TAKE_PTR(n);
+        return 1;
 }
 
 static int finish_files(AppConfig *c, char **reterr) {

@@ -190,6 +190,9 @@ int app_config_to_json(const AppConfig *c, json_object **ret);
  * 0, or a negative errno with *reterr for the user: -ENOENT script or interpreter or cwd missing, -EACCES, -EINVAL. */
 int app_config_finish(AppConfig *c, const char *base, char **reterr);
 
+/* What package.json says now, of a definition that is finished: 1 and a copy with another version, 0 if it is the same. */
+int app_config_update_version(const AppConfig *c, AppConfig **ret);
+
 /* Whether the option was given; key as for app_config_set(). */
 bool app_config_has(const AppConfig *c, const char *key);
 

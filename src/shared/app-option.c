@@ -259,8 +259,7 @@ int option_strv(const AppOption *o, json_object *value, char ***ret, char **rete
         r = option_text(o, value, &s, reterr);
         if (r < 0)
                 return r;
-        r = split_args(s, ret);
-        return r == -EINVAL ? option_fault(o, value, reterr, r, "has a quote that is not closed") : r;
+        return split_args(s, ret);
 }
 
 static int set_strv(const AppOption *o, void *field, json_object *value, char **reterr) {

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <ctype.h>
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #define HEAD_MAX 1024U
 #define PACKAGE_JSON_MAX (1024U * 1024U)
 #define VERSION_MAX 64U
+#define SPACES " \t\n\v\f\r"
 
 /* Reads the first max bytes. Never waits: what lies under an app's directory may be a FIFO. */
 static int read_regular_file(const char *path, size_t max, char **ret, size_t *ret_size, mode_t *ret_mode) {
@@ -252,57 +252,37 @@ int version_of_script(const char *path, char **ret) {
         return 0;
 }
 
-/* Copies the piece of a word at s, with quotes and backslashes resolved, to *q. Returns what follows, or NULL for an open quote. */
-static const char *copy_quoted(const char *s, char **q) {
-        char quote = *s++;
+/* The length of what stands in quotes at s, with them; 0: nothing does. */
+static size_t quoted_length(const char *s) {
+        const char *end = IN_SET(*s, '\'', '"') ? strchr(s + 1, *s) : NULL;
 
-        for (; *s != quote; s++) {
-                if (!*s)
-                        return NULL;
-                if (quote == '"' && *s == '\\' && s[1] && strchr("\"\\$`", s[1]))
-                        s++;
-                *(*q)++ = *s;
-        }
-
-        return s + 1;
+        return end ? (size_t) (end - s) + 1 : 0;
 }
 
-static const char *copy_word(const char *s, char *q) {
-        while (s && *s && !isspace((unsigned char) *s)) {
-                if (IN_SET(*s, '\'', '"')) {
-                        s = copy_quoted(s, &q);
-                        continue;
-                }
-                if (*s == '\\' && s[1])
-                        s++;
-                *q++ = *s++;
-        }
+/* NAME="a b", where the quotes stay: who reads it may be a shell, or take JSON */
+static size_t assignment_length(const char *s) {
+        size_t name = strcspn(s, SPACES "='\""), value = name > 0 && s[name] == '=' ? quoted_length(s + name + 1) : 0;
 
-        *q = 0;
-        return s;
+        return value > 0 ? name + 1 + value : 0;
 }
 
 int split_args(const char *s, char ***ret) {
         _cleanup_strv_free_ char **l = new0(char *, 1);
-        _cleanup_free_ char *word = new(char, strlen(s) + 1);
         size_t n = 0, allocated = 1;
 
-        if (!l || !word)
+        if (!l)
                 return -ENOMEM;
 
-        for (;;) {
-                while (isspace((unsigned char) *s))
-                        s++;
-                if (!*s)
-                        break;
+        for (s += strspn(s, SPACES); *s; s += strspn(s, SPACES)) {
+                size_t quoted = quoted_length(s), length = quoted ?: assignment_length(s) ?: strcspn(s, SPACES);
+                const char *word = quoted > 0 ? s + 1 : s;
 
-                s = copy_word(s, word);
-                if (!s)
-                        return -EINVAL;
-
+                s += length;
+                if (quoted == 2)
+                        continue;
                 if (!GREEDY_REALLOC(l, allocated, n + 2))
                         return -ENOMEM;
-                l[n] = strdup(word);
+                l[n] = strndup(word, quoted > 0 ? quoted - 2 : length);
                 if (!l[n])
                         return -ENOMEM;
                 l[++n] = NULL;

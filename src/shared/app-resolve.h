@@ -16,5 +16,6 @@ int interpreter_for_script(const char *path, char **ret);
 /* "version" of the nearest package.json in the script's directory or above, or "N/A". */
 int version_of_script(const char *path, char **ret);
 
-/* Splits as a shell splits words: spaces, single and double quotes, backslash. 0, -EINVAL for an open quote, -ENOMEM. */
+/* Splits as pm2 does: quotes count only where a word begins, and behind NAME= where they stay; there are no empty words, and a backslash is
+ * one. 0 or -ENOMEM. */
 int split_args(const char *s, char ***ret);

@@ -7,7 +7,7 @@ import select
 import subprocess
 import time
 
-from pmctltest import OK, USAGE, expect, run_checks
+from pmctltest import OK, USAGE, expect, run_checks, show
 from pmdtest import PATIENCE, wait_until
 
 # Of pm2 7.0.
@@ -26,8 +26,21 @@ def check_verbs(tap, pm):
     tap.check("Command not found" in pm.run("help", "nosuchverb").stderr, "which is told from one that is not")
     for v in HARMLESS:
         expect(tap, pm.run(v), OK, f"{v} is harmless", [f"[PM2] {v}: nothing to do, "])
+    expect(tap, pm.run("install", "pm2-logrotate"), OK, "so is the one module that is built in", ["[PM2] install: nothing to do, log files are rotated"])
+    expect(tap, pm.run("install", "pm2-other"), USAGE, "others are not", stderr=["there are no modules"])
     expect(tap, pm.run("deploy", "production", "setup"), USAGE, "what is not pmd's has an advice", stderr=["pmctl has no deploy: ", "startOrReload"])
     expect(tap, pm.run("serve", ".", "8080"), USAGE, "serve", stderr=["python3 -m http.server"])
+
+
+def check_cron_goes_on(tap, pm):
+    """Stopping an app does not stop its clock, and that is told once."""
+    pm.run("start", "/bin/sleep", "--name", "clock", "-i", "2", "-c", "0 0 1 1 *", "--", "1000")
+    pm.run("start", "/bin/sleep", "--name", "none", "-c", "0", "--", "1000")
+    r = pm.run("stop", "clock", "none")
+    tap.check(r.returncode == OK and r.stderr.count("App clock stopped but CRON RESTART is still UP 0 0 1 1 *") == 1 and "none" not in r.stderr,
+              "stop tells of cron", show(r))
+    tap.check("CRON" not in pm.run("restart", "clock").stderr, "restart does not")
+    pm.run("delete", "all")
 
 
 def check_guesses(tap, pm):
@@ -84,4 +97,4 @@ def check_monit(tap, pm):
     wait_until(lambda: pm.run("ping").returncode == OK, "pmd, which lives on")
 
 
-raise SystemExit(run_checks([check_verbs, check_guesses, check_report, check_monit]))
+raise SystemExit(run_checks([check_verbs, check_cron_goes_on, check_guesses, check_report, check_monit]))

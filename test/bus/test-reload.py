@@ -137,6 +137,44 @@ require('http').createServer((q, r) => {{ say('asked', true); }}).listen({port},
     app.delete()
 
 
+def check_signal_handler(tap, pm):
+    """What says goodbye on SIGINT does so, when nobody waits for its answers any more: its channel and the callbacks of close() work as at a stop."""
+    port = free_port()
+    app = App(pm, "polite", """
+let answered = 0;
+const server = require('http').createServer((q, r) => setTimeout(() => { answered++; r.end(me()); }, 300)).listen(%d, () => say('listening', process.pid));
+process.on('SIGINT', (signal, number) => server.close((error) => setTimeout(() => {
+    say('goodbye', [signal, number, String(error), process.connected, answered > 0]);
+    process.send({type: 'goodbye', data: 1}, () => process.exit(0));
+}, 100)));
+setInterval(() => 0, 1000);
+""" % port, "--drain-timeout", "1h")
+    app.wait("listening")
+    loads = [Load(port, keep) for keep in (False, True) for _ in range(3)]
+    for load in loads:
+        wait_until(lambda load=load: load.pids, "an answer")
+    tap.equal(pm.run("reload", "polite").returncode, OK, "reload of what handles SIGINT")
+    tap.check(app.settles(2), "the old ones end long before drain_timeout")
+    loss = lost(loads)
+    tap.check(not loss, "without the loss of a request", loss)
+    tap.equal(app.heard("goodbye"), {i: ["SIGINT", 2, "undefined", True, True] for i in (0, 1)}, "their handlers were called, after the last answer")
+    app.delete()
+
+    app = App(pm, "worker", "process.on('SIGINT', () => { say('goodbye', true); process.exit(0); }); setInterval(() => 0, 1000); process.send('ready');\n",
+              "--wait-ready", "--drain-timeout", "1h", instances=1)
+    tap.check(pm.run("reload", "worker").returncode == OK and app.settles(1) and app.heard("goodbye") == {0: True}, "what serves nobody is told at once")
+    app.delete()
+
+    app = App(pm, "closer", """
+const server = require('net').createServer().listen(%d, () => say('listening', true));
+process.on('SIGINT', () => server.close(() => say('closed', true)));
+process.on('message', () => 0);
+""" % free_port(), "--drain-timeout", "1h", instances=1)
+    app.wait("listening", 1)
+    tap.check(pm.run("reload", "closer").returncode == OK and app.settles(1) and app.heard("closed") == {0: True}, "a handler need not end the process")
+    app.delete()
+
+
 def check_shutdown_message(tap, pm):
     port = free_port()
     app = App(pm, "message", SERVER % port + """
@@ -490,7 +528,7 @@ def check_privileged(tap, pm):
 
 
 sys.exit(run_checks([
-    check_node, check_idle_connection, check_drain_timeout, check_shutdown_message, check_wait_ready, check_bad_versions, check_parallel,
+    check_node, check_idle_connection, check_drain_timeout, check_signal_handler, check_shutdown_message, check_wait_ready, check_bad_versions, check_parallel,
     check_two_at_once, check_changes, check_others, check_interrupted, check_killed_pmd, check_scale, check_memory, check_listen, check_slow_keeper, check_udp, check_survival,
     check_in_use, check_privileged,
 ]))

@@ -22,7 +22,7 @@ class Difference:
 
 SIGNAL = "death by a signal shows `exit_code: 0`"
 FROM_FILE = "`watch` and `filter_env` are absent from `pm2_env` if a file does not say them"
-TYPES = "numbers and booleans of `env` keep their type in `jlist`"
+TYPES = "numbers and booleans of `env` and `args` keep their type in `jlist`"
 NODE_PATH = "`exec_interpreter` of `.cjs`, `.mjs` and directories"
 DIRECTORY = "`pm_exec_path` of a directory"
 SPACES = "a script whose name has a space"
@@ -44,6 +44,10 @@ INSTANCES = "`start FILE -i N` ignores `-i`"
 WORKER_ID = "`cluster.worker.id` counts the workers of all apps"
 MERGED = "a restart or reload of a cluster sets `merge_logs`"
 TWICE = "`exit` is told twice on the bus"
+FILE_ENV = "`start`, `restart` and `reload` of a file set its variables only"
+UNKNOWN = "`stop a b nope` acts on what stands before"
+REJECTION = "in a Node app an unhandled rejection is logged"
+NOTHING_DONE = "`sendSignal` to what does not run"
 PARTIAL = "an unfinished line is written at once"
 
 # What may differ in any scenario.
@@ -84,6 +88,7 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
     # life
     "a name that is a script's path too": [("an operand means apps by name and by script", "* → status", "stopped", "online")],
     "stop by a regular expression": [(PID_PATH, "* → pm_pid_path", "TOP/pm/pids/web-0.pid", "TOP/pm/pids/web-1-0.pid")],
+    "delete of two that are known and one that is not": [(UNKNOWN, "list → 0", ABSENT), (UNKNOWN, "list → 1", ABSENT)],
     "restart with a new name": [(RENAME, "restart * → succeeds", True, False), (RENAME, "list → 0 → *")],
     "restart --update-env": [("`--update-env` adds and replaces", "* → env → OLD", "1", ABSENT)],
     "--stop-exit-codes stops": [(STOP_CODES, "* → stop_exit_codes", 3, [3])],
@@ -102,6 +107,8 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
     "file: env of an object, an array, null, a boolean": [(TYPES, "* → env → T", True, "true"), (TYPES, "* → env → F", 1.5, "1.5")],
     "file: --env": [("`env_NAME` of a file stands in `pm2_env`", "* → env_production", ANYTHING, ABSENT)],
     "file: --env of a script is ignored": [(ENV_NAME, "* → env → [0-9]", ANYTHING, ABSENT)],
+    "file: args of numbers": [(TYPES, "* → args", ["--port", 3000], ["--port", "3000"])],
+    "file: a restart and the caller's environment": [(FILE_ENV, "child * → W", "1", "2"), (FILE_ENV, "child * → W", "1", "3")],
     "file: increment_var": [(TYPES, "list → 0 → env → PORT", 3000, "3000"), (TYPES, "list → 1 → env → PORT", 3001, "3001")],
     "file: port": [(TYPES, "* → env → PORT", 8080, "8080")],
     "file: filter_env: true": [(NO_FILTER, "child * → env → V", "1", ABSENT), (NO_FILTER, "list → * → env → *", ANYTHING, ABSENT)],
@@ -116,7 +123,11 @@ BY_SCENARIO = {name: [Difference(*d) for d in differences] for name, differences
                                   ("some attributes have no option", "* → tells", True, False),
                                   ("some attributes have no option", "list → 0", ABSENT)],
     "logs --raw --nostream": [("`logs --raw --nostream` prints headings", "* → stdout", ANYTHING, "two\nthree\n")],
+    "flush of an unknown name": [(NOTHING_DONE, "flush * → succeeds", True, False)],
+    "reset of an unknown number": [(NOTHING_DONE, "reset * → succeeds", True, False)],
+    "a signal to what is stopped": [(NOTHING_DONE, "sendSignal * → succeeds", True, False)],
     # cluster
+    "an unhandled rejection": [(REJECTION, "* → status", "online", "errored")],
     "the bus of a reload": [(TWICE, "heard → exit manually False of _old_*", 2, 1)],
     "save": [("`save` writes `dump.pm2`", "names *", ["TOP/pm/dump.pm2"], [])],
 }.items()}

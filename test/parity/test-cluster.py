@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 
-from parity import PATIENCE, Pm2Side, Scenario, complains, counted, is_new, listed, main, read, remember, remove, step, until, until_file, write
+from parity import PATIENCE, Pm2Side, Scenario, complains, counted, is_new, listed, main, read, remember, remove, step, until, until_file, until_stable, write
 
 # Writes down what it sees, and answers with its instance.
 WORKER = """const fs = require('fs'), cluster = require('cluster'), instance = process.env.NODE_APP_INSTANCE;
@@ -33,6 +33,12 @@ TALKER = """process.on('message', (m) => {
 });
 process.send({type: 'axm:action', data: {action_name: 'hello', action_type: 'custom', arity: 1}});
 setTimeout(() => { for (const m of ['text', 17, [1, 2], {a: 1}, {type: 'mine', data: {z: 1}}, {type: 'process:msg', data: 'x'}]) process.send(m); }, 1000);
+setInterval(() => {}, 1000);
+"""
+QUEUE = """const fs = require('fs');
+process.on('SIGINT', () => { fs.writeFileSync(__dirname + '/signal-0.json', 'true'); process.exit(0); });
+fs.writeFileSync(__dirname + '/seen-0.json', 'true');
+process.send('ready');
 setInterval(() => {}, 1000);
 """
 READY = WORKER + "setTimeout(() => process.send('ready'), 700);\n"
@@ -147,6 +153,11 @@ SCENARIOS = [
     Scenario("restart of a cluster", ["start app.js -i 2", one_port(2), remember("app"), "restart app", is_new("app"), served(2)], APP),
     Scenario("reload of a cluster", ["start app.js -i 2", one_port(2), remember("app"), "reload app", is_new("app"), served(2)], APP),
     Scenario("reload twice", ["start app.js -i 2", one_port(2), "reload app", "reload app"], APP),
+    Scenario("a reload calls the handler of SIGINT", ["start app.js -i 2", one_port(2), "reload app", seen("signal", 2), served(2)], APP),
+    Scenario("a reload calls the handler of SIGINT of what serves nobody", ["start app.js -i 1 --wait-ready", until_file("seen-0.json"), "reload app", seen("signal")],
+             {"app.js": QUEUE}, listing=False),
+    Scenario("an unhandled rejection", ["start app.js --max-restarts 1", until_file("PM/logs/app-error.log", "oops"), until_stable("app"), listed("status")],
+             {"app.js": "Promise.reject(new Error('oops')); setInterval(() => {}, 1000);\n"}, listing=False),
     Scenario("reload of one instance", ["start app.js -i 2", one_port(2), remember("app"), "reload 1", is_new("app")], APP),
     Scenario("reload of a stopped cluster", ["start app.js -i 2", one_port(2), "stop app", "reload app"], APP),
     Scenario("reload all", ["start app.js -i 2", one_port(2), remember("app"), "reload all", is_new("app")], APP),

@@ -84,6 +84,7 @@ SCENARIOS = [
     Scenario("flush of one", ["start app.sh", "start app.sh -n b", until_file("PM/logs/app-out.log", "out"),
                               until_file("PM/logs/b-out.log", "out"),
                               "flush b", content("PM/logs/*out.log")], {"app.sh": TALK}, listing=False),
+    Scenario("flush of an unknown name", [command("flush nope")]),
     Scenario("reloadLogs", ["start app.sh", "reloadLogs"], {"app.sh": SLEEP}),
     # pid files
     Scenario("pid files", ["start app.sh", exist("PM/pids/*")], {"app.sh": SLEEP}),

@@ -79,6 +79,7 @@ SCENARIOS = [
     Scenario("delete all of nothing", [complains("delete all")]),
     Scenario("delete of an unknown name", [complains("delete nope")]),
     Scenario("delete of an unknown number", [complains("delete 9")]),
+    Scenario("delete of two that are known and one that is not", ["start a.sh b.sh", complains("delete a b nope"), counted()], TWO, listing=False),
     Scenario("delete of one instance", ["start app.sh -i 3", "delete 0"], ONE),
     Scenario("numbers begin at 0 in an empty list", ["start a.sh b.sh", "delete all", "start a.sh"], TWO),
     Scenario("numbers go on in one that is not empty", ["start a.sh b.sh", "delete a", "start a.sh"], TWO),

@@ -5,10 +5,22 @@
 import sys
 
 from parity import (PROBE_PY, SLEEP, Scenario, child, columns, command, complains, exist, is_new, json_of, listed, main, prints, remember,
-                    rows, says, until, until_file, until_new, write)
+                    rows, says, step, strip_colors, until, until_file, until_new, write)
 
 ONE, TWO = {"app.sh": SLEEP}, {"a.sh": SLEEP, "b.sh": SLEEP}
 SAVED = ("status", "restart_time", "NODE_APP_INSTANCE", "pm_exec_path", "args", "kill_timeout", "namespace")
+
+
+def variables(line, *names):
+    """What it prints as NAME: value."""
+
+    @step(line)
+    def run(side):
+        found = dict(text.split(": ", 1) for text in strip_colors(side.run(line.split()).stdout).splitlines() if ": " in text)
+        return {name: found.get(name, "(absent)") for name in names}
+
+    return run
+
 
 SCENARIOS = [
     # Lists
@@ -45,6 +57,7 @@ SCENARIOS = [
     Scenario("pid", ["start app.sh", prints("pid app"), prints("pid"), prints("pid 0")], ONE),
     Scenario("env of an unknown number", [complains("env 9")]),
     Scenario("env", [command("start app.sh", env={"V": "x"}), prints("env 0")], ONE),
+    Scenario("env has what identifies the process", ["start app.sh -i 2 --namespace ns", variables("env 1", "NODE_APP_INSTANCE", "namespace", "version")], ONE),
     Scenario("describe of an unknown name", [command("describe nope"), command("show nope"), command("info 9"), command("desc nope")]),
     Scenario("describe", ["start app.sh -n web -- --port 3",
                           rows("describe web", "status", "name", "namespace", "version", "restarts", "script path", "script args",
@@ -58,6 +71,9 @@ SCENARIOS = [
                                     rows("describe app", "max memory restart", "cron restart")], ONE),
     Scenario("the version comes from package.json", ["start sub/app.sh", rows("describe app", "version")],
              {"sub/app.sh": SLEEP, "package.json": '{"version": "3.2.1"}'}),
+    Scenario("a restart looks at the version again", ["start sub/app.sh -i 2", write("package.json", '{"version": "3.2.2"}'), "restart 0", listed("version"),
+                                                      "restart app", listed("version", "restart_time")],
+             {"sub/app.sh": SLEEP, "package.json": '{"version": "3.2.1"}'}, listing=False),
     Scenario("other names of describe", ["start app.sh", prints("show app"), prints("info app"), prints("desc app")], ONE),
     # Errors
     Scenario("no verb", [command("")]),
@@ -118,7 +134,7 @@ SCENARIOS = [
              {"app.sh": "echo run >> $HERE/runs\n"}, listing=False),
     Scenario("watch restarts", ["start app.sh --watch", listed("watch", "status"), remember("app"), write("new", "x"), until_new("app")],
              ONE, listing=False),
-    Scenario("watch of one path", ["start app.sh --watch sub", remember("app"), write("sub/new", "x"), until_new("app"), listed("status")],
+    Scenario("watch of one path", ["start app.sh --watch sub", listed("watch"), remember("app"), write("sub/new", "x"), until_new("app"), listed("status")],
              {"app.sh": SLEEP, "sub/x": ""}, listing=False),
     Scenario("watch restarts for what is changed in a new directory",
              ["start app.sh --watch", remember("app"), write("d/e/f", "x"), until_new("app"), listed("status")],

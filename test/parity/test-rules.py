@@ -67,6 +67,8 @@ SCENARIOS = [
     Scenario("reset all", ["start a.sh b.sh", "restart all", "reset all", counted()], TWO, listing=False),
     Scenario("reset by number", ["start a.sh b.sh", "restart all", "reset 1", counted()], TWO, listing=False),
     Scenario("reset of an unknown name", [complains("reset nope")]),
+    Scenario("reset of an unknown number", [command("reset 9")]),
+    Scenario("a signal to what is stopped", ["start app.sh", "stop app", command("sendSignal SIGUSR2 app")], ONE, listing=False),
     Scenario("sendSignal", ["start app.sh", until_file("PM/logs/app-out.log", "ready"), "sendSignal SIGUSR1 app",
                             until_file("PM/logs/app-out.log", "got"), content("PM/logs/app-out.log")],
              {"app.sh": "trap 'echo got USR1' USR1\necho ready\nwhile :; do sleep 0.05; done\n"}),

@@ -10,30 +10,65 @@
 
 static const struct {
         const char *text;
-        int r;
         const char *joined; /* the words, each followed by '|' */
 } words[] = {
-        { "", 0, "" },
-        { " \t\n ", 0, "" },
-        { "a", 0, "a|" },
-        { "  a  b\tc\n", 0, "a|b|c|" },
-        { "'a b' c", 0, "a b|c|" },
-        { "\"a b\" c", 0, "a b|c|" },
-        { "a'b c'd", 0, "ab cd|" },
-        { "--x='y z'", 0, "--x=y z|" },
-        { "''", 0, "|" },
-        { "a '' \"\" b", 0, "a|||b|" },
-        { "a\\ b", 0, "a b|" },
-        { "\\'a\\\"", 0, "'a\"|" },
-        { "'a\\b'", 0, "a\\b|" },
-        { "\"a\\\"b\\\\c\\$d\\`\"", 0, "a\"b\\c$d`|" },
-        { "\"a\\nb\"", 0, "a\\nb|" },
-        { "\"it's\" '\"'", 0, "it's|\"|" },
-        { "a\\", 0, "a\\|" },
-        { "'a", -EINVAL, NULL },
-        { "a \"b", -EINVAL, NULL },
-        { "\"a\\\"", -EINVAL, NULL },
-        { "'a\\'b'", -EINVAL, NULL },
+        { "", "" },
+        { " \t\n ", "" },
+        { "a", "a|" },
+        { "  a  b\tc\n", "a|b|c|" },
+        { "'a b' c", "a b|c|" },
+        { "\"a b\" c", "a b|c|" },
+        /* What follows is what pm2 makes of it. */
+        { "--re \\d+ --x", "--re|\\d+|--x|" },
+        { "a\\ b", "a\\|b|" },
+        { "--j={\"a\":1}", "--j={\"a\":1}|" },
+        { "--j={\"a\": 1}", "--j={\"a\":|1}|" },
+        { "--j='{\"a\": 1}' z", "--j='{\"a\": 1}'|z|" },
+        { "x\"a b\" y", "x\"a|b\"|y|" },
+        { "x'a b' y", "x'a|b'|y|" },
+        { "--k=\"v w\"q z", "--k=\"v w\"|q|z|" },
+        { "--k=\"v 'w\" z", "--k=\"v 'w\"|z|" },
+        { "\"a b\"c d", "a b|c|d|" },
+        { "c\"a b\" d", "c\"a|b\"|d|" },
+        { "--k=\"\" z", "--k=\"\"|z|" },
+        { "\"\" z", "z|" },
+        { "'' z", "z|" },
+        { "a = \"b c\"", "a|=|b c|" },
+        { "a=b=\"c d\"", "a=b=\"c|d\"|" },
+        { "--a:\"c d\"", "--a:\"c|d\"|" },
+        { "\"a 'b' c\"", "a 'b' c|" },
+        { "'a \"b\" c'", "a \"b\" c|" },
+        { "it's a dog's", "it's|a|dog's|" },
+        { "\"unclosed a b", "\"unclosed|a|b|" },
+        { "a \"unclosed b", "a|\"unclosed|b|" },
+        { "--k=\"unclosed b c", "--k=\"unclosed|b|c|" },
+        { "\"a \\\"b\\\" c\"", "a \\|b\\\"|c\"|" },
+        { "--k=\"a \\\"b\\\" c\"", "--k=\"a \\\"|b\\\"|c\"|" },
+        { "a\"b\"c\"d e\"f", "a\"b\"c\"d|e\"f|" },
+        { "\"a\" \"b\"", "a|b|" },
+        { "\"a\"\"b\"", "a|b|" },
+        { "'a'\"b\"", "a|b|" },
+        { "--k='a'\"b c\" d", "--k='a'|b c|d|" },
+        { "{\"a\":\"b c\"}", "{\"a\":\"b|c\"}|" },
+        { "-c \"echo hi; echo 'x y'\" z", "-c|echo hi; echo 'x y'|z|" },
+        { "-c 'echo \"$0\"' z", "-c|echo \"$0\"|z|" },
+        { "-e \"console.log('a b')\"", "-e|console.log('a b')|" },
+        { "  lead  trail  ", "lead|trail|" },
+        { "a\nb\tc", "a|b|c|" },
+        { "-D\"a b=c d\"", "-D\"a|b=c|d\"|" },
+        { "--k= \"v w\"", "--k=|v w|" },
+        { "=“x y”", "=“x|y”|" },
+        { "a=\"b\" c=\"d\"", "a=\"b\"|c=\"d\"|" },
+        { "C:\\dir\\file \"C:\\Program Files\\x\"", "C:\\dir\\file|C:\\Program Files\\x|" },
+        { "a'b", "a'b|" },
+        { "\"a b\" \"c", "a b|\"c|" },
+        { "a=\"b c\",d=\"e f\" g", "a=\"b c\"|,d=\"e f\"|g|" },
+        { "--x=\"a b\"=\"c d\"", "--x=\"a b\"|=\"c|d\"|" },
+        { "--k='v \"x y\" w' z", "--k='v \"x y\" w'|z|" },
+        { "a,\"b c\"", "a,\"b|c\"|" },
+        { "--filter=name=\"a b\"", "--filter=name=\"a|b\"|" },
+        { "(\"a b\")", "(\"a|b\")|" },
+        { "url?x=\"a b\"&y=\"c d\"", "url?x=\"a b\"|&y=\"c d\"|" },
 };
 
 TEST(split_args) {
@@ -41,13 +76,8 @@ TEST(split_args) {
                 _cleanup_strv_free_ char **l = NULL;
                 _cleanup_free_ char *joined = NULL, *all = NULL;
 
-                printf("# <%s>\n", words[i].joined ?: "refused");
-                ASSERT_EQ(split_args(words[i].text, &l), words[i].r);
-                if (words[i].r < 0) {
-                        ASSERT_TRUE(!l);
-                        continue;
-                }
-
+                printf("# <%s>\n", words[i].joined);
+                ASSERT_EQ(split_args(words[i].text, &l), 0);
                 joined = strv_join(l, "|");
                 ASSERT_TRUE(joined);
                 all = strjoin(joined, strv_isempty(l) ? "" : "|");
