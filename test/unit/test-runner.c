@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -299,58 +298,6 @@ static void check_kill(const char *runner, const char *script, bool orphan) {
         wait_reaped(&b, P_ALL, 0);
         ASSERT_EQ(b.n_empty, 1);
         ASSERT_EQ(runner_unit_signal(b.unit, SIGTERM), -ESRCH);
-        bed_done(&b);
-}
-
-static char *root_directory(Runner *r) {
-        _cleanup_free_ char *mount = NULL, *path = NULL;
-        RunnerUnit *u;
-
-        ASSERT_OK(runner_unit_new(r, "probe", 0, 0, NULL, &PIDREF_NULL, &u));
-        ASSERT_OK(runner_unit_prepare(u));
-        path = strndup(u->cgroup, strlen(u->cgroup) - strlen(u->name) - 1);
-        runner_unit_free(u);
-        ASSERT_OK(cgroup_find_mount(&mount));
-        return strjoin(mount, path);
-}
-
-/* What a pmd that was killed has left is removed by the next, what a living one has is not.
- * Before the first spawn, which keeps the heap out of all children that follow, see spawn-memory.h. */
-TEST(cgroup_stale) {
-        _cleanup_free_ char *living = NULL, *fresh = NULL;
-        char stale[4096] = "";
-        int fds[2], status;
-        pid_t pid;
-        Runner *r;
-        Bed b;
-
-        if (!bed_init(&b, "cgroup"))
-                return;
-        living = root_directory(b.runner);
-
-        ASSERT_OK(pipe2(fds, O_CLOEXEC));
-        pid = fork();
-        ASSERT_OK(pid);
-        if (pid == 0) {
-                _cleanup_free_ char *mine = NULL;
-
-                if (runner_new(b.event, NULL, INSTANCE_PRIVATE, "cgroup", &r) < 0)
-                        _exit(1);
-                mine = root_directory(r);
-                _exit(access(mine, F_OK) < 0 || write(fds[1], mine, strlen(mine)) < 0);
-        }
-        ASSERT_EQ(waitpid(pid, &status, 0), pid);
-        ASSERT_EQ(status, 0);
-        ASSERT_TRUE(read(fds[0], stale, sizeof(stale) - 1) > 0);
-
-        ASSERT_OK(runner_new(b.event, NULL, INSTANCE_PRIVATE, "cgroup", &r));
-        fresh = root_directory(r);
-        ASSERT_TRUE(access(stale, F_OK) < 0);
-        ASSERT_EQ(access(living, F_OK), 0);
-        ASSERT_EQ(access(fresh, F_OK), 0);
-        runner_free(r);
-        safe_close_pair(fds);
-        b.child = (SpawnResult) { PIDREF_NULL, -EBADF, -EBADF };
         bed_done(&b);
 }
 
