@@ -143,6 +143,11 @@ check_output "the list without them is for everybody" '^ayau [1-9]' as_stranger 
 check_output "so pmctl does without" '"name":"api"' run_as_user pmctl --system jlist
 check_output "reading an environment" "$refused" run_as_user busctl --system call org.pmd1 /org/pmd1/process/0 org.pmd1.Process GetEnvironment
 check_output "nothing has happened" '^s "online"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Status
+check_output "descriptors, which take as long to close as their sender wants, do not reach pmd" 'AccessDenied|not allowed|Access denied|disallow|Rejected' \
+        as_stranger Ping h 0
+check_output "nor do they by another interface" 'AccessDenied|not allowed|Access denied|disallow|Rejected' \
+        run_as_user busctl --system call org.pmd1 /org/pmd1 org.freedesktop.DBus.Peer Ping h 0
+check_output "an expression that would take gigabytes is refused" 'repeats too much' as_stranger ResolveTargets as 1 '/((((a{1,100}){1,100}){1,100}){1,100})/'
 check_output "pmctl --system says why" 'org\.pmd1\.manage-apps' run_as_user pmctl --system stop api
 check_fails "with an exit code" run_as_user pmctl --system stop api
 check_fails "the socket's directory is not theirs" run_as_user ls /run/pmd
@@ -163,6 +168,23 @@ check "which is done" eventually_output '^stopped$' property 0 Status
 check_output "and allows that only" "$refused" as_stranger Exit
 enter sh -c 'rm /etc/polkit-1/rules.d/50-test.rules'
 check_output "root needs no rule" '^au' run busctl call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
+
+# ---- paths in the hands of an app's user ----
+
+run_as_user mkdir -p "/home/$TEST_USER/run"
+enter sh -c 'mkdir -p /var/victim && echo precious >/var/victim/s.sock'
+put_file /root/listener.json <<-JSON
+	{"name": "listener", "script": "/bin/sleep", "args": ["infinity"], "user": "$TEST_USER", "cwd": "/", "listen": ["unix:///home/$TEST_USER/run/s.sock"]}
+JSON
+check "start an app for which pmd listens in its user's directory" run pmctl start /root/listener.json
+check_output "the socket is that user's" "^$TEST_USER$" enter stat -c %U "/home/$TEST_USER/run/s.sock"
+run_as_user sh -c "cd /home/$TEST_USER && mv run run.old && ln -s /var/victim run"
+check "stop it, while the path leads elsewhere" run pmctl stop listener
+check_output "where the file is not that user's to be removed" '^precious$' enter cat /var/victim/s.sock
+run_as_user sh -c "cd /home/$TEST_USER && rm run && mv run.old run"
+check "a socket that was left behind is replaced" run pmctl start listener
+check "and removed at a stop" run pmctl stop listener
+check_fails "with its file" enter test -e "/home/$TEST_USER/run/s.sock"
 
 # ---- delete ----
 
