@@ -143,11 +143,29 @@ check_output "the list without them is for everybody" '^ayau [1-9]' as_stranger 
 check_output "so pmctl does without" '"name":"api"' run_as_user pmctl --system jlist
 check_output "reading an environment" "$refused" run_as_user busctl --system call org.pmd1 /org/pmd1/process/0 org.pmd1.Process GetEnvironment
 check_output "nothing has happened" '^s "online"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Status
-check_output "descriptors, which take as long to close as their sender wants, do not reach pmd" 'AccessDenied|not allowed|Access denied|disallow|Rejected' \
-        as_stranger Ping h 0
-check_output "nor do they by another interface" 'AccessDenied|not allowed|Access denied|disallow|Rejected' \
-        run_as_user busctl --system call org.pmd1 /org/pmd1 org.freedesktop.DBus.Peer Ping h 0
+for i in org.pmd1.Manager org.freedesktop.DBus.Peer; do
+        check_output "descriptors, which take as long to close as their sender wants, do not reach pmd: $i" 'Error\.AccessDenied' \
+                run_as_user python3 $APPS/pass-fd.py $i
+done
 check_output "an expression that would take gigabytes is refused" 'repeats too much' as_stranger ResolveTargets as 1 '/((((a{1,100}){1,100}){1,100}){1,100})/'
+put_file /run/flood.sh <<-'FLOOD'
+	# Each call is a connection of its own.
+	for i in $(seq 40); do
+	        busctl --system --timeout=5 call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 api 0 &
+	done
+	wait
+FLOOD
+put_file /run/large.sh <<-'LARGE'
+	for i in $(seq 14); do
+	        env+=("$(printf 'V%d=%0100000d' "$i" 0)")
+	done
+	busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager StartApp 'a{sv}a{sv}' 3 script s /bin/true cwd s / env as 14 "${env[@]}" 0
+LARGE
+check_output "a call that is too large to be kept is refused" 'too large' run_as_user bash /run/large.sh
+enter systemctl kill --signal=STOP polkit.service
+check_equal "while polkit does not answer, a user can have so many calls waiting" 8 "$(run_as_user bash /run/flood.sh 2>&1 | grep -c 'Too many calls')"
+check_output "and root need not wait" '^au 1' run busctl call org.pmd1 /org/pmd1 org.pmd1.Manager Start 'asa{sv}' 1 api 0
+enter systemctl kill --signal=CONT polkit.service
 check_output "pmctl --system says why" 'org\.pmd1\.manage-apps' run_as_user pmctl --system stop api
 check_fails "with an exit code" run_as_user pmctl --system stop api
 check_fails "the socket's directory is not theirs" run_as_user ls /run/pmd
