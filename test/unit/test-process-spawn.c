@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/kcmp.h>
+#include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
@@ -577,6 +578,26 @@ TEST(failures) {
 
         ASSERT_OK(unlink(file));
         ASSERT_OK(rmdir(directory));
+}
+
+/* With root's session keyring would go what is in it. */
+TEST(keyring) {
+        char *const argv[] = { (char *) "/bin/sh", (char *) "-c", (char *) "/bin/grep -c pmd-test-key /proc/keys; :", NULL };
+        SpawnParameters p = parameters(argv);
+        _cleanup_free_ char *own = NULL, *other = NULL;
+
+        if (geteuid() != 0 || syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 ||
+            syscall(SYS_add_key, "user", "pmd-test-key", "secret", strlen("secret"), KEY_SPEC_SESSION_KEYRING) < 0)
+                return;
+
+        own = run(p, "");
+        if (!streq(own, "1\n"))
+                return; /* the list of keys is hidden here */
+
+        p.set_user = true;
+        p.uid = p.gid = 12345;
+        other = run(p, "");
+        ASSERT_STREQ(other, "0\n");
 }
 
 TEST(user) {
