@@ -847,7 +847,7 @@ static void check_message(SpawnStep step, int error, const char *executable, con
 
 TEST(messages) {
         char directory[] = "/tmp/test-process-spawn-XXXXXX";
-        _cleanup_free_ char *file = NULL, *expected = NULL, *crlf = NULL, *loader = NULL, *denied = NULL, *own = NULL;
+        _cleanup_free_ char *file = NULL, *expected = NULL, *crlf = NULL, *loader = NULL, *denied = NULL, *own = NULL, *fifo = NULL;
 
         check_message(SPAWN_STEP_EXEC, -ENOENT, "/no/such",
                         "Cannot execute '/no/such': No such file or directory (ENOENT). There is no such file; check the path.");
@@ -897,6 +897,14 @@ TEST(messages) {
         ASSERT_TRUE(strstr(denied, "chmod +x '/tmp/"));
         own = spawn_error_message(SPAWN_STEP_USER, EINVAL, file, NULL, NULL);
         ASSERT_STREQ(own, "Cannot become the user that pmd runs as: Invalid argument (EINVAL).");
+
+        /* Who owns the directory may have replaced the file meanwhile. */
+        ASSERT_OK(unlink(file));
+        ASSERT_OK(mkfifo(file, 0600));
+        (void) alarm(10);
+        fifo = spawn_error_message(SPAWN_STEP_EXEC, ENOENT, file, NULL, NULL);
+        (void) alarm(0);
+        ASSERT_TRUE(strstr(fifo, "The file is there"));
 
         ASSERT_OK(unlink(file));
         ASSERT_OK(rmdir(directory));
