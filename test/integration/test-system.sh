@@ -147,6 +147,9 @@ for i in org.pmd1.Manager org.freedesktop.DBus.Peer; do
         check_output "descriptors, which take as long to close as their sender wants, do not reach pmd: $i" 'Error\.AccessDenied' \
                 run_as_user python3 $APPS/pass-fd.py $i
 done
+check_output "systemd is asked by a connection of its own" '^org\.pmd1\.Client ' run busctl list --no-pager --no-legend
+check_output "to which strangers cannot send, whose calls its answers would wait behind" 'Error\.AccessDenied|[Aa]ccess denied|Sender is not authorized|rejected' \
+        run_as_user busctl --system call org.pmd1.Client / org.freedesktop.DBus.Peer Ping
 check_output "an expression that would take gigabytes is refused" 'repeats too much' as_stranger ResolveTargets as 1 '/((((a{1,100}){1,100}){1,100}){1,100})/'
 put_file /run/flood.sh <<-'FLOOD'
 	# Each call is a connection of its own.
