@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <ctype.h>
-#include <fcntl.h>
 #include <json-c/json.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "shared/app-resolve.h"
 
-#include "shared/fd-util.h"
 #include "shared/fileio.h"
 #include "shared/json-util.h"
 #include "shared/path-util.h"
