@@ -26,6 +26,8 @@
 struct AppSocket {
         char *address; /* as listen_address_to_string() has it */
         int fd;
+        uid_t uid;     /* who made the file of a Unix socket */
+        gid_t gid;
         LIST_FIELDS(AppSocket, sockets);
 };
 
@@ -52,17 +54,25 @@ static AppSocket *find(const App *a, const char *address) {
         return NULL;
 }
 
-static int add(App *a, const char *address, int fd) {
+static uid_t user_of(const Process *p) {
+        return p->credentials ? p->credentials->uid : geteuid();
+}
+
+static gid_t group_of(const Process *p) {
+        return p->credentials ? p->credentials->gid : getegid();
+}
+
+static int add(const Process *p, const char *address, int fd) {
         AppSocket *s = new(AppSocket, 1);
 
         if (!s)
                 return -ENOMEM;
-        *s = (AppSocket) { .address = strdup(address), .fd = fd };
+        *s = (AppSocket) { .address = strdup(address), .fd = fd, .uid = user_of(p), .gid = group_of(p) };
         if (!s->address) {
                 free(s);
                 return -ENOMEM;
         }
-        LIST_APPEND(sockets, a->sockets, s);
+        LIST_APPEND(sockets, p->app->sockets, s);
         return 0;
 }
 
@@ -74,19 +84,18 @@ static void close_socket(App *a, AppSocket *s) {
 }
 
 /* A file that a socket left behind, and that nobody serves any more. */
-static void remove_stale(const char *path) {
+static bool is_stale(const char *path, void *userdata) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         _cleanup_close_ int fd = -EBADF;
         struct stat st;
 
         if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
-                return;
+                return false;
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
-                return;
+                return false;
         strcpy(address.sun_path, path);
-        if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0 && errno == ECONNREFUSED)
-                (void) unlink(path);
+        return connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0 && errno == ECONNREFUSED;
 }
 
 static int bind_socket(const Process *p, const ListenAddress *address) {
@@ -95,19 +104,18 @@ static int bind_socket(const Process *p, const ListenAddress *address) {
                 [LISTEN_UDP] = CLUSTER_SOCKET_UDP,
                 [LISTEN_UNIX] = CLUSTER_SOCKET_UNIX,
         };
-        const Credentials *c = p->credentials;
         _cleanup_close_ int fd = -EBADF;
         int r;
 
         if (address->kind == LISTEN_UNIX)
-                remove_stale(address->host);
+                cluster_socket_remove_path(address->host, user_of(p), group_of(p), is_stale, NULL);
         fd = cluster_socket_bind(&(ClusterAddress) {
                         .kind = kinds[address->kind],
                         .host = address->host,
                         .family = address->family,
                         .port = address->port,
-                        .uid = c ? c->uid : geteuid(),
-                        .gid = c ? c->gid : getegid(),
+                        .uid = user_of(p),
+                        .gid = group_of(p),
                 }, false);
         if (fd < 0)
                 return fd;
@@ -129,7 +137,7 @@ static int open_socket(App *a, const Process *p, const ListenAddress *address, c
         fd = bind_socket(p, address);
         if (fd < 0)
                 return fd;
-        r = add(a, text, fd);
+        r = add(p, text, fd);
         if (r < 0)
                 return r;
 
@@ -228,11 +236,12 @@ int app_set_sockets_environment(const Process *p, char ***env) {
         return r;
 }
 
-static void adopt_socket(App *a, const char *given) {
+static void adopt_socket(Process *p, const char *given) {
         _cleanup_listen_address_ ListenAddress address = {};
         _cleanup_free_ char *text = NULL;
         char name[STORED_NAME_MAX + 1];
         const char *fault;
+        App *a = p->app;
         int fd;
 
         if (listen_address_parse(given, &address, &fault) < 0)
@@ -243,13 +252,13 @@ static void adopt_socket(App *a, const char *given) {
         fd = fd_store_take(a->manager->fd_store, stored_name(a, text, name));
         if (fd < 0)
                 return;
-        if (add(a, text, fd) < 0)
+        if (add(p, text, fd) < 0)
                 safe_close(fd);
 }
 
 void app_adopt_sockets(Process *p) {
         STRV_FOREACH(l, p->config->listen)
-                adopt_socket(p->app, *l);
+                adopt_socket(p, *l);
 }
 
 /* ---- the end ---- */
@@ -288,7 +297,7 @@ void app_release_sockets(App *a) {
                 /* The path first: while the socket is kept, the next pmd knows of it. */
                 FAULT_BEFORE(SOCKET_REMOVE);
                 if (startswith(s->address, "unix://"))
-                        (void) unlink(s->address + STRLEN("unix://"));
+                        cluster_socket_remove_path(s->address + STRLEN("unix://"), s->uid, s->gid, NULL, NULL);
                 FAULT_AFTER(SOCKET_REMOVE);
                 (void) fd_store_remove(a->manager->fd_store, stored_name(a, s->address, name));
                 /* The keeper closes it in its own time, but the port is free now. */

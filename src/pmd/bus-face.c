@@ -399,6 +399,22 @@ static int start_listening(BusFace *f) {
 
 /* ---- the bus ---- */
 
+/* A broker whose clients do not read takes no more from us, and what it does not take is kept here. Only lists are large. */
+#define QUEUE_WITH_LISTS_MAX 256U
+
+static int on_bus_message(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        static const char *const lists[] = { "GetManagedObjects", "ListProcesses", "ListPacked" };
+        const char *member = sd_bus_message_get_member(message);
+        uint64_t n;
+
+        if (sd_bus_message_is_method_call(message, NULL, NULL) <= 0 || sd_bus_get_n_queued_write(sd_bus_message_get_bus(message), &n) < 0 || n <= QUEUE_WITH_LISTS_MAX)
+                return 0;
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                if (streq_ptr(member, lists[i]))
+                        return sd_bus_reply_method_errorf(message, SD_BUS_ERROR_LIMITS_EXCEEDED, "The bus does not take what pmd has sent already, try again.");
+        return 0;
+}
+
 static int connect_bus(const BusFace *f, sd_bus **ret) {
         return f->manager->instance->scope == INSTANCE_SYSTEM ? sd_bus_open_system_with_description(ret, "system") :
                                                                 sd_bus_open_user_with_description(ret, "session");
@@ -433,8 +449,8 @@ static int on_bus_disconnected(sd_bus_message *message, void *userdata, sd_bus_e
         BusFace *f = ASSERT_PTR(userdata);
         int r;
 
-        if (f->manager->stopping)
-                return 0; /* nobody would start us again */
+        if (f->manager->stopping || f->bus_again_source)
+                return 0; /* nobody would start us again, or the other connection is lost as well */
         if (f->manager->runner && f->manager->runner->vtable == &runner_scope_vtable)
                 manager_hold_without_systemd(f->manager);
 
@@ -444,6 +460,35 @@ static int on_bus_disconnected(sd_bus_message *message, void *userdata, sd_bus_e
         if (r < 0)
                 log_error_errno(r, "Failed to wait for the bus, ignoring: %m");
         return 0;
+}
+
+static int watch_bus(BusFace *f, sd_bus *bus) {
+        int r;
+
+        r = match_local(bus, "Disconnected", on_bus_disconnected, f);
+        if (r < 0)
+                return r;
+        return sd_bus_attach_event(bus, f->manager->event, SD_EVENT_PRIORITY_NORMAL);
+}
+
+static int on_client_name_reply(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
+        if (sd_bus_message_is_method_error(message, NULL))
+                log_warning("The bus refuses the name " PMD_BUS_NAME_CLIENT ", ignoring: %s", strna(sd_bus_message_get_error(message)->message));
+        return 0;
+}
+
+/* Everybody may send to the name that we serve, and as much as the bus takes. On the bus of a session there is nobody else. */
+static int open_client_bus(BusFace *f) {
+        int r;
+
+        if (f->manager->instance->scope != INSTANCE_SYSTEM || connect_bus(f, &f->client_bus) < 0) {
+                f->client_bus = sd_bus_ref(f->bus);
+                return 0;
+        }
+        r = watch_bus(f, f->client_bus);
+        if (r < 0)
+                return r;
+        return sd_bus_request_name_async(f->client_bus, NULL, PMD_BUS_NAME_CLIENT, 0, on_client_name_reply, f);
 }
 
 static int open_bus(BusFace *f) {
@@ -461,10 +506,8 @@ static int open_bus(BusFace *f) {
                 return 0;
         }
 
-        r = match_local(f->bus, "Disconnected", on_bus_disconnected, f);
-        if (r < 0)
-                return r;
-        return sd_bus_attach_event(f->bus, f->manager->event, SD_EVENT_PRIORITY_NORMAL);
+        r = watch_bus(f, f->bus);
+        return r < 0 ? r : open_client_bus(f);
 }
 
 static int on_name_reply(sd_bus_message *message, void *userdata, sd_bus_error *reterr) {
@@ -491,6 +534,8 @@ static int serve_bus(BusFace *f) {
         int r;
 
         r = add_objects(f, f->bus);
+        if (r >= 0)
+                r = sd_bus_add_filter(f->bus, NULL, on_bus_message, f);
         if (r < 0)
                 return log_error_errno(r, "Failed to register the objects on the bus: %m");
         r = sd_bus_request_name_async(f->bus, NULL, PMD_BUS_NAME, 0, on_name_reply, f);
@@ -500,7 +545,7 @@ static int serve_bus(BusFace *f) {
 }
 
 sd_bus *bus_face_get_bus(BusFace *f) {
-        return f ? f->bus : NULL;
+        return f ? f->client_bus : NULL;
 }
 
 /* ---- all of it ---- */
@@ -615,6 +660,7 @@ BusFace *bus_face_free(BusFace *f) {
         free(f->socket_path);
         bus_queue_done(f);
         free(f->user_name);
+        sd_bus_close_unref(f->client_bus);
         sd_bus_close_unref(f->bus);
         return mfree(f);
 }

@@ -31,7 +31,8 @@ int bus_face_listen_again(BusFace *f);
 BusFace *bus_face_free(BusFace *f);
 DEFINE_CLEANUP_FUNC(BusFace *, bus_face_free);
 
-/* NULL if there is none. Still owned by f. */
+/* That for calls to other services, to which nobody but them can send: their answers do not have to wait behind what strangers ask. NULL if there is none. Still owned
+ * by f. */
 sd_bus *bus_face_get_bus(BusFace *f);
 
 /* ---- what follows is for the other files of the face ---- */
@@ -55,6 +56,7 @@ typedef struct BusClient {
 struct BusFace {
         Manager *manager;
         sd_bus *bus;
+        sd_bus *client_bus; /* by which pmd asks the service manager; may be the same */
         BusPolkit *polkit;
         char *user_name; /* of pmd itself */
 

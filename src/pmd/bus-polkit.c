@@ -16,14 +16,19 @@
 /* Someone may have to type a password. */
 #define INTERACTIVE_TIMEOUT_USEC (5 * 60 * USEC_PER_SEC)
 
-/* What one caller, and all of them, can have us ask at a time. */
+/* What one connection, and one user with all of his, can have us ask at a time. There is no limit for all of them, at which root would be refused, too. */
 #define QUERIES_PER_SENDER_MAX 32U
-#define QUERIES_MAX 1024U
+#define QUERIES_PER_USER_MAX 32U
+
+/* A message that waits for polkit is kept, and somebody may take minutes to type a password. */
+#define WAITING_SIZE_MAX (1024U * 1024U)
 
 /* An answer is taken in the next turn of the loop, unless the object is gone that the call was for. */
 #define ANSWER_STALE_USEC (60 * USEC_PER_SEC)
 
 #define UID_NONE ((uid_t) -1)
+
+#define TOO_MANY "Too many calls wait for their authorization, try again."
 
 /* A method call that waits for the answer who its caller is, and then for polkit's. */
 typedef struct Query {
@@ -44,7 +49,6 @@ typedef struct Query {
 struct BusPolkit {
         bool ask_polkit;
         LIST_HEAD(Query, queries);
-        unsigned n_queries;
 };
 
 static bool uid_is_trusted(uid_t uid, uid_t good_user) {
@@ -57,10 +61,8 @@ static Query *query_free(Query *q) {
         if (!q)
                 return NULL;
 
-        if (q->polkit) {
+        if (q->polkit)
                 LIST_REMOVE(queries, q->polkit->queries, q);
-                q->polkit->n_queries--;
-        }
         sd_bus_slot_unref(q->slot);
         sd_bus_message_unref(q->message);
         sd_bus_error_free(&q->error);
@@ -81,6 +83,15 @@ static unsigned count_queries_of(BusPolkit *p, const char *sender) {
 
         LIST_FOREACH(queries, q, p->queries)
                 if (streq_ptr(sd_bus_message_get_sender(q->message), sender))
+                        n++;
+        return n;
+}
+
+static unsigned count_queries_of_user(BusPolkit *p, uid_t uid) {
+        unsigned n = 0;
+
+        LIST_FOREACH(queries, q, p->queries)
+                if (q->uid == uid)
                         n++;
         return n;
 }
@@ -200,6 +211,52 @@ static int query_ask_polkit(Query *q) {
 
 /* ---- the caller ---- */
 
+/* About: what is in containers, and how long the strings are. sd-bus does not tell. */
+static int add_size(sd_bus_message *m, size_t *size) {
+        const char *contents;
+        char type;
+        int r;
+
+        while ((r = sd_bus_message_peek_type(m, &type, &contents)) > 0 && *size <= WAITING_SIZE_MAX) {
+                union {
+                        const char *text;
+                        uint64_t number;
+                } v = {};
+
+                if (contents) {
+                        *size += strlen(contents);
+                        r = sd_bus_message_enter_container(m, type, contents);
+                        if (r > 0)
+                                r = add_size(m, size);
+                        if (r < 0 || *size > WAITING_SIZE_MAX)
+                                return r;
+                        r = sd_bus_message_exit_container(m);
+                } else {
+                        r = sd_bus_message_read_basic(m, type, &v);
+                        *size += sizeof(v) + (r > 0 && IN_SET(type, 's', 'o', 'g') ? strlen(v.text) : 0);
+                }
+                if (r < 0)
+                        return r;
+        }
+        return r < 0 ? r : 0;
+}
+
+/* Not for root and our own user: they do not wait. */
+static int check_limits(Query *q, sd_bus_error *reterr) {
+        size_t size = 0;
+        int r;
+
+        if (count_queries_of_user(q->polkit, q->uid) > QUERIES_PER_USER_MAX)
+                return sd_bus_error_set(reterr, SD_BUS_ERROR_LIMITS_EXCEEDED, TOO_MANY);
+
+        r = sd_bus_message_rewind(q->message, true);
+        if (r >= 0)
+                r = add_size(q->message, &size);
+        if (r >= 0 && size > WAITING_SIZE_MAX)
+                return sd_bus_error_set(reterr, SD_BUS_ERROR_LIMITS_EXCEEDED, "The call is too large to wait for an authorization; root may make it.");
+        return r < 0 ? r : 0;
+}
+
 static int on_caller_known(sd_bus_message *reply, void *userdata, sd_bus_error *reterr) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         Query *q = ASSERT_PTR(userdata);
@@ -220,7 +277,11 @@ static int on_caller_known(sd_bus_message *reply, void *userdata, sd_bus_error *
                         return query_refuse(q, &error);
                 }
                 q->slot = sd_bus_slot_unref(q->slot);
-                r = query_ask_polkit(q);
+                r = check_limits(q, &error);
+                if (r >= 0)
+                        r = query_ask_polkit(q);
+                if (sd_bus_error_is_set(&error))
+                        return query_refuse(q, &error);
         }
         if (r < 0) {
                 (void) sd_bus_error_set_errnof(&error, r, "Failed to check the authorization: %m");
@@ -242,9 +303,8 @@ static int ask_for_caller(
         int r;
 
         drop_stale_queries(p);
-        if (p->n_queries >= QUERIES_MAX || count_queries_of(p, sender) >= QUERIES_PER_SENDER_MAX)
-                return sd_bus_error_set(reterr, SD_BUS_ERROR_LIMITS_EXCEEDED,
-                        "Too many calls wait for their authorization, try again.");
+        if (count_queries_of(p, sender) >= QUERIES_PER_SENDER_MAX)
+                return sd_bus_error_set(reterr, SD_BUS_ERROR_LIMITS_EXCEEDED, TOO_MANY);
 
         q = new(Query, 1);
         if (!q)
@@ -263,7 +323,6 @@ static int ask_for_caller(
 
         q->polkit = p;
         LIST_PREPEND(queries, p->queries, q);
-        p->n_queries++;
         TAKE_PTR(q);
         return 0;
 }

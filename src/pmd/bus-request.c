@@ -143,6 +143,9 @@ int bus_request_read_targets(Manager *m, sd_bus_message *message, bool none_is_a
         if (r == -ENOENT)
                 return sd_bus_error_setf(reterr, PMD_ERROR_NO_SUCH_PROCESS,
                                          "No process, app or namespace answers to '%s'.", strempty(unknown));
+        if (r == -E2BIG)
+                return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS,
+                                         "The regular expression '%s' repeats too much, or refers back to a group; use a simpler one.", strempty(unknown));
         if (r == -EINVAL)
                 return sd_bus_error_setf(reterr, SD_BUS_ERROR_INVALID_ARGS, "'%s' is no valid regular expression.",
                                          strempty(unknown));

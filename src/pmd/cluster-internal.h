@@ -28,6 +28,8 @@ struct Listener {
         unsigned flags;
         dev_t device;    /* of a Unix socket's file */
         ino_t inode;
+        uid_t uid;       /* and who made it */
+        gid_t gid;
         json_object *data; /* the first that a worker gave, for all of them */
 
         int *sockets;    /* by slot; the only one that all share is that of slot 0 */

@@ -16,6 +16,10 @@
 #define FILE_VERSION 1
 #define FILE_SIZE_MAX (8U << 20)
 
+/* Whose rights nobody has: an older pmd has not written whose socket it is, and its file is left then. */
+#define UID_NONE ((uid_t) -1)
+#define GID_NONE ((gid_t) -1)
+
 /* ---- writing ---- */
 
 static void add(json_object *o, const char *key, json_object *value) {
@@ -58,6 +62,8 @@ static json_object *listener_to_json(const Listener *l) {
         add(o, "flags", json_object_new_uint64(l->flags));
         add(o, "device", json_object_new_uint64(l->device));
         add(o, "inode", json_object_new_uint64(l->inode));
+        add(o, "uid", json_object_new_uint64(l->uid));
+        add(o, "gid", json_object_new_uint64(l->gid));
         add(o, "data", json_object_get(l->data));
         add(o, "balanced", json_object_new_boolean(l->balance != NULL));
         add(o, "slots", slots_to_json(l));
@@ -176,6 +182,8 @@ static int read_listener(Cluster *c, json_object *o) {
         l->flags = (unsigned) get_uint(o, "flags");
         l->device = get_uint(o, "device");
         l->inode = get_uint(o, "inode");
+        l->uid = json_get(o, "uid", json_type_int) ? (uid_t) get_uint(o, "uid") : UID_NONE;
+        l->gid = json_get(o, "gid", json_type_int) ? (gid_t) get_uint(o, "gid") : GID_NONE;
         if (json_object_object_get_ex(o, "data", &data))
                 l->data = json_object_get(data);
 

@@ -2,13 +2,13 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "pmd/cluster-socket.h"
 
+#include "pmd/file-user.h"
 #include "shared/fault.h"
 #include "shared/fd-util.h"
 #include "shared/path-util.h"
@@ -121,15 +121,15 @@ static int bind_any(const ClusterAddress *a, bool join) {
 
 /* With the rights of the app's user, who may be allowed less than pmd. */
 static int bind_path(int fd, const ClusterAddress *a, const SocketAddress *address) {
-        gid_t gid = (gid_t) setfsgid(a->gid);
-        uid_t uid = (uid_t) setfsuid(a->uid);
         int r;
 
+        r = file_user_assume(a->uid, a->gid);
+        if (r < 0)
+                return r;
         FAULT_BEFORE(SOCKET_BIND);
         r = bind(fd, &address->any, sizeof(address->un)) < 0 ? -errno : 0;
         FAULT_AFTER(SOCKET_BIND);
-        (void) setfsuid(uid);
-        (void) setfsgid(gid);
+        file_user_reset();
         return r;
 }
 
@@ -157,6 +157,14 @@ int cluster_socket_bind(const ClusterAddress *a, bool join) {
         if (a->kind == CLUSTER_SOCKET_UNIX)
                 return bind_unix(a);
         return a->host ? bind_ip(a, a->host, a->family, join) : bind_any(a, join);
+}
+
+void cluster_socket_remove_path(const char *path, uid_t uid, gid_t gid, bool (*is_ours)(const char *path, void *userdata), void *userdata) {
+        if (file_user_assume(uid, gid) < 0)
+                return;
+        if (!is_ours || is_ours(path, userdata))
+                (void) unlink(path);
+        file_user_reset();
 }
 
 int cluster_socket_open_group(int fd) {

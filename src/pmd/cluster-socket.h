@@ -36,5 +36,7 @@ int cluster_socket_bind(const ClusterAddress *a, bool join);
 /* Nobody outside can have the port, but sockets of ours may share it from now on. */
 int cluster_socket_open_group(int fd);
 int cluster_socket_listen(int fd, int backlog);
+/* Removes the file of a Unix socket with the rights of who made it: the path may lead elsewhere by now, also between a look at it and this. is_ours may be NULL. */
+void cluster_socket_remove_path(const char *path, uid_t uid, gid_t gid, bool (*is_ours)(const char *path, void *userdata), void *userdata);
 /* The port it is bound to, or a negative errno. */
 int cluster_socket_get_port(int fd);

@@ -28,6 +28,7 @@ DEFINE_STRING_TABLE(ClusterPolicy, cluster_policy);
 
 #define LISTENERS_MAX 256U /* each has up to three places in the fd store, and one more for each slot */
 #define KEY_SIZE_MAX 1024U
+#define DATA_SIZE_MAX (16U * 1024)
 #define BACKLOG 511
 #define SWEEP_USEC (5 * USEC_PER_SEC)
 
@@ -108,18 +109,19 @@ static void close_slot(Cluster *c, Listener *l, unsigned slot) {
 }
 
 /* Not the file of somebody who has taken the path meanwhile. */
-static bool owns_path(const Listener *l) {
+static bool owns_path(const char *path, void *userdata) {
+        const Listener *l = userdata;
         struct stat st;
 
-        return l->kind == CLUSTER_SOCKET_UNIX && lstat(l->host, &st) >= 0 && st.st_dev == l->device && st.st_ino == l->inode;
+        return lstat(path, &st) >= 0 && st.st_dev == l->device && st.st_ino == l->inode;
 }
 
 static void close_listener(Cluster *c, Listener *l) {
         log_debug("Closing the sockets of %s.", l->key);
 
         FAULT_BEFORE(SOCKET_REMOVE);
-        if (owns_path(l))
-                (void) unlink(l->host);
+        if (l->kind == CLUSTER_SOCKET_UNIX)
+                cluster_socket_remove_path(l->host, l->uid, l->gid, owns_path, l);
         FAULT_AFTER(SOCKET_REMOVE);
         /* Whoever keeps a copy lets go of it in its own time, but the port is free now. */
         for (unsigned i = 0; i < l->n_sockets; i++)
@@ -149,11 +151,13 @@ static bool has_sockets(const Listener *l) {
 
 /* ---- making sockets ---- */
 
-static void note_address(Listener *l, int fd) {
+static void note_address(const Cluster *c, Listener *l, int fd) {
         struct stat st;
         int port;
 
         if (l->kind == CLUSTER_SOCKET_UNIX) {
+                l->uid = c->uid;
+                l->gid = c->gid;
                 if (lstat(l->host, &st) >= 0) {
                         l->device = st.st_dev;
                         l->inode = st.st_ino;
@@ -193,7 +197,7 @@ static int open_socket(Cluster *c, Listener *l, int backlog, int *ret) {
         if (r < 0)
                 return r;
 
-        note_address(l, fd);
+        note_address(c, l, fd);
         *ret = TAKE_FD(fd);
         return 0;
 }
@@ -387,6 +391,13 @@ static int add_listener(Cluster *c, const char *key, json_object *message, Liste
         return 0;
 }
 
+/* It is kept for each listener, here and on file. */
+static bool is_small(json_object *o) {
+        size_t n;
+
+        return json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &n) && n <= DATA_SIZE_MAX;
+}
+
 static int grant(Cluster *c, ClusterWorker w, const char *key, json_object *message, Listener **ret, int *ret_fd) {
         Listener *l = find_listener(c, key);
         int64_t backlog = get_int(message, "backlog", 0);
@@ -407,7 +418,7 @@ static int grant(Cluster *c, ClusterWorker w, const char *key, json_object *mess
                 return r;
         }
 
-        if (!l->data && json_object_object_get_ex(message, "data", &data))
+        if (!l->data && json_object_object_get_ex(message, "data", &data) && is_small(data))
                 l->data = json_object_get(data);
         *ret = l;
         return 0;

@@ -171,9 +171,14 @@ static void take_control(Notice *notice, struct msghdr *mh) {
         }
 }
 
+/* Anybody can send us a socket that would linger for hours when it is closed. */
 static void notice_done(Notice *notice) {
-        while (notice->n_fds > 0)
-                safe_close(notice->fds[--notice->n_fds]);
+        while (notice->n_fds > 0) {
+                int fd = notice->fds[--notice->n_fds];
+
+                (void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger) {}, sizeof(struct linger));
+                safe_close(fd);
+        }
 }
 
 /* 1: had one; it is to be released by notice_done(). */

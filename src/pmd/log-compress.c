@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pmd/log-path.h"
+#include "pmd/file-user.h"
 #include "pmd/log-rotate.h"
 #include "pmd/process-spawn.h"
 #include "shared/fd-util.h"
@@ -78,14 +78,14 @@ static int finish(const LogCompressor *c) {
 
         r = check_output(c);
         if (r >= 0)
-                r = log_path_assume_user(c->uid, c->gid);
+                r = file_user_assume(c->uid, c->gid);
         if (r < 0)
                 return r;
 
         r = put_in_place(c);
         if (r < 0)
                 (void) unlinkat(c->dir_fd, c->part, 0);
-        log_path_assume_self();
+        file_user_reset();
         return r;
 }
 
@@ -103,7 +103,7 @@ static int open_files(LogCompressor *c) {
         struct stat st;
         int r;
 
-        r = log_path_assume_user(c->uid, c->gid);
+        r = file_user_assume(c->uid, c->gid);
         if (r < 0)
                 return r;
 
@@ -112,7 +112,7 @@ static int open_files(LogCompressor *c) {
                 c->out_fd = openat(c->dir_fd, c->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, st.st_mode & 0777);
         r = c->out_fd < 0 ? -errno : 0;
 
-        log_path_assume_self();
+        file_user_reset();
         return r;
 }
 

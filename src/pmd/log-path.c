@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "pmd/log-path.h"
@@ -10,28 +9,6 @@
 #include "shared/string-util.h"
 
 #define SYMLINKS_MAX 32u
-
-/* libc's wrappers change the ids of all threads or hide errors; the kernel's belong to the calling thread. */
-static void set_fs_ids(uid_t uid, gid_t gid) {
-        (void) syscall(SYS_setfsgid, gid);
-        (void) syscall(SYS_setfsuid, uid);
-}
-
-int log_path_assume_user(uid_t uid, gid_t gid) {
-        if (uid == geteuid() && gid == getegid())
-                return 0;
-
-        set_fs_ids(uid, gid);
-        /* The calls return the previous value and never an error: asking again with an invalid id tells. */
-        if ((uid_t) syscall(SYS_setfsuid, -1) == uid && (gid_t) syscall(SYS_setfsgid, -1) == gid)
-                return 0;
-        log_path_assume_self();
-        return -EPERM;
-}
-
-void log_path_assume_self(void) {
-        set_fs_ids(geteuid(), getegid());
-}
 
 /* What is left of the path, in memory that is replaced when a symlink is followed. */
 typedef struct Walk {

@@ -3,11 +3,7 @@
 
 #include "shared/macro.h"
 
-/* Log files are named by users, and opened by a pmd that may be root. */
-
-/* Makes the calling thread, and it alone, use files with the rights of that user. 0 or -EPERM, nothing changed then. */
-int log_path_assume_user(uid_t uid, gid_t gid);
-void log_path_assume_self(void);
+/* Log files are named by users, and opened by a pmd that may be root; with whose rights is the caller's choice, see file-user.h. */
 
 /* Opens the directory that the file is in, as O_PATH, making what is missing with mode 0750. The path is absolute. Every step is taken by
  * itself: a symlink is followed only if it is root's or that of the user we are here, so that nobody else sends us elsewhere. */

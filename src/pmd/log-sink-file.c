@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pmd/file-user.h"
 #include "pmd/log-path.h"
 #include "pmd/log-ring.h"
 #include "pmd/log-sink-file.h"
@@ -97,16 +98,16 @@ static int open_standard_stream(const LogFile *f) {
         return fd < 0 ? -errno : fd;
 }
 
-/* The directory with the rights of the owner, which are ours until log_path_assume_self(). */
+/* The directory with the rights of the owner, which are ours until file_user_reset(). */
 static int enter_as_owner(const LogFile *f) {
         int fd, r;
 
-        r = log_path_assume_user(f->uid, f->gid);
+        r = file_user_assume(f->uid, f->gid);
         if (r < 0)
                 return r;
         fd = log_path_open_parent(f->path, f->uid);
         if (fd < 0)
-                log_path_assume_self();
+                file_user_reset();
         return fd;
 }
 
@@ -122,7 +123,7 @@ static int open_as_owner(const LogFile *f) {
         if (dir_fd < 0)
                 return dir_fd;
         fd = log_path_open(dir_fd, path_basename(f->path), f->uid);
-        log_path_assume_self();
+        file_user_reset();
         return fd;
 }
 
@@ -204,7 +205,7 @@ static void tidy(LogFile *f) {
                 return;
         }
         r = log_rotate_tidy(dir_fd, path_basename(f->path), &f->rotation, &name);
-        log_path_assume_self();
+        file_user_reset();
 
         if (r > 0)
                 r = start_compressor(f, dir_fd, name);
@@ -231,7 +232,7 @@ static int rename_and_open(LogFile *f) {
         if (path_is_ours(f, dir_fd))
                 r = log_rotate_rename(dir_fd, path_basename(f->path), &f->rotation);
         fd = r < 0 ? r : log_path_open(dir_fd, path_basename(f->path), f->uid);
-        log_path_assume_self();
+        file_user_reset();
         if (fd < 0)
                 return fd;
 
@@ -344,7 +345,7 @@ static void check_path(LogFile *f) {
         dir_fd = enter_as_owner(f);
         ours = dir_fd >= 0 && path_is_ours(f, dir_fd);
         if (dir_fd >= 0)
-                log_path_assume_self();
+                file_user_reset();
         if (!ours) {
                 int fd = open_as_owner(f);
 
@@ -668,14 +669,14 @@ static int truncate_file(const LogFileSpec *spec) {
         _cleanup_close_ int dir_fd = -EBADF, fd = -EBADF;
         int r;
 
-        r = log_path_assume_user(spec->uid, spec->gid);
+        r = file_user_assume(spec->uid, spec->gid);
         if (r < 0)
                 return r;
         dir_fd = log_path_open_parent(spec->path, spec->uid);
         if (dir_fd >= 0)
                 fd = log_path_open(dir_fd, path_basename(spec->path), spec->uid);
         r = dir_fd < 0 ? dir_fd : fd < 0 ? fd : ftruncate(fd, 0) < 0 ? -errno : 0;
-        log_path_assume_self();
+        file_user_reset();
         return r;
 }
 

@@ -6,6 +6,7 @@
 #include "pmd/process.h"
 #include "shared/parse-util.h"
 #include "shared/path-util.h"
+#include "shared/regex-cost.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
@@ -23,7 +24,7 @@ static void operand_done(Operand *o) {
                 regfree(&o->regex);
 }
 
-static int operand_parse(Operand *o, const char *text) {
+static int operand_parse(Operand *o, const char *text, unsigned *budget) {
         size_t n = strlen(text);
 
         *o = (Operand) { .text = text };
@@ -32,8 +33,14 @@ static int operand_parse(Operand *o, const char *text) {
         if (n >= 3 && text[0] == '/' && text[n - 1] == '/') {
                 _cleanup_free_ char *pattern = strndup(text + 1, n - 2);
 
+                unsigned cost;
+
                 if (!pattern)
                         return -ENOMEM;
+                cost = regex_cost(pattern);
+                if (cost > *budget)
+                        return -E2BIG;
+                *budget -= cost;
                 if (regcomp(&o->regex, pattern, REG_EXTENDED | REG_NOSUB) != 0)
                         return -EINVAL;
                 o->has_regex = true;
@@ -83,6 +90,7 @@ static bool operand_mark(const Operand *o, const Manager *m, bool *marks) {
 int manager_resolve_targets(Manager *m, char *const *targets, Process ***ret, size_t *ret_n, const char **ret_unknown) {
         _cleanup_free_ Process **found = NULL;
         _cleanup_free_ bool *marks = NULL;
+        unsigned budget = REGEX_COST_MAX;
         size_t n = 0;
 
         marks = new0(bool, m->n_processes);
@@ -95,7 +103,7 @@ int manager_resolve_targets(Manager *m, char *const *targets, Process ***ret, si
                 bool any;
                 int r;
 
-                r = operand_parse(&o, *t);
+                r = operand_parse(&o, *t, &budget);
                 if (r < 0) {
                         *ret_unknown = *t;
                         return r;

@@ -93,7 +93,7 @@ Process *manager_next_incarnation(const Manager *m, IncarnationIterator *i);
 #define MANAGER_FOREACH_INCARNATION(p, m) for (IncarnationIterator _i = {}; ((p) = manager_next_incarnation(m, &_i));)
 
 /* manager-targets.c: what operands mean: "all", a name, a namespace, an id, /regex/, or the absolute path of a script; in pm2's order. Each process once, by id.
- * 0, or -ENOENT with *ret_unknown the operand nothing answers to (static or the operand itself), -EINVAL for a bad regex. */
+ * 0, or -ENOENT with *ret_unknown the operand nothing answers to (static or the operand itself), -EINVAL for a bad regex, -E2BIG for one that costs too much. */
 int manager_resolve_targets(Manager *m, char *const *targets, Process ***ret, size_t *ret_n, const char **ret_unknown);
 
 /* Upward calls of the objects */

@@ -6,6 +6,8 @@
 
 #include "pmd/node-channel.h"
 
+#include "pmd/fd-closer.h"
+
 #include "shared/fd-util.h"
 #include "shared/ipc-frame.h"
 #include "shared/json-util.h"
@@ -19,7 +21,6 @@
 #define QUEUE_SIZE_MAX (4U << 20)
 #define QUEUE_RESERVE (256U * 1024) /* for messages of Node itself, so that those of the program cannot keep them out */
 #define QUEUED_FDS_MAX 256U
-#define FDS_MAX 16
 #define NESTING_MAX 1000
 #define RETRANSMISSIONS_MAX 3U
 #define HANDLE_ACK "{\"cmd\":\"NODE_HANDLE_ACK\"}"
@@ -38,6 +39,7 @@ struct NodeChannel {
         sd_event_source *source;
         const NodeChannelHandler *handler;
         void *userdata;
+        FdCloser *closer; /* of what came with messages; no more are read before that is done */
 
         IpcFrameReader reader;
 
@@ -291,44 +293,49 @@ static void handle_data(NodeChannel *c, char *data, size_t n) {
         c->counts.n_too_large = c->reader.n_skipped;
 }
 
-static void close_fds(struct msghdr *m) {
-        for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
-                size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+static void on_closed(void *userdata) {
+        NodeChannel *c = ASSERT_PTR(userdata);
 
-                if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
-                        continue;
-                for (size_t i = 0; i < n; i++) {
-                        int fd;
-
-                        memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(int));
-                        safe_close(fd);
-                }
-        }
+        c->closer = fd_closer_free(c->closer);
+        if (c->source)
+                (void) sd_event_source_set_enabled(c->source, SD_EVENT_ON);
 }
 
-/* How much there is to read, which stays in the socket; 0: the end. */
-static ssize_t peek_some(NodeChannel *c, char buffer[static READ_SIZE]) {
-        union {
-                struct cmsghdr header;
-                char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
-        } control;
-        struct iovec iovec = { buffer, READ_SIZE };
-        struct msghdr m = { .msg_iov = &iovec, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
-        ssize_t n;
+/* A channel may be read on to its end while the loop is not to read from it: then those before are closed still, of which nobody needs to hear. */
+static void close_fds(NodeChannel *c, const int *fds, size_t n) {
+        fd_closer_free(c->closer);
+        fd_closer_new(sd_event_source_get_event(c->source), fds, n, on_closed, c, &c->closer);
+        if (c->closer)
+                (void) sd_event_source_set_enabled(c->source, SD_EVENT_OFF);
+}
 
-        n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_PEEK | MSG_CMSG_CLOEXEC);
+/* How much there is to read, which stays in the socket, up to a message with descriptors; 0: the end. */
+static ssize_t peek_some(const NodeChannel *c, char buffer[static READ_SIZE]) {
+        ssize_t n = recv(c->fd, buffer, READ_SIZE, MSG_DONTWAIT | MSG_PEEK);
+
         if (n < 0)
                 return errno == ECONNRESET ? 0 : -errno;
-        close_fds(&m);
         return n;
 }
 
-static void discard(int fd, char buffer[static READ_SIZE], size_t n) {
+/* Descriptors that came along are of no use here. */
+static void discard(NodeChannel *c, char buffer[static READ_SIZE], size_t n) {
         while (n > 0) {
-                ssize_t k = recv(fd, buffer, n, MSG_DONTWAIT);
+                union {
+                        struct cmsghdr header;
+                        char bytes[CMSG_SPACE(sizeof(int) * FD_CLOSER_FDS_MAX)];
+                } control;
+                struct iovec iovec = { buffer, n };
+                struct msghdr m = { .msg_iov = &iovec, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+                int fds[FD_CLOSER_FDS_MAX];
+                ssize_t k = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+                size_t n_fds;
 
                 if (k <= 0)
                         return;
+                n_fds = fd_closer_take_rights(&m, fds);
+                if (n_fds > 0)
+                        close_fds(c, fds, n_fds);
                 n -= (size_t) k;
         }
 }
@@ -345,13 +352,13 @@ static ssize_t handle_some(NodeChannel *c) {
                 return n;
         handle_data(c, buffer, (size_t) n);
         if (c->fd == fd)
-                discard(fd, buffer, (size_t) n);
+                discard(c, buffer, (size_t) n);
         return n;
 }
 
 static void close_channel(NodeChannel *c) {
         c->source = sd_event_source_disable_unref(c->source);
-        c->fd = safe_close(c->fd);
+        c->fd = fd_closer_close_socket(c->fd);
         while (c->queue)
                 drop_first(c);
         ipc_frame_reader_done(&c->reader);
@@ -420,7 +427,8 @@ NodeChannel *node_channel_free(NodeChannel *c) {
                 return NULL;
 
         sd_event_source_disable_unref(c->source);
-        safe_close(c->fd);
+        fd_closer_free(c->closer);
+        fd_closer_close_socket(c->fd);
         while (c->queue)
                 drop_first(c);
         ipc_frame_reader_done(&c->reader);

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "pmd/fd-closer.h"
 #include "pmd/notify-socket.h"
 #include "shared/fault.h"
 #include "shared/fd-util.h"
@@ -13,7 +14,6 @@
 #include "shared/time-util.h"
 
 #define MESSAGE_SIZE_MAX 4096
-#define FDS_MAX 16
 #define MESSAGES_PER_SECOND_MAX 1000
 
 /* Linux 6.5 */
@@ -31,6 +31,7 @@ struct NotifySocket {
         const NotifyHandler *handler;
         void *userdata;
         uint64_t n_dropped;
+        FdCloser *closer; /* of what came with the last message; the next one is not read before that is done */
 };
 
 /* Who sent it. Without a pidfd the pid may be another process's by the time it is looked at, which then is no member. */
@@ -39,18 +40,25 @@ typedef struct Sender {
         int pidfd;
 } Sender;
 
-static void close_fds(const struct cmsghdr *h) {
-        size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+static void on_closed(void *userdata) {
+        NotifySocket *s = ASSERT_PTR(userdata);
 
-        for (size_t i = 0; i < n; i++) {
-                int fd;
-
-                memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(int));
-                safe_close(fd);
-        }
+        s->closer = fd_closer_free(s->closer);
+        (void) sd_event_source_set_enabled(s->source, SD_EVENT_ON);
 }
 
 /* Descriptors that came along are closed: for sd_notify_barrier(3) that is the answer it waits for. */
+static void close_fds(NotifySocket *s, struct msghdr *m) {
+        int fds[FD_CLOSER_FDS_MAX];
+        size_t n = fd_closer_take_rights(m, fds);
+
+        if (n == 0)
+                return;
+        fd_closer_new(sd_event_source_get_event(s->source), fds, n, on_closed, s, &s->closer);
+        if (s->closer)
+                (void) sd_event_source_set_enabled(s->source, SD_EVENT_OFF);
+}
+
 static Sender read_control(struct msghdr *m) {
         Sender sender = { .pidfd = -EBADF };
         struct ucred ucred;
@@ -63,8 +71,6 @@ static Sender read_control(struct msghdr *m) {
                         sender.pid = ucred.pid;
                 } else if (h->cmsg_type == SCM_PIDFD && h->cmsg_len == CMSG_LEN(sizeof(int)))
                         memcpy(&sender.pidfd, CMSG_DATA(h), sizeof(int));
-                else if (h->cmsg_type == SCM_RIGHTS)
-                        close_fds(h);
         }
         return sender;
 }
@@ -101,7 +107,7 @@ static int on_message(sd_event_source *source, int fd, uint32_t revents, void *u
         char text[MESSAGE_SIZE_MAX + 1];
         union {
                 struct cmsghdr header;
-                char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(int) * FDS_MAX)];
+                char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(int) * FD_CLOSER_FDS_MAX)];
         } control;
         struct iovec iovec = { text, MESSAGE_SIZE_MAX };
         struct msghdr m = { .msg_iov = &iovec, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
@@ -116,6 +122,7 @@ static int on_message(sd_event_source *source, int fd, uint32_t revents, void *u
                 return 0;
         }
 
+        close_fds(s, &m);
         sender = read_control(&m);
         pidfd = sender.pidfd;
         if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || memchr(text, 0, (size_t) n) || !may_send(s, &sender)) {
@@ -214,7 +221,8 @@ NotifySocket *notify_socket_free(NotifySocket *s) {
                 return NULL;
 
         sd_event_source_disable_unref(s->source);
-        safe_close(s->fd);
+        fd_closer_free(s->closer);
+        fd_closer_close_socket(s->fd);
         free(s->path);
         return mfree(s);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
-#include <sys/fsuid.h>
 #include <unistd.h>
 
 #include "pmd/credentials.h"
+#include "pmd/file-user.h"
 #include "pmd/manager.h"
 #include "pmd/process.h"
 #include "shared/fd-util.h"
@@ -135,11 +135,8 @@ int process_pid_file(const Process *p, char **ret) {
 }
 
 /* A path that the definition named is opened with the rights of the app's user: pmd's own must not reach where that user cannot. */
-static void assume_user(const Process *p, bool on) {
-        if (!p->credentials || !p->config->pid_file)
-                return;
-        (void) setfsgid(on ? p->credentials->gid : getegid());
-        (void) setfsuid(on ? p->credentials->uid : geteuid());
+static int assume_user(const Process *p) {
+        return p->credentials && p->config->pid_file ? file_user_assume(p->credentials->uid, p->credentials->gid) : 0;
 }
 
 static int open_pid_file(const char *path) {
@@ -171,10 +168,11 @@ void process_write_pid_file(const Process *p) {
         int r;
 
         r = process_pid_file(p, &path);
+        if (r >= 0)
+                r = assume_user(p);
         if (r >= 0) {
-                assume_user(p, true);
                 r = write_pid(p, path);
-                assume_user(p, false);
+                file_user_reset();
         }
         if (r < 0)
                 log_warning_errno(r, "Failed to write pid file of process %u (%s) at %s, ignoring: %m", p->id, p->config->name, strna(path));
@@ -183,9 +181,8 @@ void process_write_pid_file(const Process *p) {
 void process_remove_pid_file(const Process *p) {
         _cleanup_free_ char *path = NULL;
 
-        if (process_pid_file(p, &path) < 0)
+        if (process_pid_file(p, &path) < 0 || assume_user(p) < 0)
                 return;
-        assume_user(p, true);
         (void) unlink(path);
-        assume_user(p, false);
+        file_user_reset();
 }

@@ -305,14 +305,16 @@ static const char *find_advice(SpawnStep step, int error) {
         return "";
 }
 
+#define SCRIPT_LINE_MAX 255U
+
 /* ENOENT of a file that exists is about what it needs to run. */
 static char *advise_missing(const char *executable) {
-        char line[256];
+        _cleanup_free_ char *line = NULL;
         size_t n;
 
         if (access(executable, F_OK) < 0)
                 return strdup("There is no such file; check the path.");
-        if (read_virtual_file_at(AT_FDCWD, executable, line, sizeof(line)) < 2 || !startswith(line, "#!"))
+        if (read_regular_file(executable, SCRIPT_LINE_MAX, &line, &n, NULL) < 0 || !startswith(line, "#!"))
                 return strdup("The file is there, but the loader that it was linked for is not: it was built for another system.");
 
         line[strcspn(line, "\n")] = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <string.h>
 
@@ -177,6 +178,11 @@ static void child_wait_at_gate(SpawnChild *c) {
 static void child_change_user(const SpawnChild *c) {
         const SpawnParameters *p = &c->parameters;
         long r;
+
+        /* Whoever has a session keyring may use the keys in it, whose they may be: ours can be that of a login of root's. Where the call is refused
+         * so it is to the app. Before the change of user, whose quota is small. */
+        if (p->uid != (uid_t) RAW_SYSCALL(SYS_getuid))
+                (void) RAW_SYSCALL(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 
         r = RAW_SYSCALL(RAW_SETGROUPS, p->n_groups, p->groups);
         if (r >= 0)

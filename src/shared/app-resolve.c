@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <fcntl.h>
 #include <json-c/json.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "shared/app-resolve.h"
 
-#include "shared/fd-util.h"
+#include "shared/fileio.h"
 #include "shared/json-util.h"
 #include "shared/path-util.h"
 #include "shared/string-util.h"
@@ -16,46 +15,6 @@
 #define PACKAGE_JSON_MAX (1024U * 1024U)
 #define VERSION_MAX 64U
 #define SPACES " \t\n\v\f\r"
-
-/* Reads the first max bytes. Never waits: what lies under an app's directory may be a FIFO. */
-static int read_regular_file(const char *path, size_t max, char **ret, size_t *ret_size, mode_t *ret_mode) {
-        _cleanup_close_ int fd = -EBADF;
-        _cleanup_free_ char *buf = NULL;
-        struct stat st;
-        size_t n = 0;
-
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-        if (fd < 0)
-                return -errno;
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (!S_ISREG(st.st_mode))
-                return -EINVAL;
-
-        max = MIN(max, (size_t) st.st_size);
-        buf = new(char, max + 1);
-        if (!buf)
-                return -ENOMEM;
-
-        while (n < max) {
-                ssize_t k = read(fd, buf + n, max - n);
-
-                if (k < 0 && errno == EINTR)
-                        continue;
-                if (k < 0)
-                        return -errno;
-                if (k == 0)
-                        break;
-                n += (size_t) k;
-        }
-
-        buf[n] = 0;
-        *ret = TAKE_PTR(buf);
-        *ret_size = n;
-        if (ret_mode)
-                *ret_mode = st.st_mode;
-        return 0;
-}
 
 static const char *interpreter_by_extension(const char *path) {
         static const struct {

@@ -56,6 +56,57 @@ int read_full_file(const char *path, char **ret, size_t *ret_size) {
         return read_full_file_at(AT_FDCWD, path, 0, ret, ret_size);
 }
 
+/* O_PATH opens nothing: neither does it wait for a FIFO, nor start what a device does when it is opened. */
+static int open_regular_file(const char *path, struct stat *ret_st) {
+        _cleanup_close_ int path_fd = -EBADF;
+        char link[sizeof("/proc/self/fd/") + 11];
+        int fd;
+
+        path_fd = open(path, O_PATH | O_CLOEXEC);
+        if (path_fd < 0 || fstat(path_fd, ret_st) < 0)
+                return -errno;
+        if (!S_ISREG(ret_st->st_mode))
+                return -EINVAL;
+        (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
+        fd = open(link, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        return fd < 0 ? -errno : fd;
+}
+
+int read_regular_file(const char *path, size_t max, char **ret, size_t *ret_size, mode_t *ret_mode) {
+        _cleanup_close_ int fd = -EBADF;
+        _cleanup_free_ char *buf = NULL;
+        struct stat st;
+        size_t n = 0;
+
+        fd = open_regular_file(path, &st);
+        if (fd < 0)
+                return fd;
+
+        max = MIN(max, (size_t) st.st_size);
+        buf = new(char, max + 1);
+        if (!buf)
+                return -ENOMEM;
+
+        while (n < max) {
+                ssize_t k = read(fd, buf + n, max - n);
+
+                if (k < 0 && errno == EINTR)
+                        continue;
+                if (k < 0)
+                        return -errno;
+                if (k == 0)
+                        break;
+                n += (size_t) k;
+        }
+
+        buf[n] = 0;
+        *ret = TAKE_PTR(buf);
+        *ret_size = n;
+        if (ret_mode)
+                *ret_mode = st.st_mode;
+        return 0;
+}
+
 ssize_t read_virtual_file_at(int dir_fd, const char *path, char *buf, size_t size) {
         _cleanup_close_ int fd = -EBADF;
         ssize_t n;

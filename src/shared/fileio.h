@@ -9,6 +9,10 @@ int read_full_file_at(int dir_fd, const char *path, size_t max, char **ret, size
 int read_full_fd(int fd, size_t max, char **ret, size_t *ret_size);
 int read_full_file(const char *path, char **ret, size_t *ret_size);
 
+/* Reads the first max bytes of a file that somebody else may replace at any time, adds a NUL behind them. Never waits, and opens nothing but regular files. ret_mode may
+ * be NULL. 0, -EINVAL: it is something else, or a negative errno. */
+int read_regular_file(const char *path, size_t max, char **ret, size_t *ret_size, mode_t *ret_mode);
+
 /* Reads a small file of /proc or cgroupfs with one read(), cut at size - 1, NUL-terminated. The length or a negative errno. */
 ssize_t read_virtual_file_at(int dir_fd, const char *path, char *buf, size_t size);
 

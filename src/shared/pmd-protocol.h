@@ -3,6 +3,7 @@
 
 /* Names that pmd and libpmd must agree on; documented in dbus/org.pmd1.xml. */
 #define PMD_BUS_NAME "org.pmd1"
+#define PMD_BUS_NAME_CLIENT "org.pmd1.Client" /* by which the bus policy keeps others from a second connection */
 #define PMD_PATH "/org/pmd1"
 #define PMD_PATH_APP "/org/pmd1/app"
 #define PMD_PATH_PROCESS "/org/pmd1/process"

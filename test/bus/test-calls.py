@@ -160,6 +160,8 @@ def check_targets(tap, pmd):
     bad = [
         ("nothing of that name", "answers to"), ("99", "answers to"), ("-1", "answers to"), ("99999999999999999999", "answers to"),
         ("/(/", "regular expression"), ("", "answers to"), ("x" * 4097, "longer than"), ("/" + "a" * 300 + "/", "answers to"),
+        ("/((((a{1,100}){1,100}){1,100}){1,100})/", "repeats too much"), ("/" + "(" * 40 + "a" + ")+" * 40 + "/", "repeats too much"),
+        (r"/(a*)\1/", "refers back"),
     ]
     for method, before, after in (
         ("Start", [], ["0"]), ("Stop", [], ["0"]), ("Restart", [], ["0"]), ("Delete", [], ["0"]), ("Reset", [], []),

@@ -197,6 +197,12 @@ def child_crashes(c):
     die(signal.SIGSEGV)
 
 
+def child_address(c):
+    c.notify("READY=1")
+    c.say(address=os.environ["NOTIFY_SOCKET"])
+    signal.pause()
+
+
 def child_watchdog(c):
     """The first gives signs of life and then none, the second stops itself."""
     interval = int(os.environ["WATCHDOG_USEC"]) / 1e6
@@ -392,6 +398,34 @@ def watches(tap, build):
         tap.equal(k.end(), 0, "the third ends well")
 
 
+def lingering(seconds):
+    """A socket whose last close() would wait, and the other end, which has to stay open for that."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        a = socket.create_connection(server.getsockname())
+        b, _ = server.accept()
+    a.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            a.send(bytes(65536))
+    a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+    return a, b
+
+
+def waits_for_no_stranger(tap, build):
+    with Keeper(build, "address") as k:
+        address = k.wait_for_lines(1)[0]["address"]
+        a, b = lingering(20)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s, b:
+            s.connect("\0" + address[1:])
+            with a:
+                socket.send_fds(s, [b"FDSTORE=1"], [a.fileno()])
+            begin = time.monotonic()
+            os.kill(k.said()[0]["pid"], signal.SIGKILL)
+            k.wait_for_lines(2)
+            tap.check(time.monotonic() - begin < 10, "what strangers send, and what takes long to close, is not waited for", time.monotonic() - begin)
+        os.kill(k.said()[1]["pid"], signal.SIGKILL)
+
+
 # ---- with the real pmd ----
 
 
@@ -490,7 +524,7 @@ def main():
         sys.exit(globals()["child_" + sys.argv[2]](Child(sys.argv[3])))
     build = os.path.abspath(sys.argv[1])
     tap = Tap()
-    for test in (keeps_descriptors, ends, tells_exits, passes_on, slows_down, watches, revives_pmd):
+    for test in (keeps_descriptors, ends, tells_exits, passes_on, slows_down, watches, waits_for_no_stranger, revives_pmd):
         test(tap, build)
     return tap.done()
 

@@ -143,6 +143,32 @@ check_output "the list without them is for everybody" '^ayau [1-9]' as_stranger 
 check_output "so pmctl does without" '"name":"api"' run_as_user pmctl --system jlist
 check_output "reading an environment" "$refused" run_as_user busctl --system call org.pmd1 /org/pmd1/process/0 org.pmd1.Process GetEnvironment
 check_output "nothing has happened" '^s "online"$' run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Status
+for i in org.pmd1.Manager org.freedesktop.DBus.Peer; do
+        check_output "descriptors, which take as long to close as their sender wants, do not reach pmd: $i" 'Error\.AccessDenied' \
+                run_as_user python3 $APPS/pass-fd.py $i
+done
+check_output "systemd is asked by a connection of its own" '^org\.pmd1\.Client ' run busctl list --no-pager --no-legend
+check_output "to which strangers cannot send, whose calls its answers would wait behind" 'Error\.AccessDenied|[Aa]ccess denied|Sender is not authorized|rejected' \
+        run_as_user busctl --system call org.pmd1.Client / org.freedesktop.DBus.Peer Ping
+check_output "an expression that would take gigabytes is refused" 'repeats too much' as_stranger ResolveTargets as 1 '/((((a{1,100}){1,100}){1,100}){1,100})/'
+put_file /run/flood.sh <<-'FLOOD'
+	# Each call is a connection of its own.
+	for i in $(seq 40); do
+	        busctl --system --timeout=5 call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 api 0 &
+	done
+	wait
+FLOOD
+put_file /run/large.sh <<-'LARGE'
+	for i in $(seq 14); do
+	        env+=("$(printf 'V%d=%0100000d' "$i" 0)")
+	done
+	busctl --system call org.pmd1 /org/pmd1 org.pmd1.Manager StartApp 'a{sv}a{sv}' 3 script s /bin/true cwd s / env as 14 "${env[@]}" 0
+LARGE
+check_output "a call that is too large to be kept is refused" 'too large' run_as_user bash /run/large.sh
+enter systemctl kill --signal=STOP polkit.service
+check_equal "while polkit does not answer, a user can have so many calls waiting" 8 "$(run_as_user bash /run/flood.sh 2>&1 | grep -c 'Too many calls')"
+check_output "and root need not wait" '^au 1' run busctl call org.pmd1 /org/pmd1 org.pmd1.Manager Start 'asa{sv}' 1 api 0
+enter systemctl kill --signal=CONT polkit.service
 check_output "pmctl --system says why" 'org\.pmd1\.manage-apps' run_as_user pmctl --system stop api
 check_fails "with an exit code" run_as_user pmctl --system stop api
 closed='journal is not for this user to read'
@@ -166,6 +192,23 @@ check "which is done" eventually_output '^stopped$' property 0 Status
 check_output "and allows that only" "$refused" as_stranger Exit
 enter sh -c 'rm /etc/polkit-1/rules.d/50-test.rules'
 check_output "root needs no rule" '^au' run busctl call org.pmd1 /org/pmd1 org.pmd1.Manager Stop 'asa{sv}' 1 all 0
+
+# ---- paths in the hands of an app's user ----
+
+run_as_user mkdir -p "/home/$TEST_USER/run"
+enter sh -c 'mkdir -p /var/victim && echo precious >/var/victim/s.sock'
+put_file /root/listener.json <<-JSON
+	{"name": "listener", "script": "/bin/sleep", "args": ["infinity"], "user": "$TEST_USER", "cwd": "/", "listen": ["unix:///home/$TEST_USER/run/s.sock"]}
+JSON
+check "start an app for which pmd listens in its user's directory" run pmctl start /root/listener.json
+check_output "the socket is that user's" "^$TEST_USER$" enter stat -c %U "/home/$TEST_USER/run/s.sock"
+run_as_user sh -c "cd /home/$TEST_USER && mv run run.old && ln -s /var/victim run"
+check "stop it, while the path leads elsewhere" run pmctl stop listener
+check_output "where the file is not that user's to be removed" '^precious$' enter cat /var/victim/s.sock
+run_as_user sh -c "cd /home/$TEST_USER && rm run && mv run.old run"
+check "a socket that was left behind is replaced" run pmctl start listener
+check "and removed at a stop" run pmctl stop listener
+check_fails "with its file" enter test -e "/home/$TEST_USER/run/s.sock"
 
 # ---- delete ----
 

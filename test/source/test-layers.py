@@ -6,7 +6,7 @@ import re
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MECHANISMS = {
-    "cluster", "cluster-balance", "cluster-internal", "cluster-serialize", "cluster-socket", "credentials", "cron", "definition-file", "fd-store", "foreground", "input-pipe", "keeper", "keeper-exits", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
+    "cluster", "cluster-balance", "cluster-internal", "cluster-serialize", "cluster-socket", "credentials", "cron", "definition-file", "fd-closer", "fd-store", "file-user", "foreground", "input-pipe", "keeper", "keeper-exits", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
     "log-format", "log-path", "log-relay", "log-ring", "log-rotate", "log-sink-file", "log-sink-journal", "log-stream", "log-tap", "log-thread",
     "node-channel", "notify-socket", "oom-log", "process-spawn", "raw-syscall", "requester", "spawn-child", "spawn-clone", "spawn-memory", "spawn-restrict", "spawner", "state-file", "state-slots", "store", "store-writer", "systemd-client", "systemd-client-internal", "systemd-leftover", "systemd-limits",
     "systemd-scope", "systemd-watch", "watch", "watch-internal", "watch-scan",

@@ -242,6 +242,60 @@ TEST(unix_sockets) {
         tear_down(&w);
 }
 
+/* The worker's user can turn a directory of its own into a symlink at any time; a second link stands for what a race would find. */
+TEST(a_path_that_leads_elsewhere) {
+        _cleanup_free_ char *path = NULL, *mine = NULL, *theirs = NULL, *moved = NULL, *victim = NULL, *text = NULL;
+        struct stat st;
+        World w;
+
+        if (geteuid() != 0)
+                return;
+        set_up(&w, CLUSTER_POLICY_AUTO);
+        cluster_configure(w.cluster, CLUSTER_POLICY_AUTO, 65534, 65534);
+        mine = strjoin(w.dir, "/mine");
+        moved = strjoin(w.dir, "/moved");
+        theirs = strjoin(w.dir, "/theirs");
+        path = strjoin(mine, "/s");
+        victim = strjoin(theirs, "/s");
+        text = strprintf("\"index\":0,\"address\":\"%s\",\"port\":-1,\"addressType\":-1", path);
+        ASSERT_OK(chmod(w.dir, 0755));
+        ASSERT_OK(mkdir(mine, 0755));
+        ASSERT_OK(chown(mine, 65534, 65534));
+        ASSERT_OK(mkdir(theirs, 0755));
+
+        ASSERT_EQ(ask(&w, 1, text), 0);
+        ASSERT_OK(lstat(path, &st));
+        ASSERT_EQ(st.st_uid, 65534);
+        ASSERT_OK(link(path, victim));
+        ASSERT_OK(rename(mine, moved));
+        ASSERT_OK(symlink(theirs, mine));
+        cluster_clear(w.cluster);
+        ASSERT_OK(lstat(victim, &st));
+
+        ASSERT_OK(unlink(mine));
+        ASSERT_OK(rename(moved, mine));
+        ASSERT_OK(unlink(path));
+        ASSERT_EQ(ask(&w, 1, text), 0);
+        cluster_clear(w.cluster);
+        ASSERT_TRUE(lstat(path, &st) < 0);
+        tear_down(&w);
+}
+
+TEST(data_that_is_kept_is_small) {
+        _cleanup_free_ char *large = new(char, 32 * 1024 + 1), *text = NULL;
+        json_object *data;
+        World w;
+
+        memset(large, 'x', 32 * 1024);
+        large[32 * 1024] = 0;
+        text = strprintf(PORT_0 ",\"data\":\"%s\"", large);
+        set_up(&w, CLUSTER_POLICY_AUTO);
+        ASSERT_EQ(ask(&w, 1, text), 0);
+        data = get(&w, "data");
+        ASSERT_TRUE(!data);
+        tear_down(&w);
+}
+
 TEST(sockets_stay_for_those_who_come_back) {
         const ClusterWorker one = { 1, 0 }, two = { 2, 0 };
         ino_t inode;

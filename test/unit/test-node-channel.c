@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "pmd/node-channel.h"
+#include "linger.h"
 #include "test.h"
 
 #include "shared/fd-util.h"
@@ -275,10 +276,29 @@ TEST(a_handle_that_comes) {
         ASSERT_STREQ(w.heard, "{\"x\":[1]};1;");
 
         p = (struct pollfd) { .fd = pipe_fds[0] };
-        ASSERT_EQ(poll(&p, 1, 0), 1);
+        ASSERT_EQ(poll(&p, 1, 10000), 1); /* a thread closes it */
         ASSERT_TRUE(p.revents & POLLHUP);
         safe_close(pipe_fds[0]);
         tear_down(&w);
+}
+
+/* Nobody waits for it but who sent it, neither while the channel is read nor when it is closed with that unread. */
+TEST(a_handle_that_takes_long_to_close) {
+        usec_t begin = now(CLOCK_MONOTONIC);
+        int peers[2];
+        World w;
+
+        set_up(&w);
+        linger_send(w.child, "1\n", linger_new(&peers[0]));
+        ASSERT_EQ(send(w.child, "2\n", 2, MSG_NOSIGNAL), 2);
+        while (w.n_user < 2)
+                ASSERT_OK(sd_event_run(w.event, LINGER_USEC));
+        ASSERT_STREQ(w.heard, "1;2;");
+        linger_send(w.child, "3\n", linger_new(&peers[1]));
+        tear_down(&w);
+        ASSERT_TRUE(now(CLOCK_MONOTONIC) - begin < LINGER_USEC / 2);
+        safe_close(peers[0]);
+        safe_close(peers[1]);
 }
 
 TEST(a_child_that_does_not_read) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "pmd/notify-socket.h"
+#include "linger.h"
 #include "test.h"
 
 #include "shared/fd-util.h"
@@ -188,6 +189,29 @@ TEST(barrier) {
         ASSERT_EQ(status, 0);
         ASSERT_STREQ(w.status, "hello");
         tear_down(&w);
+}
+
+/* Nobody waits for it but who sent it, neither while the socket is read nor when it is closed with that unread. */
+TEST(descriptors_that_take_long_to_close) {
+        usec_t begin = now(CLOCK_MONOTONIC);
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), peers[2];
+        World w;
+
+        set_up(&w);
+        (void) snprintf(address.sun_path, sizeof address.sun_path, "%s", w.path);
+        ASSERT_OK(connect(fd, (struct sockaddr *) &address, sizeof address));
+        linger_send(fd, "STATUS=one", linger_new(&peers[0]));
+        send_text(&w, "READY=1");
+        while (w.n_ready == 0)
+                ASSERT_OK(sd_event_run(w.event, LINGER_USEC));
+        ASSERT_STREQ(w.status, "one");
+        linger_send(fd, "STATUS=two", linger_new(&peers[1]));
+        tear_down(&w);
+        ASSERT_TRUE(now(CLOCK_MONOTONIC) - begin < LINGER_USEC / 2);
+        safe_close(peers[0]);
+        safe_close(peers[1]);
+        safe_close(fd);
 }
 
 TEST(file) {

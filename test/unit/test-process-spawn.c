@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/kcmp.h>
+#include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
@@ -579,6 +580,26 @@ TEST(failures) {
         ASSERT_OK(rmdir(directory));
 }
 
+/* With root's session keyring would go what is in it. */
+TEST(keyring) {
+        char *const argv[] = { (char *) "/bin/sh", (char *) "-c", (char *) "/bin/grep -c pmd-test-key /proc/keys; :", NULL };
+        SpawnParameters p = parameters(argv);
+        _cleanup_free_ char *own = NULL, *other = NULL;
+
+        if (geteuid() != 0 || syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 ||
+            syscall(SYS_add_key, "user", "pmd-test-key", "secret", strlen("secret"), KEY_SPEC_SESSION_KEYRING) < 0)
+                return;
+
+        own = run(p, "");
+        if (!streq(own, "1\n"))
+                return; /* the list of keys is hidden here */
+
+        p.set_user = true;
+        p.uid = p.gid = 12345;
+        other = run(p, "");
+        ASSERT_STREQ(other, "0\n");
+}
+
 TEST(user) {
         char directory[] = "/tmp/test-process-spawn-XXXXXX";
         char *const argv[] = { (char *) "/usr/bin/env", (char *) "sh", (char *) "-c", (char *) "id -u; id -g; id -G; grep Cap[PE] /proc/self/status", NULL };
@@ -826,7 +847,7 @@ static void check_message(SpawnStep step, int error, const char *executable, con
 
 TEST(messages) {
         char directory[] = "/tmp/test-process-spawn-XXXXXX";
-        _cleanup_free_ char *file = NULL, *expected = NULL, *crlf = NULL, *loader = NULL, *denied = NULL, *own = NULL;
+        _cleanup_free_ char *file = NULL, *expected = NULL, *crlf = NULL, *loader = NULL, *denied = NULL, *own = NULL, *fifo = NULL;
 
         check_message(SPAWN_STEP_EXEC, -ENOENT, "/no/such",
                         "Cannot execute '/no/such': No such file or directory (ENOENT). There is no such file; check the path.");
@@ -876,6 +897,14 @@ TEST(messages) {
         ASSERT_TRUE(strstr(denied, "chmod +x '/tmp/"));
         own = spawn_error_message(SPAWN_STEP_USER, EINVAL, file, NULL, NULL);
         ASSERT_STREQ(own, "Cannot become the user that pmd runs as: Invalid argument (EINVAL).");
+
+        /* Who owns the directory may have replaced the file meanwhile. */
+        ASSERT_OK(unlink(file));
+        ASSERT_OK(mkfifo(file, 0600));
+        (void) alarm(10);
+        fifo = spawn_error_message(SPAWN_STEP_EXEC, ENOENT, file, NULL, NULL);
+        (void) alarm(0);
+        ASSERT_TRUE(strstr(fifo, "The file is there"));
 
         ASSERT_OK(unlink(file));
         ASSERT_OK(rmdir(directory));
