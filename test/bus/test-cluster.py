@@ -258,6 +258,8 @@ def check_crash(tap, pm):
         else:
             restart = threading.Thread(target=lambda: pm.run("restart", "crash"))
             restart.start()
+        # What it has accepted ends with it.
+        wait_until(lambda: not os.path.exists(f"/proc/{before[0]}"), "the end of the worker")
         answers = answers_of(3, lambda: get(port))
         tap.check(len(answers) == 3, f"a {how}: whoever comes meanwhile is served")
         if how == "restart":
