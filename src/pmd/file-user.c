@@ -16,6 +16,8 @@
 #define RAW_SETFSUID SYS_setfsuid
 #endif
 
+static _Thread_local bool assumed;
+
 /* Those of a root that started pmd from its shell; a service has none. */
 static _Thread_local gid_t *own_groups;
 static _Thread_local size_t n_own_groups;
@@ -54,6 +56,7 @@ int file_user_assume(uid_t uid, gid_t gid) {
         r = leave_groups();
         if (r < 0)
                 return r;
+        assumed = true;
         set_fs_ids(uid, gid);
         /* The calls return the previous value and never an error: asking again with an invalid id tells. */
         if ((uid_t) syscall(RAW_SETFSUID, -1) == uid && (gid_t) syscall(RAW_SETFSGID, -1) == gid)
@@ -63,6 +66,9 @@ int file_user_assume(uid_t uid, gid_t gid) {
 }
 
 void file_user_reset(void) {
+        if (!assumed)
+                return;
+        assumed = false;
         set_fs_ids(geteuid(), getegid());
         if (own_groups)
                 (void) syscall(RAW_SETGROUPS, n_own_groups, own_groups);

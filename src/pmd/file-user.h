@@ -7,4 +7,4 @@
 
 /* Makes the calling thread, and it alone, use files with the rights of that user and group, and of no other group. 0 or a negative errno, nothing changed then. */
 int file_user_assume(uid_t uid, gid_t gid);
-void file_user_reset(void);
+void file_user_reset(void); /* also if nothing was assumed */

@@ -32,7 +32,6 @@ static int operand_parse(Operand *o, const char *text, unsigned *budget) {
 
         if (n >= 3 && text[0] == '/' && text[n - 1] == '/') {
                 _cleanup_free_ char *pattern = strndup(text + 1, n - 2);
-
                 unsigned cost;
 
                 if (!pattern)

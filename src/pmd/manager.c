@@ -104,6 +104,8 @@ static void save_process(Process *p) {
         /* On file it is what it was before; opening the gate saves it. */
         if (p->state == PROCESS_SPAWNING && !p->gate_opened)
                 return;
+        if (p->saved_at_gate)
+                return;
 
         r = process_save(p);
         if (r >= 0) {
@@ -187,6 +189,7 @@ void manager_dequeue_job_check(Manager *m, Job *j) {
 }
 
 void manager_enqueue_changed(Manager *m, Process *p) {
+        p->saved_at_gate = false;
         if (p->in_dirty_queue)
                 return;
         LIST_PREPEND(dirty_queue, m->dirty_processes, p);

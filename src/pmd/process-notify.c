@@ -169,6 +169,7 @@ void process_close_notify(Process *p) {
 /* What was sent to the old one has been read, as it could be reached no more for a while. */
 void process_repair_notify(Process *p) {
         _cleanup_free_ char *path = NULL;
+
         if (!p->notify || access(notify_socket_get_path(p->notify), F_OK) >= 0 || errno != ENOENT)
                 return;
         if (make_path(p, &path) < 0)

@@ -378,6 +378,10 @@ static int run_open_gate(Process *p) {
         r = process_save(p);
         if (r < 0)
                 log_warning_errno(r, "Failed to save what is known of process %u, ignoring: %m", p->id);
+        else {
+                p->saved_at_gate = true;
+                p->unsaved = false;
+        }
 
         p->gate_fd = spawn_open_gate(TAKE_FD(p->gate_fd), p->unit->invocation_id);
 

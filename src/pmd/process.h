@@ -240,6 +240,7 @@ struct Process {
         unsigned next_definition_serial; /* the same for next_config */
         const AppConfig *saved_next_config;
         bool unsaved;                 /* it could not be written */
+        bool saved_at_gate;           /* nothing has changed since */
 
         LIST_FIELDS(Process, siblings); /* of the App, by id */
         LIST_FIELDS(Process, hidden);   /* of the Manager: those that are not current */

@@ -7,24 +7,9 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from checks import ROOT, check, done, read
+
 BUILD = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build")
-
-n = failed = 0
-
-
-def check(name, faults):
-    global n, failed
-    n += 1
-    for fault in faults:
-        print("#", fault)
-    failed += bool(faults)
-    print(f"{'not ok' if faults else 'ok'} {n} - {name}")
-
-
-def read(path):
-    with open(os.path.join(ROOT, path)) as f:
-        return f.read()
 
 
 def output(*command):
@@ -80,6 +65,7 @@ exported = set(re.findall(r"^\s+(pmd_\w+);", read("src/libpmd/libpmd.sym"), re.M
 declared = set(re.findall(r"\b(pmd_\w+)\(", re.sub(r"/\*.*?\*/|typedef.*?;", "", read("src/libpmd/pmd.h"), flags=re.S)))
 check("libpmd exports what pmd.h declares", sorted(exported ^ declared))
 
+
 def faults_of_row(row):
     """A test that it names and that there is not."""
     for path, names in re.findall(r"`(test/[^`]+\.(?:py|sh|c))`(?: \(([^)]*)\))?", row):
@@ -107,5 +93,4 @@ settings = [line.split("\t")[0] for line in output(os.path.join(BUILD, "src/pmct
 check("pmd.conf(5) has every setting and no other",
       sorted(set(settings) ^ set(re.findall(r"^(\w+)=$", pages["pmd.conf.5"], re.M))) or [] if settings else ["no settings"])
 
-print(f"1..{n}")
-raise SystemExit(failed > 0)
+raise SystemExit(done())

@@ -4,7 +4,8 @@ import glob
 import os
 import re
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from checks import ROOT, check, done
+
 MECHANISMS = {
     "cluster", "cluster-balance", "cluster-internal", "cluster-serialize", "cluster-socket", "credentials", "cron", "definition-file", "fd-closer", "fd-store", "file-user", "foreground", "input-pipe", "keeper", "keeper-exits", "keeper-internal", "keeper-main", "keeper-store", "log-compress", "log-counter",
     "log-format", "log-path", "log-relay", "log-ring", "log-rotate", "log-sink-file", "log-sink-journal", "log-stream", "log-tap", "log-thread",
@@ -20,17 +21,6 @@ FACE = {
     "manager-property-bus", "manager-save-bus", "process-bus", "process-list-bus",
 }
 COMPOSERS = {"pmd", "manager", "manager-boot", "manager-runtime"}
-
-n = failed = 0
-
-
-def check(name, faults):
-    global n, failed
-    n += 1
-    for fault in faults:
-        print("#", fault)
-    failed += bool(faults)
-    print(f"{'not ok' if faults else 'ok'} {n} - {name}")
 
 
 def sources(*patterns):
@@ -73,5 +63,4 @@ check("no file is longer than 1000 lines",
 check("src/shared logs at debug only",
       [f"{os.path.relpath(p, ROOT)}: {line.strip()}" for p in sources("src/shared/*.c") if stem(p) != "log"
        for line in open(p) if re.search(r"\blog_(info|notice|warning|error)", line)])
-print(f"1..{n}")
-raise SystemExit(failed > 0)
+raise SystemExit(done())

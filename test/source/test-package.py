@@ -9,37 +9,16 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from checks import ROOT, check, done, read, skip
+
 BUILD = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else os.path.join(ROOT, "build")
 NO_LICENCE = re.compile(r"LICENSE|\.\w[\w.-]*(/.*)?|.*\.md|test/fuzz/corpus/.*|build.*|.*__pycache__.*")
-
-n = failed = 0
-
-
-def check(name, faults):
-    global n, failed
-    n += 1
-    for fault in faults:
-        print("#", fault)
-    failed += bool(faults)
-    print(f"{'not ok' if faults else 'ok'} {n} - {name}")
-
-
-def skip(name, why):
-    global n
-    n += 1
-    print(f"ok {n} - {name} # SKIP {why}")
 
 
 def said(*command):
     """What a checker has to say; it says nothing if all is well."""
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    return done.stdout.splitlines() or ([f"{command[0]}: exit status {done.returncode}"] if done.returncode else [])
-
-
-def read(path):
-    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
-        return f.read()
+    ended = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return ended.stdout.splitlines() or ([f"{command[0]}: exit status {ended.returncode}"] if ended.returncode else [])
 
 
 def sources():
@@ -108,8 +87,8 @@ def check_units():
 
 
 def check_installed():
-    done = subprocess.run(["meson", "introspect", "--installed", BUILD], stdout=subprocess.PIPE, check=True)
-    paths = json.loads(done.stdout).values()
+    listed = subprocess.run(["meson", "introspect", "--installed", BUILD], stdout=subprocess.PIPE, check=True)
+    paths = json.loads(listed.stdout).values()
     for wanted in ("/bin/pmd", "/bin/pmctl", "/lib/pmd/pmd-keeper", "/include/pmd.h", "/bash-completion/completions/pmctl", "/zsh/site-functions/_pmctl",
                    "/fish/vendor_completions.d/pmctl.fish", "/dbus-1/system.d/org.pmd1.conf", "/polkit-1/actions/org.pmd1.policy", "/catalog/pmd.catalog"):
         check(f"{wanted} is installed", [] if any(path.endswith(wanted) for path in paths) else [wanted])
@@ -123,8 +102,7 @@ def main():
     check_header()
     check_units()
     check_installed()
-    print(f"1..{n}")
-    return failed > 0
+    return done()
 
 
 sys.exit(main())
