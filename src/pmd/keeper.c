@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -8,7 +13,6 @@
 
 #include "shared/fd-util.h"
 #include "shared/log.h"
-#include "shared/path-util.h"
 #include "shared/path-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -74,6 +78,8 @@ static int make_arguments(const KeeperStarter *starter, char *const argv[], cons
         return 0;
 }
 
+#define RUNS_ALREADY "The keeper of %s runs already; it starts pmd again when that has died."
+
 /* A client that finds nobody serving launches a keeper, also when the last pmd has just died. That must not come between the one
  * that has its descriptors and the pmd that it starts again. The lock goes with the descriptor through execve(). */
 static int take_lock(const Instance *i) {
@@ -85,11 +91,65 @@ static int take_lock(const Instance *i) {
                 return log_error_errno(errno, "Failed to open %s: %m", i->keeper_lock_path);
         r = fd_lock(fd);
         if (r == -EBUSY)
-                return log_error_errno(r, "The keeper of %s runs already; it starts pmd again when that has died.", i->home);
+                return log_error_errno(r, RUNS_ALREADY, i->home);
         if (r < 0)
                 return log_error_errno(r, "Failed to lock %s: %m", i->keeper_lock_path);
         if (ftruncate(fd, 0) >= 0)
                 (void) dprintf(fd, "%d\n", (int) getpid());
+        return TAKE_FD(fd);
+}
+
+/* Of the path, and of what the directory is in: containers can have the same paths and share the names of sockets. */
+static int make_name(const Instance *i, struct sockaddr_un *ret, socklen_t *ret_size) {
+        _cleanup_free_ char *above = strndup(i->home, (size_t) (path_basename(i->home) - i->home));
+        uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+        struct stat st;
+
+        if (!above)
+                return -ENOMEM;
+        if (stat(above, &st) < 0)
+                return -errno;
+        for (const char *c = i->home; *c; c++)
+                hash = (hash ^ (unsigned char) *c) * UINT64_C(0x100000001b3);
+
+        *ret = (struct sockaddr_un) { .sun_family = AF_UNIX };
+        /* The first byte is 0: such a name is in no directory. */
+        *ret_size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + 1 +
+                                 (size_t) snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1, "pmd-keeper/%u/%x:%x:%" PRIu64 "/%016" PRIx64,
+                                                   geteuid(), major(st.st_dev), minor(st.st_dev), (uint64_t) st.st_ino, hash));
+        return 0;
+}
+
+/* Anybody can have taken the name, but only one of this user counts. */
+static bool name_is_ours(int fd, const struct sockaddr_un *name, socklen_t size) {
+        struct ucred cred = {};
+        socklen_t n = sizeof(cred);
+
+        return connect(fd, (const struct sockaddr *) name, size) >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) >= 0 &&
+               cred.uid == geteuid();
+}
+
+/* The lock below can be removed with all else that is in the directory, and a client that comes before it is made anew launches a second keeper.
+ * This name cannot; it goes with its descriptor as well. -EBUSY: another keeper has it. */
+static int take_name(const Instance *i) {
+        _cleanup_close_ int fd = -EBADF;
+        struct sockaddr_un name;
+        socklen_t size;
+        int r;
+
+        r = make_name(i, &name, &size);
+        if (r < 0)
+                return r;
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        if (bind(fd, (const struct sockaddr *) &name, size) < 0) {
+                if (errno == EADDRINUSE && name_is_ours(fd, &name, size))
+                        return -EBUSY;
+                return -errno;
+        }
+        if (listen(fd, SOMAXCONN) < 0)
+                return -errno;
         return TAKE_FD(fd);
 }
 
@@ -115,12 +175,17 @@ static int exec_keeper(const KeeperStarter *starter, char *const argv[]) {
 }
 
 int keeper_exec(const Instance *i, const KeeperStarter *starter, char *const argv[]) {
-        _cleanup_close_ int lock_fd = -EBADF;
+        _cleanup_close_ int lock_fd = -EBADF, name_fd = -EBADF;
         int r;
 
         r = instance_make_directories(i);
         if (r < 0)
                 return log_error_errno(r, "Failed to make the directories below %s: %m", i->home);
+        name_fd = take_name(i);
+        if (name_fd == -EBUSY)
+                return log_error_errno(name_fd, RUNS_ALREADY, i->home);
+        if (name_fd < 0)
+                log_debug_errno(name_fd, "Failed to give the keeper a name, ignoring: %m");
         lock_fd = take_lock(i);
         if (lock_fd < 0)
                 return lock_fd;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <signal.h>
+
 #include "pmd/manager-outside.h"
 #include "pmd/manager.h"
 #include "pmd/process.h"
@@ -33,7 +35,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         return 0;
 }
 
-void process_ask_outside(Process *p) {
+static void ask(Process *p) {
         int r;
 
         if (p->outside_slot || p->goal != PROCESS_UP || !p->manager->systemd || p->manager->runner->vtable != &runner_scope_vtable)
@@ -44,6 +46,24 @@ void process_ask_outside(Process *p) {
                 log_debug_errno(r, "Failed to ask for the state of the service manager, ignoring: %m");
 }
 
+/* A stop begins with a signal that asks, and that there is one is known here long before SIGKILL follows. */
+#define TOLD_WITHIN_USEC USEC_PER_SEC
+
+static bool ended_as_if_asked(const Process *p) {
+        const LastExit *e = &p->last_exit;
+
+        if (e->signal == 0 || p->unit_job_seen || e->signal == p->config->kill_signal)
+                return true;
+        if (e->signal == SIGKILL)
+                return p->config->kill_timeout < TOLD_WITHIN_USEC;
+        return IN_SET(e->signal, SIGTERM, SIGINT, SIGHUP, SIGQUIT);
+}
+
+void process_ask_outside(Process *p) {
+        if (ended_as_if_asked(p))
+                ask(p);
+}
+
 void process_unit_job_seen(Process *p, const char *unit) {
         if (!p->unit || p->unit->stopped_by_us || !streq(p->unit->name, unit))
                 return;
@@ -52,7 +72,7 @@ void process_unit_job_seen(Process *p, const char *unit) {
                 return;
 
         p->unit_job_seen = true;
-        process_ask_outside(p);
+        ask(p);
 }
 
 void process_forget_outside(Process *p) {

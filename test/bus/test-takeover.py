@@ -239,6 +239,54 @@ def what_is_removed_is_made_anew(tap, pm, _runner):
     tap.equal(pm.leftovers(), [], "and leaves no file of what is deleted")
 
 
+def a_second_keeper_is_refused(tap, pm, _runner):
+    """Somebody removes all locks, and pmd is not as fast as who comes next."""
+    run = os.path.join(pm.dir, "home", "run")
+    pm.run("ping")
+    served, daemon = pmds_of(pm), os.path.join(os.path.dirname(pm.pmctl), "pmd")
+    for pid in served:
+        os.kill(pid, signal.SIGSTOP)
+    shutil.rmtree(run)
+    r = subprocess.run([daemon, "--keeper", "--private=" + pm.env["PMD_HOME"]], env=pm.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, encoding="utf-8")
+    for pid in served:
+        os.kill(pid, signal.SIGCONT)
+    tap.check(r.returncode != 0 and "runs already" in r.stderr and pmds_of(pm) == served, "no second keeper starts, with no lock in its way", show(r))
+    wait_until(lambda: all(os.path.exists(os.path.join(run, f)) for f in ("pmd.sock", "pmd.lock", "keeper.lock")), "the locks to be made anew")
+    r = pm.run("ping")
+    tap.check(r.returncode == 0 and pmds_of(pm) == served, "and the first answers", show(r))
+
+
+def abstract_names_of(pid):
+    sockets = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as f:
+        rows = [line.split() for line in f][1:]
+    return [row[7] for row in rows if len(row) > 7 and row[7].startswith("@") and f"socket:[{row[6]}]" in sockets]
+
+
+# Listens by that name as nobody.
+SQUATTER = """import os, socket, sys
+os.setuid(65534)
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+s.bind("\\0" + sys.argv[1])
+s.listen()
+print("listens", flush=True)
+sys.stdin.read()
+"""
+
+
+def a_stranger_has_the_name(tap, pm, _runner):
+    pm.run("ping")
+    with open(f"/proc/{pm.pid()}/stat", encoding="utf-8") as f:
+        keeper = int(f.read().rsplit(")", 1)[1].split()[1])
+    (name,) = [name for name in abstract_names_of(keeper) if name.startswith("@pmd-keeper/")]
+    pm.run("kill")
+    wait_until(lambda: not lives(keeper), "the end of the keeper")
+    with subprocess.Popen([sys.executable, "-c", SQUATTER, name[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+        listens = p.stdout.readline()
+        r = pm.run("ping")
+        tap.check(listens == b"listens\n" and r.returncode == 0, "a name that another user has taken keeps no keeper from its work", show(r))
+
+
 # What pmd wrote of a process when there was version 1 of the format for the first time.
 FIRST_KEYS = set("""version boot id app owner definition instance unique_id goal state restart_wanted delete_wanted kill_tried restart_granted watching
     reached_online gate_opened incarnation n_restarts unstable_restarts history_created_at prev_delay created_realtime started_monotonic started_realtime
@@ -524,7 +572,8 @@ def main():
     build = os.path.abspath(sys.argv[1])
     tap = Tap()
     common = (what_was_left_is_stopped, what_was_left_by_the_dead_is_removed, nothing_is_left)
-    with_runner(tap, build, "plain", (*common, the_clock_leaps, an_open_request_is_written_again, a_request_of_another_container_is_void, definitions_that_nobody_needs_go, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew))
+    with_runner(tap, build, "plain", (*common, the_clock_leaps, an_open_request_is_written_again, a_request_of_another_container_is_void, definitions_that_nobody_needs_go, an_older_format_is_read, a_newer_format_is_left_alone, what_is_removed_is_made_anew,
+                                  a_second_keeper_is_refused, a_stranger_has_the_name))
     with_runner(tap, build, "cgroup", (*common, who_was_moved_is_stopped))
     what_is_kept(tap, build)
     return tap.done()

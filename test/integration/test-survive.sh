@@ -83,6 +83,20 @@ check "a scope that is killed is a crash" eventually_output '^online$' status_of
 check_differ "in another scope" "$unit" "$(run busctl get-property org.pmd1 /org/pmd1/process/0 org.pmd1.Process Unit | cut -d'"' -f2)"
 app=$(pid_of api)
 
+# What does not listen is ended by SIGKILL, as a crash may be; each may come before or after what pmd is told.
+check "an app that ignores its signal is started" run pmctl start "trap '' INT TERM; while :; do sleep 0.1; done" --name deaf --kill-timeout 1000
+unit=$(enter systemctl list-units --no-legend --plain 'pm-deaf-*.scope' | cut -d' ' -f1)
+check "systemctl stop of its scope" enter systemctl stop "$unit"
+check "stops it as well" eventually_output '^stopped$' status_of deaf
+check_output "by SIGKILL" '^\(iis\) -1 9 ' run busctl get-property org.pmd1 /org/pmd1/process/1 org.pmd1.Process LastExit
+check "started with less time for its end" run pmctl start deaf --kill-timeout 10
+unit=$(enter systemctl list-units --no-legend --plain 'pm-deaf-*.scope' | cut -d' ' -f1)
+check "systemctl stop of its slice" enter systemctl stop pm-deaf.slice
+check "stops it too" eventually_output '^stopped$' status_of deaf
+sleep 1
+check_equal "for good" stopped "$(status_of deaf)"
+check "it is deleted" run pmctl delete deaf
+
 # ---- the service manager, the journal, logind ----
 
 memory_max_of_api() {
