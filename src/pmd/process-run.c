@@ -590,14 +590,15 @@ static int spawn_and_attach(Process *p) {
         if (r < 0)
                 return r;
 
+        /* The service manager is at work on it meanwhile. */
+        r = runner_unit_attach(p->unit);
         process_store_incarnation(p, (int[]) { [STORED_OUT] = out_read_fd, [STORED_ERR] = err_read_fd, [STORED_PIDFD] = p->main.fd });
-        r = relay_stream(p, LOG_STREAM_OUT, &out_read_fd);
+        if (r >= 0)
+                r = relay_stream(p, LOG_STREAM_OUT, &out_read_fd);
         if (r >= 0)
                 r = relay_stream(p, LOG_STREAM_ERR, &err_read_fd);
         if (r >= 0)
                 r = process_watch_main(p);
-        if (r >= 0)
-                r = runner_unit_attach(p->unit);
         if (r < 0) {
                 (void) pidref_kill(&p->main, SIGKILL); /* reaped as an orphan */
                 process_unstore_incarnation(p);

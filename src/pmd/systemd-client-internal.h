@@ -4,6 +4,7 @@
 #include <json-c/linkhash.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
+#include <systemd/sd-id128.h>
 
 #include "pmd/systemd-client.h"
 #include "shared/list.h"
@@ -81,6 +82,7 @@ struct ScopeRef {
         char *job;               /* object path */
         char *early_result;      /* of a job that was removed before the reply came, whose path is in job */
         sd_bus_slot *fetch_slot;
+        char invocation_id[SD_ID128_STRING_MAX]; /* "" as long as it is not known */
         unsigned n_repeats;    /* how often the manager has been replaced in the middle of the start */
         sd_event_source *timeout_source;
 

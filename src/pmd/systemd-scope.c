@@ -69,7 +69,7 @@ static void scope_end_call(ScopeRef *s) {
 }
 
 /* The owner may free the reference in its callback, so this is the last thing that is done with it. */
-static void scope_finish(ScopeRef *s, int error, const char *cgroup, const char *invocation_id) {
+static void scope_finish(ScopeRef *s, int error, const char *cgroup) {
         SystemdClient *c = s->client;
 
         scope_end_call(s);
@@ -78,7 +78,7 @@ static void scope_finish(ScopeRef *s, int error, const char *cgroup, const char 
                 scope_leave_client(s);
 
         if (!s->forgotten) {
-                s->started(s->userdata, error, cgroup, invocation_id);
+                s->started(s->userdata, error, cgroup, s->invocation_id);
                 return;
         }
 
@@ -88,7 +88,7 @@ static void scope_finish(ScopeRef *s, int error, const char *cgroup, const char 
 }
 
 void scope_fail(ScopeRef *s, int error) {
-        scope_finish(s, error, NULL, NULL);
+        scope_finish(s, error, NULL);
 }
 
 /* The manager may still do what we no longer wait for; nobody else uses this name. */
@@ -97,7 +97,7 @@ static void scope_give_up(ScopeRef *s, int error) {
         scope_fail(s, error);
 }
 
-static void scope_succeed(ScopeRef *s, const char *invocation_id) {
+static void scope_succeed(ScopeRef *s) {
         _cleanup_free_ char *cgroup = NULL;
         int r;
 
@@ -106,34 +106,39 @@ static void scope_succeed(ScopeRef *s, const char *invocation_id) {
                 if (r < 0)
                         log_debug_errno(r, "Failed to find the cgroup of %s, ignoring: %m", s->unit);
         }
-        scope_finish(s, 0, cgroup, invocation_id);
+        scope_finish(s, 0, cgroup);
 }
 
 /* ---- the invocation id ---- */
 
-static int on_invocation_id(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
-        ScopeRef *s = ASSERT_PTR(userdata);
-        char id[SD_ID128_STRING_MAX] = "";
+/* Empty as long as the job has not begun. */
+static void read_invocation_id(ScopeRef *s, sd_bus_message *m) {
         const void *bytes;
+        sd_id128_t id;
         size_t n;
         int r;
 
         if (sd_bus_message_is_method_error(m, NULL)) {
                 log_debug("Failed to get the invocation id of %s, ignoring: %s", s->unit, sd_bus_message_get_error(m)->message);
-                scope_succeed(s, "");
-                return 0;
+                return;
         }
 
         r = sd_bus_message_enter_container(m, 'v', "ay");
         if (r >= 0)
                 r = sd_bus_message_read_array(m, 'y', &bytes, &n);
-        if (r >= 0 && n == sizeof(sd_id128_t)) {
-                sd_id128_t v;
+        if (r < 0 || n != sizeof(id))
+                return;
+        memcpy(&id, bytes, sizeof(id));
+        (void) sd_id128_to_string(id, s->invocation_id);
+}
 
-                memcpy(&v, bytes, sizeof(v));
-                (void) sd_id128_to_string(v, id);
-        }
-        scope_succeed(s, id);
+static int on_invocation_id(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        ScopeRef *s = ASSERT_PTR(userdata);
+
+        s->fetch_slot = sd_bus_slot_unref(s->fetch_slot);
+        read_invocation_id(s, m);
+        if (s->phase == SCOPE_FETCHING)
+                scope_succeed(s);
         return 0;
 }
 
@@ -141,12 +146,16 @@ static int scope_fetch_invocation_id(ScopeRef *s) {
         _cleanup_free_ char *path = NULL;
         int r;
 
-        r = sd_bus_path_encode(SYSTEMD_PATH "/unit", s->unit, &path);
-        if (r < 0)
-                return r;
+        if (s->fetch_slot)
+                return 0;
 
-        return sd_bus_call_method_async(s->client->bus, &s->fetch_slot, SYSTEMD_NAME, path,
-                        "org.freedesktop.DBus.Properties", "Get", on_invocation_id, s, "ss", SYSTEMD_UNIT, "InvocationID");
+        r = sd_bus_path_encode(SYSTEMD_PATH "/unit", s->unit, &path);
+        if (r >= 0)
+                r = sd_bus_call_method_async(s->client->bus, &s->fetch_slot, SYSTEMD_NAME, path,
+                                "org.freedesktop.DBus.Properties", "Get", on_invocation_id, s, "ss", SYSTEMD_UNIT, "InvocationID");
+        if (r < 0)
+                log_debug_errno(r, "Failed to ask for the invocation id of %s, ignoring: %m", s->unit);
+        return r;
 }
 
 /* ---- the start job ---- */
@@ -172,17 +181,15 @@ static void scope_job_ended(ScopeRef *s, const char *result) {
         }
 
         s->timeout_source = sd_event_source_disable_unref(s->timeout_source);
-        if (s->forgotten) {
-                scope_succeed(s, "");
+        if (s->forgotten || s->invocation_id[0] != 0) {
+                scope_succeed(s);
                 return;
         }
 
         scope_set_phase(s, SCOPE_FETCHING);
         r = scope_fetch_invocation_id(s);
-        if (r < 0) {
-                log_debug_errno(r, "Failed to ask for the invocation id of %s, ignoring: %m", s->unit);
-                scope_succeed(s, "");
-        }
+        if (r < 0)
+                scope_succeed(s);
 }
 
 int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
@@ -346,7 +353,7 @@ int on_unit_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         }
 
         if (s->phase == SCOPE_FETCHING) {
-                scope_succeed(s, "");
+                scope_succeed(s);
                 s = client_get_scope(c, unit);
                 if (!s)
                         return 0;
@@ -456,6 +463,9 @@ static int scope_begin_waiting(ScopeRef *s, sd_bus_message *reply) {
                 return r;
 
         scope_set_phase(s, SCOPE_WAITING);
+        /* The manager is at work on this job, and answers when it has done that. With others in its way it would answer before. */
+        if (s->client->n_in_flight == 1)
+                (void) scope_fetch_invocation_id(s);
         return 0;
 }
 

@@ -28,6 +28,8 @@ typedef struct Fake {
         size_t n_starts;
         sd_bus_message *set_properties; /* the last SetUnitProperties() */
         sd_bus_message *fetch;       /* the last Get() of an invocation id */
+        unsigned n_fetches;
+        bool job_waits;              /* units have no invocation id yet */
         const char *state;           /* SystemState; NULL: refuses to tell */
         const char *cgroup;          /* ControlGroup of each scope; NULL: there is none of this name any more */
         unsigned n_cgroup_fetches;
@@ -47,13 +49,13 @@ typedef struct Scope {
 
 /* ---- the manager ---- */
 
-static int reply_invocation_id(sd_bus_message *call) {
+static int reply_invocation_id(const Fake *f, sd_bus_message *call) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const uint8_t id[16] = { 0xab, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
         ASSERT_OK(sd_bus_message_new_method_return(call, &reply));
         ASSERT_OK(sd_bus_message_open_container(reply, 'v', "ay"));
-        ASSERT_OK(sd_bus_message_append_array(reply, 'y', id, sizeof(id)));
+        ASSERT_OK(sd_bus_message_append_array(reply, 'y', id, f->job_waits ? 0 : sizeof(id)));
         ASSERT_OK(sd_bus_message_close_container(reply));
         return sd_bus_send(NULL, reply, NULL);
 }
@@ -112,7 +114,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         if (sd_bus_message_is_method_call(m, NULL, "Get")) {
                 sd_bus_message_unref(f->fetch);
                 f->fetch = sd_bus_message_ref(m);
-                return f->hold_fetch ? 1 : reply_invocation_id(m) < 0 ? -EIO : 1;
+                f->n_fetches++;
+                return f->hold_fetch ? 1 : reply_invocation_id(f, m) < 0 ? -EIO : 1;
         }
         if (sd_bus_message_is_method_call(m, MANAGER, "SetUnitProperties")) {
                 sd_bus_message_unref(f->set_properties);
@@ -296,6 +299,47 @@ TEST(start) {
         scope_ref_free(s.ref);
         pump(&f);
         ASSERT_EQ(f.n_stops, 0); /* a scope that runs is not stopped by being forgotten */
+        fake_done(&f);
+}
+
+/* Where the manager has nothing else to do, it is asked for the id while it is at work on the job. */
+TEST(id_is_asked_for_early) {
+        Scope s = {}, t = {}, u = {};
+        Fake f;
+
+        fake_init(&f);
+        ASSERT_OK(scope_start(&f, &s, "a.scope"));
+        reply_job(&f, 0);
+        pump(&f);
+        ASSERT_EQ(f.n_fetches, 1);
+        ASSERT_EQ(s.n_started, 0);
+        send_job_removed(&f, JOB, "a.scope", "done");
+        ASSERT_EQ(s.n_started, 1);
+        ASSERT_STREQ(s.invocation_id, "ab0102030405060708090a0b0c0d0e0f");
+        ASSERT_EQ(f.n_fetches, 1);
+
+        f.job_waits = true;
+        ASSERT_OK(scope_start(&f, &t, "b.scope"));
+        reply_job(&f, 1);
+        pump(&f);
+        ASSERT_EQ(f.n_fetches, 2);
+        f.job_waits = false;
+        send_job_removed(&f, JOB, "b.scope", "done");
+        ASSERT_STREQ(t.invocation_id, "ab0102030405060708090a0b0c0d0e0f");
+        ASSERT_EQ(f.n_fetches, 3);
+
+        /* Of two, the answer to the one would come before the job of the other. */
+        s.ref = scope_ref_free(s.ref);
+        s = (Scope) {};
+        ASSERT_OK(scope_start(&f, &s, "c.scope"));
+        ASSERT_OK(scope_start(&f, &u, "d.scope"));
+        reply_job(&f, 2);
+        pump(&f);
+        ASSERT_EQ(f.n_fetches, 3);
+
+        scope_ref_free(s.ref);
+        scope_ref_free(t.ref);
+        scope_ref_free(u.ref);
         fake_done(&f);
 }
 
