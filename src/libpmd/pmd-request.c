@@ -133,38 +133,53 @@ static int read_failures(sd_bus_message *m, pmd_result *result) {
         return r;
 }
 
-static bool request_forget_job(Request *q, uint32_t id) {
+static bool request_has_job(const Request *q, uint32_t id) {
         for (size_t i = 0; i < q->n_jobs; i++)
-                if (q->jobs[i] == id) {
-                        q->jobs[i] = q->jobs[--q->n_jobs];
+                if (q->jobs[i] == id)
                         return true;
-                }
         return false;
 }
 
-/* Takes note of the end of a job. 1 if it is one of ours, which is nobody else's then. */
-static int request_take_job(Request *q, sd_bus_message *m) {
-        const char *verb, *app, *result;
-        uint32_t id;
-        int r;
+static void request_forget_job(Request *q, uint32_t id) {
+        for (size_t i = 0; i < q->n_jobs; i++)
+                if (q->jobs[i] == id) {
+                        q->jobs[i] = q->jobs[--q->n_jobs];
+                        return;
+                }
+}
 
-        if (!streq_ptr(sd_bus_message_get_sender(m), q->pmd))
-                return 0;
+/* Of a JobRemoved signal; its text is the message's. */
+typedef struct JobEnd {
+        uint32_t id;
+        const char *result;
+} JobEnd;
+
+/* The failures come next. */
+static int read_job_end(sd_bus_message *m, JobEnd *ret) {
+        int r;
 
         r = sd_bus_message_rewind(m, true);
         if (r < 0)
                 return r;
-        r = sd_bus_message_read(m, "usss", &id, &verb, &app, &result);
-        if (r < 0)
-                return r;
-        if (!request_forget_job(q, id))
-                return 0;
+        return sd_bus_message_read(m, "usss", &ret->id, NULL, NULL, &ret->result);
+}
 
-        if (streq(result, "canceled"))
+/* Takes note of the end of a job. 1 if it is one of ours, which is nobody else's then. */
+static int request_take_job(Request *q, sd_bus_message *m, const JobEnd *end) {
+        JobEnd again;
+        int r;
+
+        if (!request_has_job(q, end->id) || !streq_ptr(sd_bus_message_get_sender(m), q->pmd))
+                return 0;
+        request_forget_job(q, end->id);
+
+        if (streq(end->result, "canceled"))
                 q->result.canceled = true;
-        if (!streq(result, "done"))
+        if (!streq(end->result, "done"))
                 q->failed = true;
-        r = read_failures(m, &q->result);
+        r = read_job_end(m, &again);
+        if (r >= 0)
+                r = read_failures(m, &q->result);
         return r < 0 ? r : 1;
 }
 
@@ -197,12 +212,14 @@ static void fail_calling(pmd_connection *c, int error) {
 static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr_unused) {
         pmd_connection *c = ASSERT_PTR(userdata);
         bool taken = false;
-        int r;
+        JobEnd end;
+        int r, k;
 
+        k = read_job_end(m, &end);
         LIST_FOREACH_SAFE(requests, q, c->requests) {
                 if (q->calling)
                         continue;
-                r = request_take_job(q, m);
+                r = k < 0 ? k : request_take_job(q, m, &end);
                 if (r < 0)
                         request_fail(q, r);
                 else if (r > 0)
@@ -216,13 +233,6 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *reter
         if (r < 0)
                 fail_calling(c, r);
         return 0;
-}
-
-static bool request_has_job(const Request *q, uint32_t id) {
-        for (size_t i = 0; i < q->n_jobs; i++)
-                if (q->jobs[i] == id)
-                        return true;
-        return false;
 }
 
 /* The answer with the number of the job is sent before anything is done. */
@@ -410,7 +420,11 @@ static int request_take_reply(Request *q, sd_bus_message *m) {
                 return r;
 
         for (size_t i = 0; i < c->n_early && q->n_jobs > 0;) {
-                r = request_take_job(q, c->early[i]);
+                JobEnd end;
+
+                r = read_job_end(c->early[i], &end);
+                if (r >= 0)
+                        r = request_take_job(q, c->early[i], &end);
                 if (r < 0)
                         return r;
                 if (r > 0)
