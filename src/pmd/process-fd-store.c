@@ -46,8 +46,8 @@ static const char *const stored_kinds[_STORED_FD_MAX] = {
         [STORED_PIDFD] = "pidfd",
 };
 
-/* What is in bags counts for all programs of root, see fd-bag.h: this is little of the 1024 that services have for a limit if nothing is said. */
-#define BAGS_MAX 128U
+/* Of three descriptors each: where 16000 are in flight on a machine the kernel looks through them with each that is sent. */
+#define BAGS_MAX 4096U
 
 static void count_bag(Process *p, bool has) {
         if (p->in_bag == has)

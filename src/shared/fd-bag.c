@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <sys/capability.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shared/fd-bag.h"
@@ -9,6 +10,16 @@
 #include "shared/string-util.h"
 
 #define TEXT_MAX 256U
+
+/* In the range that no system gives to users or containers (systemd's UIDS-GIDS: 1879048192 … 2147483647). */
+#define NOBODY_ELSE ((uid_t) 0x706d6400)
+
+/* Of the calling thread, where libc would change all. */
+#ifdef SYS_setresuid32
+#define RAW_SETRESUID SYS_setresuid32
+#else
+#define RAW_SETRESUID SYS_setresuid
+#endif
 
 typedef union Control {
         struct cmsghdr header;
@@ -30,19 +41,24 @@ static bool in_first_user_namespace(void) {
         return first;
 }
 
+static bool has_capability(cap_t caps, cap_value_t value) {
+        cap_flag_value_t v = CAP_CLEAR;
+
+        return cap_get_flag(caps, value, CAP_EFFECTIVE, &v) >= 0 && v == CAP_SET;
+}
+
 bool fd_bag_is_harmless(void) {
-        cap_flag_value_t resource = CAP_CLEAR, admin = CAP_CLEAR;
         cap_t caps;
+        bool r;
 
         if (geteuid() != 0 || !in_first_user_namespace())
                 return false;
         caps = cap_get_proc();
         if (!caps)
                 return false;
-        (void) cap_get_flag(caps, CAP_SYS_RESOURCE, CAP_EFFECTIVE, &resource);
-        (void) cap_get_flag(caps, CAP_SYS_ADMIN, CAP_EFFECTIVE, &admin);
+        r = has_capability(caps, CAP_SETUID) && (has_capability(caps, CAP_SYS_RESOURCE) || has_capability(caps, CAP_SYS_ADMIN));
         (void) cap_free(caps);
-        return resource == CAP_SET || admin == CAP_SET;
+        return r;
 }
 
 static int fill(int socket, char *text, const int *fds, size_t n) {
@@ -64,6 +80,21 @@ static int fill(int socket, char *text, const int *fds, size_t n) {
         return sendmsg(socket, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
+/* What is in flight counts for the real user of its sender. The effective one stays, and with it what may be done. */
+static int fill_as_nobody_else(int socket, char *text, const int *fds, size_t n) {
+        uid_t uid = getuid();
+        int r;
+
+        if (geteuid() != 0)
+                return fill(socket, text, fds, n);
+        if (syscall(RAW_SETRESUID, NOBODY_ELSE, -1, -1) < 0)
+                return -errno;
+        r = fill(socket, text, fds, n);
+        if (syscall(RAW_SETRESUID, uid, -1, -1) < 0)
+                return -errno;
+        return r;
+}
+
 int fd_bag_new(const char *const kinds[], const int fds[], size_t n) {
         _cleanup_close_pair_ int pair[2] = EBADF_PAIR;
         char text[TEXT_MAX], *p = text;
@@ -83,7 +114,7 @@ int fd_bag_new(const char *const kinds[], const int fds[], size_t n) {
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
-        r = fill(pair[0], text, packed, n_packed);
+        r = fill_as_nobody_else(pair[0], text, packed, n_packed);
         return r < 0 ? r : TAKE_FD(pair[1]);
 }
 

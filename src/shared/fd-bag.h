@@ -7,7 +7,7 @@
  * they like, and it is gone with the last copy.
  *
  * To the kernel what is in there is in flight. Who has more than RLIMIT_NOFILE of that cannot pass any descriptor to another process, which goes
- * for all programs of a user unless they have CAP_SYS_RESOURCE or CAP_SYS_ADMIN. */
+ * for all programs of a user unless they have CAP_SYS_RESOURCE or CAP_SYS_ADMIN. So root fills bags as a user whom nobody is. */
 
 #define FD_BAG_MAX 16U
 

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/capability.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shared/fd-bag.h"
@@ -95,6 +97,46 @@ TEST(end_of_the_bag) {
         ASSERT_EQ(write(fds[1], "x", 1), -1);
         ASSERT_EQ(errno, EPIPE);
         (void) close(fds[1]);
+}
+
+/* Of a root without privileges, and with a limit of its own. */
+static int pass_as_hardened_service(void) {
+        const cap_value_t needed[] = { CAP_SYS_RESOURCE, CAP_SYS_ADMIN };
+        _cleanup_close_pair_ int pair[2] = EBADF_PAIR;
+        struct rlimit limit = { 64, 64 };
+        int fds[] = { STDIN_FILENO };
+        char data = 'x', control[CMSG_SPACE(sizeof(fds))] = "";
+        struct iovec iov = { .iov_base = &data, .iov_len = 1 };
+        struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+        struct cmsghdr *h = CMSG_FIRSTHDR(&mh);
+        cap_t caps = cap_get_proc();
+
+        *h = (struct cmsghdr) { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(fds)) };
+        memcpy(CMSG_DATA(h), fds, sizeof(fds));
+        if (!caps || cap_set_flag(caps, CAP_EFFECTIVE, ELEMENTSOF(needed), needed, CAP_CLEAR) < 0 || cap_set_proc(caps) < 0 ||
+            setrlimit(RLIMIT_NOFILE, &limit) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        (void) cap_free(caps);
+        return sendmsg(pair[0], &mh, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+TEST(counts_for_nobody) {
+        int bags[100], status;
+        pid_t pid;
+
+        if (!fd_bag_is_harmless())
+                return;
+        for (size_t i = 0; i < ELEMENTSOF(bags); i++)
+                ASSERT_OK(bags[i] = bag_of(pipe_with('a'), pipe_with('b'), pipe_with('c')));
+        ASSERT_EQ(getuid(), 0U);
+
+        ASSERT_OK(pid = fork());
+        if (pid == 0)
+                _exit(-pass_as_hardened_service());
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        ASSERT_TRUE(WIFEXITED(status));
+        ASSERT_EQ(WEXITSTATUS(status), 0);
+        close_all(bags, ELEMENTSOF(bags));
 }
 
 TEST(no_bag) {
