@@ -313,8 +313,10 @@ int on_reloading(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         if (active)
                 return 0;
 
-        for (ScopeRef *s; (s = find_done(c));)
+        for (ScopeRef *s; (s = find_done(c));) {
+                s->fetch_slot = sd_bus_slot_unref(s->fetch_slot); /* the answer may be lost as well */
                 scope_job_ended(s, "done");
+        }
         r = resolve_doubts(c);
         if (r < 0)
                 log_debug_errno(r, "Failed to ask which scopes are left, assuming all: %m");
