@@ -848,4 +848,5 @@ TEST(broker_strangers_signals) {
         ASSERT_EQ(pmd_request(c, PMD_START, STRV("release"), NULL, NULL), 0);
         ASSERT_OK(run_until_called(c, &held));
         ASSERT_EQ(held.r, 0);
+        ASSERT_OK(pmd_exit(c, NULL));
 }
