@@ -15,7 +15,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PLAIN, SANITIZED, FAULT, FUZZ = (os.path.join(ROOT, "build-" + b) for b in ("test", "sanitize", "fault", "fuzz"))
 FUZZ_SECONDS = 10
 PROGRAM_TIMEOUT = 600
-UNSANITIZED = ("test-process-spawn", "test-process-spawn-places", "test-runner")  # what they are about, or was in their way, is not done under sanitizers
+SPAWNING = [f"test-{name}{suffix}" for name in ("process-spawn", "spawn-errors", "spawn-fds", "spawn-memory") for suffix in ("", "-places")]
+UNSANITIZED = (*SPAWNING, "test-runner")  # what they are about, or was in their way, is not done under sanitizers
 
 
 def build_of(program, otherwise):

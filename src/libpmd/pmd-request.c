@@ -150,34 +150,41 @@ static void request_forget_job(Request *q, uint32_t id) {
 
 /* Of a JobRemoved signal; its text is the message's. */
 typedef struct JobEnd {
+        int error; /* it cannot be read */
         uint32_t id;
         const char *result;
 } JobEnd;
 
 /* The failures come next. */
-static int read_job_end(sd_bus_message *m, JobEnd *ret) {
-        int r;
+static JobEnd read_job_end(sd_bus_message *m) {
+        JobEnd end = {};
 
-        r = sd_bus_message_rewind(m, true);
-        if (r < 0)
-                return r;
-        return sd_bus_message_read(m, "usss", &ret->id, NULL, NULL, &ret->result);
+        end.error = sd_bus_message_rewind(m, true);
+        if (end.error >= 0)
+                end.error = sd_bus_message_read(m, "usss", &end.id, NULL, NULL, &end.result);
+        return end;
+}
+
+/* Anybody on the bus can send us what looks like it. */
+static bool is_from_pmd(const Request *q, sd_bus_message *m) {
+        return streq_ptr(sd_bus_message_get_sender(m), q->pmd);
 }
 
 /* Takes note of the end of a job. 1 if it is one of ours, which is nobody else's then. */
 static int request_take_job(Request *q, sd_bus_message *m, const JobEnd *end) {
-        JobEnd again;
         int r;
 
-        if (!request_has_job(q, end->id) || !streq_ptr(sd_bus_message_get_sender(m), q->pmd))
+        if ((end->error >= 0 && !request_has_job(q, end->id)) || !is_from_pmd(q, m))
                 return 0;
+        if (end->error < 0)
+                return end->error;
         request_forget_job(q, end->id);
 
         if (streq(end->result, "canceled"))
                 q->result.canceled = true;
         if (!streq(end->result, "done"))
                 q->failed = true;
-        r = read_job_end(m, &again);
+        r = read_job_end(m).error;
         if (r >= 0)
                 r = read_failures(m, &q->result);
         return r < 0 ? r : 1;
@@ -213,13 +220,13 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *reter
         pmd_connection *c = ASSERT_PTR(userdata);
         bool taken = false;
         JobEnd end;
-        int r, k;
+        int r;
 
-        k = read_job_end(m, &end);
+        end = read_job_end(m);
         LIST_FOREACH_SAFE(requests, q, c->requests) {
                 if (q->calling)
                         continue;
-                r = k < 0 ? k : request_take_job(q, m, &end);
+                r = request_take_job(q, m, &end);
                 if (r < 0)
                         request_fail(q, r);
                 else if (r > 0)
@@ -245,7 +252,7 @@ static int on_job_progress(sd_bus_message *m, void *userdata, sd_bus_error *rete
                 return 0;
 
         LIST_FOREACH(requests, q, c->requests)
-                if (!q->calling && streq_ptr(sd_bus_message_get_sender(m), q->pmd) && request_has_job(q, job)) {
+                if (!q->calling && is_from_pmd(q, m) && request_has_job(q, job)) {
                         c->progress(c, app, id, done, total, c->progress_userdata);
                         break;
                 }
@@ -420,11 +427,9 @@ static int request_take_reply(Request *q, sd_bus_message *m) {
                 return r;
 
         for (size_t i = 0; i < c->n_early && q->n_jobs > 0;) {
-                JobEnd end;
+                JobEnd end = read_job_end(c->early[i]);
 
-                r = read_job_end(c->early[i], &end);
-                if (r >= 0)
-                        r = request_take_job(q, c->early[i], &end);
+                r = request_take_job(q, c->early[i], &end);
                 if (r < 0)
                         return r;
                 if (r > 0)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -120,17 +123,75 @@ static int make_name(const Instance *i, struct sockaddr_un *ret, socklen_t *ret_
         return 0;
 }
 
-/* Anybody can have taken the name, but only one of this user counts. */
-static bool name_is_ours(int fd, const struct sockaddr_un *name, socklen_t size) {
-        struct ucred cred = {};
-        socklen_t n = sizeof(cred);
+/* The number of the socket that has the name. */
+static int find_socket(const char *name, uint64_t *ret) {
+        _cleanup_free_ char *line = NULL;
+        size_t allocated = 0;
+        int r = -ENOENT;
+        FILE *f;
 
-        return connect(fd, (const struct sockaddr *) name, size) >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) >= 0 &&
-               cred.uid == geteuid();
+        f = fopen("/proc/net/unix", "re");
+        if (!f)
+                return -errno;
+        while (r < 0 && getline(&line, &allocated, f) > 0) {
+                int at = 0;
+
+                line[strcspn(line, "\n")] = 0;
+                if (sscanf(line, "%*s %*s %*s %*s %*s %*s %" SCNu64 " @%n", ret, &at) == 1 && at > 0 && streq(line + at, name))
+                        r = 0;
+        }
+        (void) fclose(f);
+        return r;
+}
+
+static bool directory_links_to(int fd, const char *target) {
+        _cleanup_closedir_ DIR *d = fdopendir(fd);
+        char link[64];
+
+        if (!d) {
+                safe_close(fd);
+                return false;
+        }
+        for (struct dirent *de; (de = readdir(d));) {
+                ssize_t n = readlinkat(dirfd(d), de->d_name, link, sizeof(link) - 1);
+
+                if (n < 0)
+                        continue;
+                link[n] = 0;
+                if (streq(link, target))
+                        return true;
+        }
+        return false;
+}
+
+/* Whether a process of this user has it open: anybody can have taken the name. The socket itself cannot be asked, as nobody can connect to it. */
+static bool name_is_ours(const char *name) {
+        _cleanup_closedir_ DIR *d = opendir("/proc");
+        uint64_t number;
+        char target[40];
+
+        if (!d || find_socket(name, &number) < 0)
+                return false;
+        (void) snprintf(target, sizeof(target), "socket:[%" PRIu64 "]", number);
+
+        for (struct dirent *de; (de = readdir(d));) {
+                char path[NAME_MAX + STRLEN("/fd") + 1];
+                struct stat st;
+                int fd;
+
+                (void) snprintf(path, sizeof(path), "%s/fd", de->d_name);
+                if (!isdigit((unsigned char) de->d_name[0]) || fstatat(dirfd(d), de->d_name, &st, 0) < 0 || st.st_uid != geteuid())
+                        continue;
+                fd = openat(dirfd(d), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                if (fd >= 0 && directory_links_to(fd, target))
+                        return true;
+        }
+        return false;
 }
 
 /* The lock below can be removed with all else that is in the directory, and a client that comes before it is made anew launches a second keeper.
- * This name cannot; it goes with its descriptor as well. -EBUSY: another keeper has it. */
+ * This name cannot; it goes with its descriptor as well. Nobody listens there: strangers could leave connections with all that they have sent,
+ * for as long as the keeper lives. -EBUSY: another keeper has it. */
 static int take_name(const Instance *i) {
         _cleanup_close_ int fd = -EBADF;
         struct sockaddr_un name;
@@ -140,16 +201,13 @@ static int take_name(const Instance *i) {
         r = make_name(i, &name, &size);
         if (r < 0)
                 return r;
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        fd = socket(AF_UNIX, SOCK_STREAM, 0);
         if (fd < 0)
                 return -errno;
         if (bind(fd, (const struct sockaddr *) &name, size) < 0) {
-                if (errno == EADDRINUSE && name_is_ours(fd, &name, size))
-                        return -EBUSY;
-                return -errno;
+                r = -errno;
+                return r == -EADDRINUSE && name_is_ours(name.sun_path + 1) ? -EBUSY : r;
         }
-        if (listen(fd, SOMAXCONN) < 0)
-                return -errno;
         return TAKE_FD(fd);
 }
 

@@ -46,17 +46,13 @@ static void ask(Process *p) {
                 log_debug_errno(r, "Failed to ask for the state of the service manager, ignoring: %m");
 }
 
-/* A stop begins with a signal that asks, and that there is one is known here long before SIGKILL follows. */
+/* A program may answer a stop by any exit status or signal, also by a crash in its handler; only SIGKILL comes so much later
+ * than the stop that there is one would be known here. */
 #define TOLD_WITHIN_USEC USEC_PER_SEC
 
 static bool ended_as_if_asked(const Process *p) {
-        const LastExit *e = &p->last_exit;
-
-        if (e->signal == 0 || p->unit_job_seen || e->signal == p->config->kill_signal)
-                return true;
-        if (e->signal == SIGKILL)
-                return p->config->kill_timeout < TOLD_WITHIN_USEC;
-        return IN_SET(e->signal, SIGTERM, SIGINT, SIGHUP, SIGQUIT);
+        return p->last_exit.signal != SIGKILL || p->unit_job_seen || p->config->kill_signal == SIGKILL ||
+               p->config->kill_timeout < TOLD_WITHIN_USEC;
 }
 
 void process_ask_outside(Process *p) {

@@ -4,7 +4,11 @@
 #include "pmd/log-relay.h"
 #include "pmd/pmd-forward.h"
 
-/* What process-run.c, which begins incarnations, and process-adopt.c, which goes on with those of another pmd, have in common. */
+/* What process-run.c and process-birth.c, which begin incarnations, and process-adopt.c, which goes on with those of another pmd, have in common. */
+
+/* process-birth.c */
+int process_look_up_user(Process *p);
+int process_spawn_and_attach(Process *p); /* < 0: what there is of it is for the caller to end */
 
 /* process-run.c */
 int process_make_unit(Process *p);

@@ -349,7 +349,7 @@ void app_release_listeners(App *a);
 bool process_needs_sockets(const Process *p); /* it runs, or will again */
 
 /* process-outside.c: what the service manager does to its unit without us */
-void process_ask_outside(Process *p);    /* its end, which nobody asked for here, has no consequences until the answer is there; not asked if no stop ends so */
+void process_ask_outside(Process *p);    /* its end, which nobody asked for here, has no consequences until the answer is there; not asked after a SIGKILL of no stop */
 void process_unit_job_seen(Process *p, const char *unit); /* a job for a unit, which may be its */
 void process_forget_outside(Process *p); /* with the end of the incarnation */
 void process_hold(Process *p, const char *reason); /* NULL: no more */

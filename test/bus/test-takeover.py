@@ -4,10 +4,12 @@
 Argument: the build directory."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -279,6 +281,9 @@ def a_stranger_has_the_name(tap, pm, _runner):
     with open(f"/proc/{pm.pid()}/stat", encoding="utf-8") as f:
         keeper = int(f.read().rsplit(")", 1)[1].split()[1])
     (name,) = [name for name in abstract_names_of(keeper) if name.startswith("@pmd-keeper/")]
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.setblocking(False)
+        tap.equal(stranger.connect_ex("\0" + name[1:]), errno.ECONNREFUSED, "strangers can leave nothing in the keeper's socket")
     pm.run("kill")
     wait_until(lambda: not lives(keeper), "the end of the keeper")
     with subprocess.Popen([sys.executable, "-c", SQUATTER, name[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:

@@ -97,6 +97,24 @@ sleep 1
 check_equal "for good" stopped "$(status_of deaf)"
 check "it is deleted" run pmctl delete deaf
 
+# A crash may be how a program answers a stop, of which pmd is told later where the bus is slow.
+check "an app that crashes when it is told to end is started" run pmctl start $APPS/brittle.sh --name brittle
+unit=$(enter systemctl list-units --no-legend --plain 'pm-brittle-*.scope' | cut -d' ' -f1)
+app=$(pid_of brittle)
+app_has_ended() {
+        ! enter kill -0 "$app"
+}
+dbus=$(enter systemctl show -P MainPID dbus.service)
+enter kill -STOP "$dbus"
+check "systemctl stop of its scope while the bus hangs" enter systemctl stop "$unit"
+check "it ends" eventually app_has_ended
+enter kill -CONT "$dbus"
+check "which is no crash" eventually_output '^stopped$' status_of brittle
+check_output "by its signal" '^\(iis\) -1 11 ' run busctl get-property org.pmd1 /org/pmd1/process/2 org.pmd1.Process LastExit
+check_output "and does not count" '^u 0$' run busctl get-property org.pmd1 /org/pmd1/process/2 org.pmd1.Process NRestarts
+check "it is deleted" run pmctl delete brittle
+app=$(pid_of api)
+
 # ---- the service manager, the journal, logind ----
 
 memory_max_of_api() {

@@ -13,7 +13,7 @@ MECHANISMS = {
     "systemd-scope", "systemd-watch", "watch", "watch-internal", "watch-scan",
 }
 OBJECTS = {
-    "app", "app-action", "app-sockets", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-adopt", "process-channel", "process-env", "process-fd-store", "process-files", "process-history", "process-limits", "process-notify", "process-oom", "process-outside", "process-argv", "process-reload", "process-input", "process-log", "process-report", "process-run", "process-run-internal",
+    "app", "app-action", "app-sockets", "app-triggers", "event-bus", "event-log", "event-packet", "job", "monitor", "process", "process-adopt", "process-birth", "process-channel", "process-env", "process-fd-store", "process-files", "process-history", "process-limits", "process-notify", "process-oom", "process-outside", "process-argv", "process-reload", "process-input", "process-log", "process-report", "process-run", "process-run-internal",
     "process-definition", "process-serialize", "process-serialize-internal", "runner", "runner-cgroup", "runner-plain", "runner-scope",
 }
 FACE = {

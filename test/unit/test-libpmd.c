@@ -821,3 +821,32 @@ TEST(broker_pmd_dies) {
         ASSERT_EQ(pmd_request(c, PMD_START, STRV("early"), NULL, NULL), 0);
         ASSERT_TRUE(pmd_request(c, PMD_START, STRV("die"), NULL, NULL) < 0);
 }
+
+/* The broker passes on whatever is sent to a client by its name. */
+TEST(broker_strangers_signals) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *stranger = NULL;
+        _cleanup_(broker_done) Broker b = {};
+        _cleanup_connection_ pmd_connection *c = NULL;
+        _cleanup_(outcome_done) Outcome held = {};
+        const char *name;
+
+        if (!broker_start(&b, true))
+                return;
+        ASSERT_OK(pmd_open(PMD_SCOPE_USER, NULL, 0, &c, NULL));
+        ASSERT_OK(pmd_request_async(c, PMD_START, STRV("hold"), on_done, &held));
+        ASSERT_EQ(pmd_request(c, PMD_START, STRV("early"), NULL, NULL), 0); /* it has its answer as well */
+
+        ASSERT_OK(sd_bus_get_unique_name(pmd_get_bus(c), &name));
+        ASSERT_OK(sd_bus_open_user(&stranger));
+        ASSERT_OK(sd_bus_message_new_signal(stranger, &m, "/org/pmd1", "org.pmd1.Manager", "JobRemoved"));
+        ASSERT_OK(sd_bus_message_append(m, "s", "nonsense"));
+        ASSERT_OK(sd_bus_message_set_destination(m, name));
+        ASSERT_OK(sd_bus_send(stranger, m, NULL));
+        ASSERT_OK(sd_bus_call_method(stranger, "org.freedesktop.DBus", "/", "org.freedesktop.DBus.Peer", "Ping", NULL, NULL, NULL));
+
+        ASSERT_EQ(pmd_request(c, PMD_START, STRV("release"), NULL, NULL), 0);
+        ASSERT_OK(run_until_called(c, &held));
+        ASSERT_EQ(held.r, 0);
+        ASSERT_OK(pmd_exit(c, NULL));
+}
