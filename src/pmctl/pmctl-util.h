@@ -123,6 +123,8 @@ void complete_settings(void); /* pmctl-conf.c */
 /* Messages in pm2's form: "[PM2] …" on standard output, "[PM2][WARN] …" and "[PM2][ERROR] …" on standard error; nothing
  * with --silent. What comes from an app or a caller must have gone through string_escape_cc(). */
 void message_info(const Options *o, const char *format, ...) _printf_(2, 3);
+/* What pm2 calls a warning, but is none: on standard output, as all that goes well. */
+void message_notice(const Options *o, const char *format, ...) _printf_(2, 3);
 void message_warn(const Options *o, const char *format, ...) _printf_(2, 3);
 void message_error(const Options *o, const char *format, ...) _printf_(2, 3);
 
