@@ -349,6 +349,11 @@ static bool next_word_is_value(const Parser *p) {
         return strv_length(p->words) > 1 || (after && after[0] != '-');
 }
 
+/* What pmctl does not do has no options either; the answer tells more than a complaint about the first of them. */
+static int unknown_option(const Parser *p, const char *arg) {
+        return verb_has_answer(p->words) ? EXIT_CODE_OK : usage(p->options, "unknown option", arg);
+}
+
 static int parse_long(Parser *p, const char *arg) {
         const char *name = arg + 2, *equals = strchr(name, '='), *value = equals ? equals + 1 : NULL;
         size_t length = equals ? (size_t) (equals - name) : strlen(name);
@@ -364,7 +369,7 @@ static int parse_long(Parser *p, const char *arg) {
         if (!option && !flag)
                 flag = app_flag_find(name, length);
         if (!option && !flag)
-                return usage(p->options, "unknown option", arg);
+                return unknown_option(p, arg);
 
         takes_value = option ? option->metavar != NULL : !app_flag_is_switch(flag);
         if (!takes_value && value)
@@ -405,7 +410,7 @@ static int parse_letters(Parser *p, const char *arg) {
                 int r;
 
                 if (!option && !flag)
-                        return usage(p->options, "unknown option", arg);
+                        return unknown_option(p, arg);
 
                 if (option ? option->metavar != NULL : !app_flag_is_switch(flag)) {
                         bool optional = flag ? value_is_optional(flag) : option->metavar[0] == '[';
