@@ -122,6 +122,15 @@ static int lay_over_from(Work *w, const EcosystemApp *app, const char *key, json
         return r;
 }
 
+/* As pm2: null in env_NAME takes the variable away, while in env it is a text like any other. */
+static void take_away_nulls(json_object *env, json_object *over) {
+        if (!json_object_is_type(over, json_type_object))
+                return;
+        json_object_object_foreach(over, name, value)
+                if (!value)
+                        json_object_object_del(env, name);
+}
+
 /* deploy.NAME.env < env < env_NAME */
 static int merge_env(Work *w, EcosystemApp *app) {
         _cleanup_json_ json_object *env = NULL;
@@ -146,6 +155,8 @@ static int merge_env(Work *w, EcosystemApp *app) {
                 r = lay_over_from(w, app, "env", env);
         if (r >= 0 && has_env)
                 r = lay_over_from(w, app, key, env);
+        if (has_env)
+                take_away_nulls(env, json_object_object_get(app->definition, key));
         if (r >= 0 && json_object_object_add(app->definition, "env", json_object_get(env)) < 0)
                 r = -ENOMEM;
         return r;

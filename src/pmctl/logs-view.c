@@ -163,7 +163,7 @@ static void print_formatted(const LogView *v, const LogEntry *e) {
 
         if (format_timestamp(&(Options) { .timestamp = true, .timestamp_format = v->options->timestamp_format }, e->realtime, date))
                 (void) printf("timestamp=%s ", date);
-        (void) printf("app=%s id=%s type=%s message=", strempty(app), strempty(id), e->event ? "process_event" : e->err ? "err" : "out");
+        (void) printf("app=%s id=%s type=%s message=", strempty(app), strempty(id), e->event ? "process_event" : e->err ? "error" : "out");
         write_text(stdout, e, v->escape_out);
 }
 

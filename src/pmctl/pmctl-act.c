@@ -351,7 +351,10 @@ int verb_reset(int argc, char *argv[], const Options *o) {
                 return r;
 
         r = pmd_reset(c, argv + 1, &ids, &n, &e);
-        if (r < 0)
+        /* As pm2: no counter is left that is not 0. */
+        if (r < 0 && exit_code_from_error(r, &e) == EXIT_CODE_NO_SUCH_APP && argc == 2 && streq(argv[1], "all"))
+                message_warn(o, "No process found");
+        else if (r < 0)
                 return report_error(o, r, &e);
 
         for (size_t i = 0; i < n; i++)

@@ -71,7 +71,7 @@ static int set_flags(const Options *o, AppConfig *config) {
         if (!strv_isempty(o->script_args))
                 r = set_option(o, config, "args", json_of_strv(o->script_args));
         for (size_t i = 0; r == EXIT_CODE_OK && i < o->n_app_flags; i++)
-                r = set_option(o, config, o->app_flags[i].option->key, app_flag_to_json(o->app_flags + i));
+                r = set_option(o, config, o->app_flags[i].option->key, app_flag_to_json(o, o->app_flags + i));
         return r;
 }
 

@@ -143,14 +143,14 @@ static void announce_missing(const Options *o, const FilePlan *p) {
         _cleanup_free_ char *names = join_names(p, false);
 
         if (names)
-                message_warn(o, "Applications %s not running, starting...", names);
+                message_notice(o, "Applications %s not running, starting...", names);
 }
 
 static void announce_waiting(const Options *o, const FileApp *a) {
         _cleanup_free_ char *name = string_escape_cc(a->name);
 
         if (a->finished->wait_ready)
-                message_warn(o, "App %s has option 'wait_ready' set, waiting for app to be ready...", strempty(name));
+                message_notice(o, "App %s has option 'wait_ready' set, waiting for app to be ready...", strempty(name));
 }
 
 /* ---- doing ---- */

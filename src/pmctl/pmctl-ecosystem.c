@@ -70,7 +70,7 @@ static int take_flags(const Options *o, FileApp *a, char ***faults) {
 
                 if (streq(f->option->key, "name") || (!flag_wins(f->option->key) && app_config_has(a->config, f->option->key)))
                         continue;
-                value = app_flag_to_json(f);
+                value = app_flag_to_json(o, f);
                 r = value ? app_config_set(a->config, f->option->key, value, &fault) : -ENOMEM;
                 if (r < 0 && r != -ENOMEM)
                         r = faults ? strv_extend(faults, fault ?: strerror(-r)) : 0;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "pmctl/pmctl-options.h"
+#include "shared/json-util.h"
 #include "shared/parse-util.h"
 #include "shared/string-util.h"
 #include "shared/strv.h"
@@ -117,22 +118,33 @@ static bool value_is_optional(const AppOption *option) {
         return option->metavar && option->metavar[0] == '[';
 }
 
-static json_object *array_of_one(const char *s) {
+/* What was said with this flag up to there. */
+static json_object *all_values(const Options *o, const AppFlag *last) {
         json_object *array = json_object_new_array();
 
-        if (array)
-                (void) json_object_array_add(array, json_object_new_string(s));
+        for (const AppFlag *f = o->app_flags; array && f <= last; f++)
+                if (f->option == last->option && f->value)
+                        (void) json_object_array_add(array, json_object_new_string(f->value));
         return array;
 }
 
-/* Two flags mean something else than the same text in a file. */
-json_object *app_flag_to_json(const AppFlag *flag) {
+/* As pm2: two flags add up where they are repeated; of all others the last one counts. A single path of --watch may be a boolean as well. */
+static bool is_list(const AppOption *option, const json_object *values) {
+        return streq(option->key, "filter_env") || (streq(option->key, "watch") && json_object_array_length(values) > 1);
+}
+
+/* Some flags mean something else than the same text in a file. */
+json_object *app_flag_to_json(const Options *o, const AppFlag *flag) {
+        _cleanup_(json_object_putp) json_object *values = NULL;
         const AppOption *option = flag->option;
 
         if (!flag->value)
                 return json_object_new_boolean(!startswith(option->cli, "no-") || startswith(option->key, "no_"));
-        if (streq(option->key, "filter_env"))
-                return array_of_one(flag->value);
+        values = all_values(o, flag);
+        if (!values)
+                return NULL;
+        if (is_list(option, values))
+                return TAKE_PTR(values);
         if (streq(option->key, "watch_delay") && flag->value[strspn(flag->value, "0123456789")] == 0) {
                 _cleanup_free_ char *seconds = strjoin(flag->value, "s");
 
@@ -337,6 +349,11 @@ static bool next_word_is_value(const Parser *p) {
         return strv_length(p->words) > 1 || (after && after[0] != '-');
 }
 
+/* What pmctl does not do has no options either; the answer tells more than a complaint about the first of them. */
+static int unknown_option(const Parser *p, const char *arg) {
+        return verb_has_answer(p->words) ? EXIT_CODE_OK : usage(p->options, "unknown option", arg);
+}
+
 static int parse_long(Parser *p, const char *arg) {
         const char *name = arg + 2, *equals = strchr(name, '='), *value = equals ? equals + 1 : NULL;
         size_t length = equals ? (size_t) (equals - name) : strlen(name);
@@ -352,7 +369,7 @@ static int parse_long(Parser *p, const char *arg) {
         if (!option && !flag)
                 flag = app_flag_find(name, length);
         if (!option && !flag)
-                return usage(p->options, "unknown option", arg);
+                return unknown_option(p, arg);
 
         takes_value = option ? option->metavar != NULL : !app_flag_is_switch(flag);
         if (!takes_value && value)
@@ -393,7 +410,7 @@ static int parse_letters(Parser *p, const char *arg) {
                 int r;
 
                 if (!option && !flag)
-                        return usage(p->options, "unknown option", arg);
+                        return unknown_option(p, arg);
 
                 if (option ? option->metavar != NULL : !app_flag_is_switch(flag)) {
                         bool optional = flag ? value_is_optional(flag) : option->metavar[0] == '[';

@@ -63,7 +63,7 @@ const AppOption *app_flag_at(size_t n);
 bool app_flag_is_switch(const AppOption *option);
 
 /* What the flag says, for app_config_set(): turning a switch on means "false" where it is called "no-…". NULL if memory ran out. */
-json_object *app_flag_to_json(const AppFlag *flag);
+json_object *app_flag_to_json(const Options *o, const AppFlag *flag);
 
 /* Sorts the command line into options and words; the words are the verb and its operands, the strings are argv's.
  * 0 or an ExitCode, the message printed. */

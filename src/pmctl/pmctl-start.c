@@ -21,7 +21,7 @@ static int start_new(const Options *o, pmd_connection *c, const AppConfig *confi
         if (o->dry_run)
                 return EXIT_CODE_OK;
         if (finished->wait_ready)
-                message_warn(o, "App %s has option 'wait_ready' set, waiting for app to be ready...", strempty(name));
+                message_notice(o, "App %s has option 'wait_ready' set, waiting for app to be ready...", strempty(name));
 
         r = pmd_start_app(c, d, o->force, &result, &e);
         if (r < 0 && r != -EREMOTEIO)

@@ -47,6 +47,10 @@ static const Answer *find_answer(const char *word) {
         return NULL;
 }
 
+bool verb_has_answer(char *const *words) {
+        return !strv_isempty(words) && find_answer(what_is_meant(words));
+}
+
 /* One that has hardly a letter in common is no help. */
 static const char *find_nearest(const char *word, char *const *verbs) {
         size_t least = MAX(strlen(word) / 3, (size_t) 1) + 1;

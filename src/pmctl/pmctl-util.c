@@ -52,6 +52,16 @@ __attribute__((format(printf, 4, 0))) static void message_stderr(const Options *
         message(stderr, o->color_stderr, c, prefix, format, ap);
 }
 
+void message_notice(const Options *o, const char *format, ...) {
+        va_list ap;
+
+        if (o->silent)
+                return;
+        va_start(ap, format);
+        message(stdout, o->color, COLOR_YELLOW, "[PM2][WARN]", format, ap);
+        va_end(ap);
+}
+
 void message_warn(const Options *o, const char *format, ...) {
         va_list ap;
 

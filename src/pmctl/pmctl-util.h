@@ -113,16 +113,19 @@ int verb_import(int argc, char *argv[], const Options *o);
  * negative if a pmd serves. */
 int start_in_foreground(char *argv[], const Options *o);
 
-/* What to do instead of a verb that there is not; words: it and its operands; verbs: those there are. An ExitCode. */
+/* What to do instead of a verb that there is not; words: it and its operands, NULL: none; verbs: those there are. An ExitCode. */
+bool verb_has_answer(char *const *words);
 int answer_unknown_verb(const Options *o, char *const *words, char *const *verbs);
 
 /* Candidates for shell completion: the names, namespaces and numbers there are. */
 void complete_targets(const Options *o);
 void complete_settings(void); /* pmctl-conf.c */
 
-/* Messages in pm2's form: "[PM2] …" on standard output, "[PM2][WARN] …" and "[PM2][ERROR] …" on standard error; nothing
+/* Messages in pm2's form: "[PM2] …" on standard output, "[PM2][WARN] …" (but for notices) and "[PM2][ERROR] …" on standard error; nothing
  * with --silent. What comes from an app or a caller must have gone through string_escape_cc(). */
 void message_info(const Options *o, const char *format, ...) _printf_(2, 3);
+/* What pm2 calls a warning, but is none: on standard output, as all that goes well. */
+void message_notice(const Options *o, const char *format, ...) _printf_(2, 3);
 void message_warn(const Options *o, const char *format, ...) _printf_(2, 3);
 void message_error(const Options *o, const char *format, ...) _printf_(2, 3);
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <grp.h>
+#include <pwd.h>
 #include <unistd.h>
 
 #include "pmctl/process-json.h"
@@ -43,6 +45,7 @@ static const struct ReservedKey {
         { "km_link", true },
         { "listen_timeout", false },
         { "log_date_format", false },
+        { "log_type", false },
         { "max_memory_restart", true },
         { "max_restarts", false },
         { "merge_logs", true },
@@ -79,6 +82,7 @@ static const struct ReservedKey {
         { "vizion_running", true },
         { "wait_ready", false },
         { "watch", true },
+        { "watch_delay", false },
         { "windowsHide", true },
 };
 
@@ -94,6 +98,8 @@ static const char *const given_options[][2] = {
         { "wait_ready", "wait_ready" },
         { "max_memory_restart", "max_memory_restart" },
         { "ignore_watch", "ignore_watch" },
+        { "watch_delay", "watch_delay" },
+        { "log_type", "log_type" },
         { "increment_var", "increment_var" },
         { "port", "port" },
         { "time", "time" },
@@ -243,6 +249,31 @@ static void write_number_or_text(JsonWriter *w, const pmd_process *p, const char
                 json_writer_string(w, key, s);
 }
 
+/* As pm2: numbers, also where names were given, and the user's group where none was. */
+static void write_ids(JsonWriter *w, const pmd_process *p) {
+        const char *user = string_attribute(p, "user", NULL), *group = string_attribute(p, "group", NULL);
+        const struct passwd *pw = NULL;
+        const struct group *gr = NULL;
+        uid_t uid;
+        gid_t gid;
+
+        if (user)
+                pw = safe_atou(user, &uid) >= 0 ? getpwuid(uid) : getpwnam(user);
+        if (pw)
+                json_writer_uint(w, "uid", pw->pw_uid);
+        else
+                write_number_or_text(w, p, "user", "uid");
+
+        if (group && safe_atou(group, &gid) < 0)
+                gr = getgrnam(group);
+        if (gr)
+                json_writer_uint(w, "gid", gr->gr_gid);
+        else if (pw && !group)
+                json_writer_uint(w, "gid", pw->pw_gid);
+        else
+                write_number_or_text(w, p, "group", "gid");
+}
+
 /* A list, although one name may be given as such. */
 static void write_filter_env(JsonWriter *w, const pmd_process *p) {
         const pmd_attribute *a = process_attribute(p, "filter_env");
@@ -291,8 +322,7 @@ static void write_definition_part(JsonWriter *w, const pmd_process *p) {
                         write_attribute(w, given_options[i][1], a);
         }
 
-        write_number_or_text(w, p, "user", "uid");
-        write_number_or_text(w, p, "group", "gid");
+        write_ids(w, p);
         write_number_or_text(w, p, "cron_restart", "cron_restart");
         write_date_format(w, p);
         if (process_attribute(p, "merge_logs") || (!cluster && !process_attribute(p, "instances")))

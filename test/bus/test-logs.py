@@ -29,6 +29,8 @@ def check_views(tap, pm):
     tap.equal(pm.lines("say", "-p", "err"), [], "-p: standard output is not that important")
     r = pm.run("logs", "say", "--out", "--nostream", "--format", "--lines", "1")
     tap.equal(r.stdout, "app=say id=0 type=out message=out 3\n", "--format")
+    r = pm.run("logs", "say", "--err", "--nostream", "--format", "--lines", "1")
+    tap.equal(r.stdout, "app=say id=0 type=error message=<4>careful\n", "--format of what is on standard error, with pm2's word for it")
     o = json.loads(pm.run("logs", "say", "--out", "--nostream", "--json", "--lines", "1").stdout)
     tap.equal((o["message"], o["type"], o["process_id"], o["app_name"]), ("out 3\n", "out", 0, "say"), "--json")
     tap.equal(pm.run("logs", "say", "--since", "once").returncode, 2, "--since that is no time")

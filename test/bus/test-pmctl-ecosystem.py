@@ -38,8 +38,9 @@ def with_stdin(pm, text, *args):
 def check_start(tap, pm):
     file = write_json(pm, "two.json", {"apps": [sleeper("a", instances=2, env={"MINE": "1"}, env_test={"MINE": "2"}), sleeper("b", kill_timeout=3000)]})
     r = pm.run("start", file, SHELL_ONE="1")
-    expect(tap, r, OK, "start FILE", ["[PM2] App [a] launched (2 instances)\n[PM2] App [b] launched (1 instances)\n", TABLE],
-           ["[PM2][WARN] Applications a, b not running, starting..."])
+    expect(tap, r, OK, "start FILE", ["[PM2][WARN] Applications a, b not running, starting...\n[PM2] App [a] launched (2 instances)\n"
+                                              "[PM2] App [b] launched (1 instances)\n", TABLE])
+    tap.equal(r.stderr, "", "which is nothing for standard error, that a cron job would send by mail")
     tap.equal(names(pm), ["a", "a", "b"], "all of its apps are there")
     env = pm.process("a")["pm2_env"]["env"]
     tap.equal((env.get("MINE"), env.get("SHELL_ONE")), ("1", "1"), "with the file's variables over the caller's")
@@ -65,7 +66,7 @@ def check_changes(tap, pm):
     tap.check(TABLE not in r.stdout, "prints no table", r.stdout)
     tap.equal((names(pm), pm.process("a")["pm2_env"]["args"]), (["a", "a", "b"], ["1000"]), "and does nothing")
     r = pm.run("restart", file)
-    expect(tap, r, OK, "restart FILE", ["restartProcessId on app [a]", "App [c] launched"], ["Applications c not running, starting..."])
+    expect(tap, r, OK, "restart FILE", ["restartProcessId on app [a]", "Applications c not running, starting...", "App [c] launched"])
     e = pm.process("a")["pm2_env"]
     tap.equal((e["args"], e["max_restarts"], e["pm_cwd"], e["env"].get("MINE")), (["2000"], 3, "/", None), "applies all that changed, and forgets what is gone")
     expect(tap, pm.run("restart", file, "--dry-run"), OK, "then nothing", ["nothing but its environment may have changed"])

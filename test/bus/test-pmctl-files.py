@@ -59,7 +59,7 @@ def check_env_names(tap, pm):
     r = pm.run("restart", file, "--only", "nobody")
     tap.check(r.returncode == OK and "--only: env.json names no app nobody" in r.stderr, "--only with a name that is not there", show(r))
     r = pm.run("startOrRestart", file)
-    expect(tap, r, OK, "startOrRestart starts what is missing", ["[c] launched", "restartProcessId on app [a]"], ["Applications c not running, starting..."])
+    expect(tap, r, OK, "startOrRestart starts what is missing", ["Applications c not running, starting...", "[c] launched", "restartProcessId on app [a]"])
     tap.equal(env_of(pm, "a").get("MODE"), "none", "without --env it is the plain environment")
     pm.run("stop", file, "--only", "b,c")
     tap.equal([pm.status(n) for n in "abc"], [["online"], ["stopped"], ["stopped"]], "stop --only")

@@ -29,6 +29,8 @@ def check_verbs(tap, pm):
     expect(tap, pm.run("install", "pm2-logrotate"), OK, "so is the one module that is built in", ["[PM2] install: nothing to do, log files are rotated"])
     expect(tap, pm.run("install", "pm2-other"), USAGE, "others are not", stderr=["there are no modules"])
     expect(tap, pm.run("deploy", "production", "setup"), USAGE, "what is not pmd's has an advice", stderr=["pmctl has no deploy: ", "startOrReload"])
+    expect(tap, pm.run("serve", "www", "8080", "--spa", "--name", "front"), USAGE, "with pm2's options too", stderr=["pmctl has no serve: "])
+    expect(tap, pm.run("install", "pm2-logrotate", "--safe"), OK, "and what is harmless stays so", ["nothing to do"])
     expect(tap, pm.run("serve", ".", "8080"), USAGE, "serve", stderr=["python3 -m http.server"])
 
 

@@ -269,7 +269,8 @@ def check_instance_options(tap, pm):
     r = pm.run("start", "/bin/sleep", "-n", "mine", "--user", "root", "--", "1000")
     if os.getuid() == 0:
         expect(tap, r, OK, "start --user NAME is the user of the app")
-        tap.equal(pm.process("mine")["pm2_env"].get("uid"), "root", "and pm2's uid")
+        e = pm.process("mine")["pm2_env"]
+        tap.equal((e.get("uid"), e.get("gid")), (0, 0), "and pm2's uid and gid, which are numbers")
     pm.run("delete", "mine")
 
 

@@ -79,6 +79,8 @@ SCENARIOS = [
         [command("start eco.json", env={"V": "shell", "W": "shell"}), child(variables=ENV)]),
     eco("--env", apps({**PROBE, "env": {"V": "base", "W": "base"}, "env_production": {"V": "production"}}),
         ["start eco.json --env production", child(variables=ENV)]),
+    eco("--env takes away", apps({**PROBE, "env": {"V": "base", "W": "base"}, "env_production": {"V": None}}),
+        ["start eco.json --env production", child(variables=("V", "W"))], listing=False),
     eco("--env that is not there", apps({**PROBE, "env": {"V": "base"}}), ["start eco.json --env nope", child(variables=ENV)]),
     eco("--env of a script is ignored", "", ["start a.sh --env nope"]),
     eco("append_env_to_name", apps({**A, "append_env_to_name": True, "env_test": {"V": "1"}}),

@@ -66,6 +66,7 @@ SCENARIOS = [
     Scenario("reset", ["start app.sh", "restart app", "restart app", "reset app"], ONE),
     Scenario("reset all", ["start a.sh b.sh", "restart all", "reset all", counted()], TWO, listing=False),
     Scenario("reset by number", ["start a.sh b.sh", "restart all", "reset 1", counted()], TWO, listing=False),
+    Scenario("reset all of nothing", [command("reset all")]),
     Scenario("reset of an unknown name", [complains("reset nope")]),
     Scenario("reset of an unknown number", [command("reset 9")]),
     Scenario("a signal to what is stopped", ["start app.sh", "stop app", command("sendSignal SIGUSR2 app")], ONE, listing=False),
