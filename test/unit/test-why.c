@@ -241,7 +241,7 @@ TEST(lines_without_most_frames) {
         ASSERT_STREQ(chosen[4], "Error: listen EADDRINUSE: address already in use :::3000");
         ASSERT_STREQ(chosen[5], "    at Server.setupListenHandle (node:net:1937:16) ...");
         ASSERT_STREQ(chosen[6], "Emitted 'error' event on Server instance at:");
-        ASSERT_STREQ(chosen[7], "\\tat emitErrorNT (node:net:1916:8)");
+        ASSERT_STREQ(chosen[7], "\\x09at emitErrorNT (node:net:1916:8)");
 
         f.lines = chosen;
         add(&f, EXIT(1), MINUTE, EVENT_DECISION_GIVE_UP, NULL, 1);
