@@ -31,8 +31,8 @@
 #include "shared/string-util.h"
 #include "shared/strv.h"
 
-/* Who is to reap a process that is not ours needs less. */
-#define REAP_PATIENCE_USEC USEC_PER_SEC
+/* Who reaps a process that is not ours needs less; what was killed is to be known to have ended before its kill_timeout is over. */
+#define REAP_PATIENCE_USEC (50 * USEC_PER_MSEC)
 
 /* The host of process.c for real: forks, signals, waits and drains. */
 

@@ -122,8 +122,8 @@ def exits_are_seen_that_nobody_reaps(tap, pm, _n):
     if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError("prctl")
     try:
-        pm.write("orphan.sh", "#!/bin/sh\ntrap 'exit 7' USR1\nwhile :; do sleep 0.02; done\n")
-        pm.run("start", os.path.join(pm.dir, "orphan.sh"), "--name", "orphan", "--interpreter", "none")
+        pm.write("orphan.sh", "#!/bin/sh\ntrap '' INT\ntrap 'exit 7' USR1\nwhile :; do sleep 0.02; done\n")
+        pm.run("start", os.path.join(pm.dir, "orphan.sh"), "--name", "orphan", "--interpreter", "none", "--kill-timeout", "400")
         for how, code in ((signal.SIGUSR1, 7), (signal.SIGKILL, None)):
             kill_for_good(pm.pid())
             pid = pm.process("orphan")["pid"]
@@ -135,9 +135,8 @@ def exits_are_seen_that_nobody_reaps(tap, pm, _n):
             tap.equal(p.get("exit_code") if code else "SIGKILL" in pm.run("why", "orphan").stdout, code or True, "but it was started again, and how it ended is known")
 
         kill_for_good(pm.pid())
-        pid = pm.process("orphan")["pid"]
-        tap.equal(pm.run("stop", "orphan").returncode, 0, "a stop comes back too")
-        wait_until(lambda: pm.status("orphan") == ["stopped"], "the stop")
+        r = pm.run("stop", "orphan")
+        tap.check(r.returncode == 0 and pm.status("orphan") == ["stopped"], "what has to be killed and is not reaped is known to have been killed", show(r))
         pm.run("delete", "orphan")
         pm.run("kill")
     finally:
