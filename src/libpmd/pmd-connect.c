@@ -262,21 +262,12 @@ static int launch_and_connect(pmd_connection *c, usec_t deadline, pmd_error *ret
         return launch_locked(c, deadline, reterr);
 }
 
-/* Whether the keeper runs, which starts a pmd again that has died. Its lock tells. */
-static bool keeper_lives(const pmd_connection *c) {
-        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-        _cleanup_close_ int fd = -EBADF;
-
-        fd = open(c->instance->keeper_lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
-        return fd >= 0 && fcntl(fd, F_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
-}
-
 /* Connects to the socket of the pmd that comes after one that has died. 0, or what the last attempt gave: nobody_serves() if none came. */
 static int connect_next(pmd_connection *c, usec_t deadline) {
         int r;
 
         for (usec_t wait = REVIVE_WAIT_MIN_USEC;; wait = MIN(wait * 2, REVIVE_WAIT_MAX_USEC)) {
-                bool may_come = c->scope != PMD_SCOPE_PRIVATE || keeper_lives(c);
+                bool may_come = c->scope != PMD_SCOPE_PRIVATE || instance_keeper_lives(c->instance);
 
                 r = connect_socket(c, deadline);
                 if (r >= 0 || !nobody_serves(r) || !may_come || now(CLOCK_MONOTONIC) >= deadline)
@@ -300,7 +291,7 @@ static int open_private(pmd_connection *c, usec_t deadline, pmd_error *reterr) {
         if (!nobody_serves(r))
                 return explain_socket_error(c, r, reterr);
         /* Before that it is one that somebody else has started since connect_next() looked. */
-        if (now(CLOCK_MONOTONIC) >= deadline && keeper_lives(c))
+        if (now(CLOCK_MONOTONIC) >= deadline && instance_keeper_lives(c->instance))
                 return error_set(reterr, ECONNREFUSED, ERROR_NO_SERVER,
                                  "pmd in %s dies as often as it is started. Apps run on. See %s.", c->instance->home, c->log_hint);
         if (c->no_start)

@@ -30,6 +30,25 @@ static int add_row(Table *t, json_object *o) {
         return r < 0 ? r : table_add(t, alive ? "runs" : "does not run", alive ? COLOR_GREEN : COLOR_RED);
 }
 
+bool last_state_lives(const Options *o, bool *ret_keeper) {
+        _cleanup_(instance_freep) Instance *instance = NULL;
+        json_object **states;
+        bool lives = false;
+        size_t n;
+
+        *ret_keeper = false;
+        if (instance_new(instance_scope_of(o, NULL), o->home, &instance) < 0)
+                return false;
+        *ret_keeper = instance->scope == INSTANCE_PRIVATE && instance_keeper_lives(instance);
+        if (process_states_load(instance->runtime_dir, &states, &n) < 0)
+                return *ret_keeper;
+
+        for (size_t i = 0; i < n; i++)
+                lives = lives || process_state_is_alive(states[i]);
+        process_states_free(states, n);
+        return lives || *ret_keeper;
+}
+
 int show_last_state(const Options *o) {
         static const TableColumn columns[] = { { "id", 4, 0 }, { "name", 11, 40 }, { "pid", 10, 0 }, { "↺", 6, 0 }, { "last known as", 15, 0 }, { "now", 14, 0 } };
         _cleanup_(instance_freep) Instance *instance = NULL;

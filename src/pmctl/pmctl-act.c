@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "pmctl/ecosystem.h"
+#include "pmctl/last-state.h"
 #include "pmctl/pmctl-definition.h"
 #include "pmctl/reload-report.h"
 #include "shared/parse-util.h"
@@ -444,17 +445,38 @@ static int announce_kill(const Options *o, pmd_connection *c, ProcessList *ret) 
         return EXIT_CODE_OK;
 }
 
+/* pm2 starts its daemon to end it; where none runs, and none has left anything, there is nothing to do: then *ret is NULL. What apps a pmd has left
+ * that was killed, only the next one can stop. */
+static int open_to_kill(const Options *o, pmd_connection **ret) {
+        _cleanup_(pmd_error_free) pmd_error e = {};
+        bool keeper;
+        int r;
+
+        r = pmd_open(o->scope, o->home, PMD_OPEN_NO_START | PMD_OPEN_INTERACTIVE, ret, &e);
+        if (r >= 0)
+                return EXIT_CODE_OK;
+        if (exit_code_from_error(r, &e) != EXIT_CODE_UNREACHABLE)
+                return report_error(o, r, &e);
+        *ret = NULL;
+        if (!last_state_lives(o, &keeper))
+                return EXIT_CODE_OK;
+
+        r = keeper ? report_error(o, r, &e) : acquire_connection(o, 0, ret);
+        if (r != EXIT_CODE_OK)
+                (void) show_last_state(o);
+        return r;
+}
+
 int verb_kill(int argc, char *argv[], const Options *o) {
         _cleanup_connection_ pmd_connection *c = NULL;
         _cleanup_process_list_ ProcessList l = {};
         _cleanup_(pmd_error_free) pmd_error e = {};
         int r;
 
-        /* pm2 starts its daemon to end it; where none runs there is nothing to do. */
-        r = pmd_open(o->scope, o->home, PMD_OPEN_NO_START | PMD_OPEN_INTERACTIVE, &c, &e);
-        if (r < 0 && exit_code_from_error(r, &e) != EXIT_CODE_UNREACHABLE)
-                return report_error(o, r, &e);
-        if (r < 0) {
+        r = open_to_kill(o, &c);
+        if (r != EXIT_CODE_OK)
+                return r;
+        if (!c) {
                 message_warn(o, "No process found");
                 message_info(o, "[v] PM2 Daemon Stopped");
                 return EXIT_CODE_OK;

@@ -17,12 +17,34 @@ void caller_done(Caller *c) {
         c->env = strv_free(c->env);
 }
 
+/* A deployment may have removed the directory, and made another one of its name: that is what the shell still calls it. */
+static int caller_get_directory(const Options *o, char **ret) {
+        const char *shell = getenv("PWD");
+        _cleanup_free_ char *escaped = NULL;
+
+        *ret = getcwd(NULL, 0);
+        if (*ret)
+                return EXIT_CODE_OK;
+        if (errno != ENOENT)
+                return report_error(o, -errno, NULL);
+        if (!shell || !path_is_absolute(shell)) {
+                message_error(o, "The current directory has been removed; cd to another one.");
+                return EXIT_CODE_FAILED;
+        }
+
+        escaped = string_escape_cc(shell);
+        message_warn(o, "The current directory has been removed; what is relative is looked for in what is now %s.", strempty(escaped));
+        *ret = strdup(shell);
+        return *ret ? EXIT_CODE_OK : report_error(o, -ENOMEM, NULL);
+}
+
 int caller_get(const Options *o, Caller *ret) {
         _cleanup_caller_ Caller c = {};
+        int r;
 
-        c.cwd = getcwd(NULL, 0);
-        if (!c.cwd)
-                return report_error(o, -errno, NULL);
+        r = caller_get_directory(o, &c.cwd);
+        if (r != EXIT_CODE_OK)
+                return r;
 
         STRV_FOREACH(e, environ) {
                 _cleanup_free_ char *escaped = NULL;

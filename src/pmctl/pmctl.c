@@ -384,7 +384,9 @@ int main(int argc, char *argv[]) {
         r = run(argc, argv);
 
         /* A full disk or a closed pipe must not look like success. */
-        if (fflush(stdout) != 0 && r == EXIT_CODE_OK)
+        if (fflush(stdout) != 0 && r == EXIT_CODE_OK) {
+                (void) fprintf(stderr, "[PM2][ERROR] Cannot write what there is to tell: %s\n", strerror(errno));
                 r = EXIT_CODE_FAILED;
+        }
         return r;
 }

@@ -458,6 +458,9 @@ static const struct {
         { "too many open files", "It has too many files open: raise limit_nofile of its definition, see pmd-app(5)." },
         { "heap out of memory", "node has used up its heap: start it with --node-args=--max-old-space-size=MEGABYTES, or look for a leak." },
         { "Cannot find module", "A module is missing: run npm install (or npm ci) in the directory of the app." },
+        { "NODE_MODULE_VERSION", "A native module was built for another version of node: run npm rebuild with the node that pmctl describe shows." },
+        { "cannot open shared object file", "A shared library is missing: ldd on its program tells which; install it, or set LD_LIBRARY_PATH in the app's env." },
+        { "version `GLIBC", "It was built on a system that is newer than this one: build it here, or on an older one." },
         { "ModuleNotFoundError", "A Python module is missing: install it, or let interpreter be the python of the app's virtual environment." },
         { "SyntaxError", "The script has a syntax error, or the interpreter is too old for it: see the line above, and pmctl describe for which interpreter runs it." },
         { "ENOSPC", "There is no space left, or no inotify watch: see df -h, and sysctl fs.inotify.max_user_watches." },
@@ -491,16 +494,26 @@ static int add_once(char ***advice, const char *text) {
         return strv_contains(*advice, text) ? 0 : strv_extend(advice, text);
 }
 
+/* NULL: none says so. Of several that one is best which tells the port. */
+static const char *find_address_in_use(const WhyFacts *f) {
+        const char *found = NULL;
+
+        STRV_FOREACH(line, f->lines)
+                if ((strcasestr(*line, "EADDRINUSE") || strcasestr(*line, "address already in use")) && (!found || find_port(found) == 0))
+                        found = *line;
+        return found;
+}
+
 static int advise_by_lines(const WhyFacts *f, char ***advice) {
+        const char *address = find_address_in_use(f);
         int r = 0;
 
-        STRV_FOREACH(line, f->lines) {
-                if (strcasestr(*line, "EADDRINUSE") || strcasestr(*line, "address already in use"))
-                        return advise_port(advice, *line);
+        if (address)
+                return advise_port(advice, address);
+        STRV_FOREACH(line, f->lines)
                 for (size_t i = 0; r >= 0 && i < ELEMENTSOF(symptoms); i++)
                         if (strcasestr(*line, symptoms[i].words))
                                 r = add_once(advice, symptoms[i].advice);
-        }
         return r;
 }
 
@@ -530,7 +543,9 @@ static int advise_by_exit(const WhyFacts *f, const HistoryEvent *e, char ***advi
                                                       f->memory_max ? "Its memory_max is " : "", strempty(f->memory_max), f->memory_max ? ". " : "", f->name));
         if (e->signal == SIGKILL && streq(e->reason, "signal") && !find_signal_request(f, e))
                 return strv_extend(advice, "Nobody asked pmd for that SIGKILL: \"dmesg | grep -i 'killed process'\" tells whether the kernel was out of memory.");
-        if (e->code == 127)
+        if (streq(e->reason, "core-dump"))
+                return strv_extend(advice, "It left a core dump: coredumpctl info, or sysctl kernel.core_pattern, tells where; a debugger shows in it what it was doing.");
+        if (e->code == 127 && strv_isempty(*advice))
                 return strv_extend(advice, "Code 127 is a shell's word for a command that it did not find: look at the PATH in pmctl env.");
         return 0;
 }

@@ -13,10 +13,54 @@
 #define TAIL_SIZE 16384
 #define LINE_SHOWN_MAX 400U
 
-static int add_line(char ***lines, const char *data, size_t n) {
-        _cleanup_free_ char *line = strndup(data, MIN(n, (size_t) LINE_SHOWN_MAX));
+/* So many are looked at for each that is shown. */
+#define LINES_PER_LINE 6U
 
-        return line ? strv_consume(lines, string_escape_cc(line)) : -ENOMEM;
+static int add_line(char ***lines, const char *data, size_t n) {
+        return strv_consume(lines, strndup(data, MIN(n, (size_t) LINE_SHOWN_MAX)));
+}
+
+/* As JavaScript and Java have them; in other languages the trace comes first, or is short. */
+static bool is_frame(const char *line) {
+        size_t n = strspn(line, " \t");
+
+        return n > 0 && startswith(line + n, "at ");
+}
+
+/* Of each trace the first frame stays. */
+static int shorten_traces(char **lines, char ***ret) {
+        _cleanup_strv_free_ char **kept = NULL;
+        int r;
+
+        for (char **l = lines; l && *l; l++) {
+                bool follows = l > lines && is_frame(l[-1]) && is_frame(*l), first = is_frame(*l) && !follows && l[1] && is_frame(l[1]);
+
+                if (follows)
+                        continue;
+                r = strv_consume(&kept, first ? strjoin(*l, " ...") : strdup(*l));
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE_PTR(kept);
+        return 0;
+}
+
+int why_choose_lines(char ***lines, unsigned max, char ***ret) {
+        _cleanup_strv_free_ char **all = TAKE_PTR(*lines), **kept = NULL, **chosen = NULL;
+        size_t n;
+        int r;
+
+        r = shorten_traces(all, &kept);
+        if (r < 0)
+                return r;
+        n = strv_length(kept);
+        for (size_t i = n > max ? n - max : 0; i < n; i++) {
+                r = strv_consume(&chosen, string_escape_cc(kept[i]));
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE_PTR(chosen);
+        return 0;
 }
 
 static int add_tail(char ***lines, const char *text, unsigned max) {
@@ -59,10 +103,8 @@ static int read_file(const char *path, uint64_t since, unsigned max, char ***ret
         /* The newline at the end ends a line, it does not begin one. */
         text[n - (text[n - 1] == '\n')] = 0;
 
-        r = add_tail(&lines, text, max);
-        if (r >= 0)
-                *ret = TAKE_PTR(lines);
-        return r;
+        r = add_tail(&lines, text, max * LINES_PER_LINE);
+        return r < 0 ? r : why_choose_lines(&lines, max, ret);
 }
 
 static int match(sd_journal *j, const char *field, const char *value) {
@@ -103,7 +145,7 @@ static int read_journal(const WhyFacts *f, InstanceScope scope, const char *stre
         if (r < 0)
                 return r == -ENOMEM ? r : 0;
 
-        r = sd_journal_previous_skip(j, max) > 0 ? 1 : 0;
+        r = sd_journal_previous_skip(j, max * LINES_PER_LINE) > 0 ? 1 : 0;
         while (r > 0) {
                 uint64_t realtime = 0;
                 const void *data;
@@ -115,10 +157,7 @@ static int read_journal(const WhyFacts *f, InstanceScope scope, const char *stre
                         r = sd_journal_next(j);
         }
         sd_journal_close(j);
-        if (r == -ENOMEM)
-                return r;
-        *ret = TAKE_PTR(lines);
-        return 0;
+        return r == -ENOMEM ? r : why_choose_lines(&lines, max, ret);
 }
 
 /* "/dev/stdout" is another one for us than for pmd. */

@@ -7,7 +7,7 @@
 
 /* "pmctl why": what is known of a process, and what that means in plain words. */
 
-#define WHY_LINES_MAX 8U
+#define WHY_LINES_MAX 12U
 #define WHY_NEW_LINES_MAX 20U
 
 typedef struct WhyFacts {
@@ -48,6 +48,10 @@ typedef struct LinesSince {
 /* why-lines.c: the last lines of a process, errors rather than others. since: only newer ones, and more of them; NULL: any. 0 or -ENOMEM; what
  * cannot be read is left out. */
 int why_read_lines(WhyFacts *f, InstanceScope scope, const char *out_path, const char *error_path, const LinesSince *since);
+
+/* The same file, pure: of lines as they were written the last ones, escaped, and without most frames of stack traces: what failed stands above them. *lines is
+ * consumed. */
+int why_choose_lines(char ***lines, unsigned max, char ***ret);
 
 /* why-explain.c, pure: why it is as it is, sentence by sentence, and what to do. 0 or -ENOMEM. */
 int why_explain(const WhyFacts *f, char ***ret_sentences);

@@ -13,6 +13,7 @@ typedef struct LogCounter {
         atomic_uint n_waiting;      /* pieces that are kept for a target */
         atomic_uint_fast64_t since; /* n_waiting > 0: when the target took one last, or the first came to wait (CLOCK_MONOTONIC) */
         atomic_int error;           /* of the last try to write, 0: none */
+        _Atomic(const void *) failed; /* the target that it is of: that another one takes lines does not end it */
 } LogCounter;
 
 static inline LogCounter *log_counter_new(void) {
@@ -45,9 +46,20 @@ static inline uint64_t log_counter_get(LogCounter *c) {
         return c ? atomic_load_explicit(&c->n, memory_order_relaxed) : 0;
 }
 
-static inline void log_counter_set_error(LogCounter *c, int error) {
-        if (c)
-                atomic_store_explicit(&c->error, error, memory_order_relaxed);
+/* target tells apart where the lines of a process go to, no more. */
+static inline void log_counter_set_error(LogCounter *c, const void *target, int error) {
+        if (!c || (error == 0 && atomic_load_explicit(&c->failed, memory_order_relaxed) != target))
+                return;
+        atomic_store_explicit(&c->failed, error == 0 ? NULL : target, memory_order_relaxed);
+        atomic_store_explicit(&c->error, error, memory_order_relaxed);
+}
+
+/* There are other targets from now on. */
+static inline void log_counter_forget_error(LogCounter *c) {
+        if (!c)
+                return;
+        atomic_store_explicit(&c->failed, NULL, memory_order_relaxed);
+        atomic_store_explicit(&c->error, 0, memory_order_relaxed);
 }
 
 static inline int log_counter_get_error(LogCounter *c) {
@@ -65,11 +77,11 @@ static inline void log_counter_unkeep(LogCounter *c) {
 }
 
 /* A target has taken something. */
-static inline void log_counter_progress(LogCounter *c) {
+static inline void log_counter_progress(LogCounter *c, const void *target) {
         if (!c)
                 return;
         atomic_store_explicit(&c->since, now(CLOCK_MONOTONIC), memory_order_relaxed);
-        log_counter_set_error(c, 0);
+        log_counter_set_error(c, target, 0);
 }
 
 /* Since when lines wait in vain, 0: none do. */

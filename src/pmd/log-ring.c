@@ -106,7 +106,7 @@ void log_ring_close_gap(LogRing *r) {
 }
 
 void log_ring_pop(LogRing *r) {
-        log_counter_progress(r->first->counter);
+        log_counter_progress(r->first->counter, r);
         unlink_record(r, &r->first);
 }
 

@@ -488,7 +488,7 @@ static int on_writable(sd_event_source *source, int fd, uint32_t revents, void *
 static void lose(LogFile *f, const LogWriter *w, const LogBlock *block) {
         f->n_lost += block->size;
         log_counter_add(w->dropped, log_block_count_lines(block));
-        log_counter_set_error(w->dropped, f->error);
+        log_counter_set_error(w->dropped, &f->ring, f->error);
 }
 
 void log_file_write(LogFile *f, const LogWriter *w, const LogBlock *block) {
@@ -515,7 +515,7 @@ void log_file_write(LogFile *f, const LogWriter *w, const LogBlock *block) {
                 total += iov[i].iov_len;
         if (log_ring_is_empty(&f->ring)) {
                 done = put_vector(f, iov, n);
-                log_counter_set_error(w->dropped, f->error);
+                log_counter_set_error(w->dropped, &f->ring, f->error);
         }
         if (done == total)
                 return;

@@ -438,7 +438,7 @@ static LogRecord *keep(LogSinkJournal *s, LogJournal *j, const LogWriter *w, con
                 LIST_APPEND(waiting, j->waiting, s);
                 s->is_waiting = true;
         }
-        log_counter_set_error(w->dropped, j->error);
+        log_counter_set_error(w->dropped, &s->ring, j->error);
         return log_ring_push(&s->ring, &(struct iovec) { (char *) data, n }, 1, 0, n_lines, w->dropped, w->may_drop, joins);
 }
 

@@ -48,6 +48,7 @@ static int copy_spec(LogStream *s, const LogStreamSpec *spec) {
                         return r;
         }
 
+        log_counter_forget_error(spec->dropped);
         s->file_writer = (LogWriter) { s, log_counter_ref(spec->dropped), spec->overflow == LOG_OVERFLOW_DROP };
         s->journal_writer = (LogWriter) { s, s->file_writer.dropped, spec->overflow != LOG_OVERFLOW_BLOCK };
         return log_format_init(&s->format, spec->date_format, spec->json, log_stream_kind_to_string(spec->kind), spec->id, spec->app);

@@ -116,7 +116,7 @@ void process_adopt(Process *p, ProcessState state, const ProcessRemains *remains
                 adopt_running(p, remains);
         else if (state == PROCESS_DRAINING) {
                 if (remains->pid > 0 && adopt_incarnation(p, remains) >= 0)
-                        p->exit_source = sd_event_source_disable_unref(p->exit_source);
+                        process_unwatch_main(p);
                 drain(p);
         }
 

@@ -14,6 +14,7 @@ int process_spawn_and_attach(Process *p); /* < 0: what there is of it is for the
 int process_make_unit(Process *p);
 int process_follow_stream(Process *p, LogStreamKind kind, int read_fd); /* takes read_fd */
 int process_watch_main(Process *p);                                     /* for its end */
+void process_unwatch_main(Process *p);
 
 /* process-fd-store.c: what every incarnation has in the fd store from its fork to its end */
 typedef enum StoredFd {

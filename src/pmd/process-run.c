@@ -28,6 +28,9 @@
 #include "shared/log.h"
 #include "shared/string-util.h"
 
+/* Who reaps a process that is not ours needs less; what was killed is to be known to have ended before its kill_timeout is over. */
+#define REAP_PATIENCE_USEC (50 * USEC_PER_MSEC)
+
 /* The host of process.c for real: forks, signals, waits and drains. */
 
 static usec_t run_now(Process *p) {
@@ -109,7 +112,7 @@ static void release_incarnation(Process *p) {
         process_oom_end(p);
         process_forget_outside(p);
         p->attached_waits = false;
-        p->exit_source = sd_event_source_disable_unref(p->exit_source);
+        process_unwatch_main(p);
         p->error_source = sd_event_source_disable_unref(p->error_source);
         p->gate_fd = safe_close(p->gate_fd);
         p->error_fd = safe_close(p->error_fd);
@@ -335,6 +338,41 @@ static bool found_gate_closed(const Process *p, const siginfo_t *si) {
         return p->gate_unsure && si->si_code == CLD_EXITED && si->si_status == SPAWN_EXIT_GATE_CLOSED;
 }
 
+/* si: how, NULL: nobody can tell. */
+static void main_exited(Process *p, const siginfo_t *si) {
+        process_unwatch_main(p);
+        if (si && found_gate_closed(p, si))
+                p->restart_wanted = p->goal == PROCESS_UP; /* nothing of the app ran: this does not count */
+        else if (p->spawn_error >= 0)
+                p->last_exit = si ? last_exit_from_siginfo(p, si) : last_exit_unseen(p);
+        process_event(p, PROCESS_EVENT_EXITED);
+}
+
+static int on_reap_timeout(sd_event_source *s, uint64_t usec, void *userdata) {
+        Process *p = ASSERT_PTR(userdata);
+        siginfo_t si = {};
+        int r;
+
+        p->reap_source = sd_event_source_disable_unref(p->reap_source);
+        r = get_exit(p, &si);
+        if (r == 0)
+                r = pidref_get_zombie_exit(&p->main, &si);
+        if (r != 0)
+                main_exited(p, r > 0 ? &si : NULL);
+        return 0;
+}
+
+/* It was the child of a pmd that has ended; its new parent is about to reap it, and then there is EPOLLHUP. Or a debugger has to be told first,
+ * and then there is SIGCHLD. But where there is no keeper any more the new parent may be a process 1 that reaps nobody. */
+static int wait_for_reaping(Process *p) {
+        int r;
+
+        r = sd_event_source_set_io_events(p->exit_source, 0);
+        if (r < 0 || p->reap_source)
+                return r;
+        return sd_event_add_time_relative(p->manager->event, &p->reap_source, CLOCK_MONOTONIC, REAP_PATIENCE_USEC, 0, on_reap_timeout, p);
+}
+
 static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         Process *p = ASSERT_PTR(userdata);
         siginfo_t si = {};
@@ -344,19 +382,15 @@ static int on_main_exit(sd_event_source *s, int fd, uint32_t revents, void *user
         process_check_exec(p);
 
         r = get_exit(p, &si);
-        if (r == 0) {
-                /* It was the child of a pmd that has ended; its new parent is about to reap it, and then there is EPOLLHUP. Or a debugger
-                 * has to be told first, and then there is SIGCHLD. */
-                return sd_event_source_set_io_events(s, 0);
-        }
-
-        p->exit_source = sd_event_source_disable_unref(p->exit_source);
-        if (r > 0 && found_gate_closed(p, &si))
-                p->restart_wanted = p->goal == PROCESS_UP; /* nothing of the app ran: this does not count */
-        else if (p->spawn_error >= 0)
-                p->last_exit = r > 0 ? last_exit_from_siginfo(p, &si) : last_exit_unseen(p);
-        process_event(p, PROCESS_EVENT_EXITED);
+        if (r == 0)
+                return wait_for_reaping(p);
+        main_exited(p, r > 0 ? &si : NULL);
         return 0;
+}
+
+void process_unwatch_main(Process *p) {
+        p->exit_source = sd_event_source_disable_unref(p->exit_source);
+        p->reap_source = sd_event_source_disable_unref(p->reap_source);
 }
 
 int process_watch_main(Process *p) {

@@ -199,7 +199,7 @@ struct Process {
         RunnerUnit *unit;
         int gate_fd, error_fd;
         struct SpawnPlace *spawn_place; /* see spawner.h; NULL: none */
-        sd_event_source *exit_source, *error_source, *timer_source, *drained_source;
+        sd_event_source *exit_source, *reap_source, *error_source, *timer_source, *drained_source;
         NotifySocket *notify;         /* NULL: none */
         InputPipe *input;             /* NULL: it has no standard input */
         NodeChannel *channel;         /* NULL: none */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <pwd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "shared/fd-util.h"
 #include "shared/instance.h"
 #include "shared/path-util.h"
 #include "shared/string-table.h"
@@ -143,6 +145,14 @@ InstanceScope instance_scope_default(void) {
         if (private_home_from_env() || sd_booted() <= 0)
                 return INSTANCE_PRIVATE;
         return geteuid() == 0 ? INSTANCE_SYSTEM : INSTANCE_USER;
+}
+
+bool instance_keeper_lives(const Instance *i) {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = open(i->keeper_lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+        return fd >= 0 && fcntl(fd, F_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
 }
 
 int instance_make_directories(const Instance *i) {

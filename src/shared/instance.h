@@ -40,5 +40,8 @@ DEFINE_CLEANUP_FUNC(Instance *, instance_free);
 /* What a client means that says nothing: private if $PMD_HOME or $PM2_HOME is set or no systemd runs, else system for root, else user. */
 InstanceScope instance_scope_default(void);
 
+/* Whether the keeper runs, which starts a pmd again that has died. Its lock tells. */
+bool instance_keeper_lives(const Instance *i);
+
 /* Makes the directories, mode 0700. 0 or a negative errno. */
 int instance_make_directories(const Instance *i);

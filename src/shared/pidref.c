@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <poll.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "shared/fd-util.h"
 #include "shared/pidref.h"
@@ -158,6 +160,13 @@ static bool pidref_is_reaped(const PidRef *p) {
         return poll(&pollfd, 1, 0) > 0 && (pollfd.revents & POLLHUP);
 }
 
+static siginfo_t siginfo_from_status(int status) {
+        return (siginfo_t) {
+                .si_code = WIFEXITED(status) ? CLD_EXITED : WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED,
+                .si_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+        };
+}
+
 int pidref_get_exit(const PidRef *p, siginfo_t *ret) {
         struct pidfd_exit_info info = { .mask = PIDFD_EXIT_INFO_EXIT };
         bool reaped;
@@ -175,9 +184,31 @@ int pidref_get_exit(const PidRef *p, siginfo_t *ret) {
         if (!(info.mask & PIDFD_EXIT_INFO_EXIT))
                 return reaped ? -EOPNOTSUPP : 0;
 
-        *ret = (siginfo_t) {
-                .si_code = WIFEXITED(info.exit_code) ? CLD_EXITED : WCOREDUMP(info.exit_code) ? CLD_DUMPED : CLD_KILLED,
-                .si_status = WIFEXITED(info.exit_code) ? WEXITSTATUS(info.exit_code) : WTERMSIG(info.exit_code),
-        };
+        *ret = siginfo_from_status(info.exit_code);
+        return 1;
+}
+
+/* Who may not trace a process is told that its status is 0. */
+static bool is_ours(pid_t pid) {
+        char path[32];
+        struct stat st;
+
+        (void) snprintf(path, sizeof path, "/proc/%d", (int) pid);
+        return stat(path, &st) >= 0 && st.st_uid == geteuid();
+}
+
+int pidref_get_zombie_exit(const PidRef *p, siginfo_t *ret) {
+        ProcStat st;
+        bool known;
+
+        if (p->fd < 0 || pidref_is_alive(p) || proc_read_stat(p->pid, &st) < 0 || st.state != 'Z' || st.ppid == getpid())
+                return 0;
+        known = st.wait_status != 0 || is_ours(p->pid);
+        if (pidref_kill(p, 0) == -ESRCH) /* it was another one of that number */
+                return 0;
+        if (!known)
+                return -EOPNOTSUPP;
+
+        *ret = siginfo_from_status(st.wait_status);
         return 1;
 }

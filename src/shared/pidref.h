@@ -45,3 +45,7 @@ bool pidref_is_alive(const PidRef *p);
  * pidfd says EPOLLHUP. Only si_code and si_status are set. 1 if it was had, 0 if the process has not been reaped yet, -EOPNOTSUPP if this kernel
  * does not tell. */
 int pidref_get_exit(const PidRef *p, siginfo_t *ret);
+
+/* The same of a zombie that another process is to reap, and perhaps never does. 0: it is none; -EOPNOTSUPP: it is, but the kernel does not tell us
+ * how it ended. */
+int pidref_get_zombie_exit(const PidRef *p, siginfo_t *ret);

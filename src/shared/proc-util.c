@@ -20,7 +20,7 @@ static uint64_t ticks_to_nsec(uint64_t ticks) {
 }
 
 int proc_read_stat(pid_t pid, ProcStat *ret) {
-        uint64_t fields[52] = {}; /* as proc_pid_stat(5) counts them */
+        uint64_t fields[53] = {}; /* as proc_pid_stat(5) counts them */
         char path[32], buf[1024];
         const char *p;
         char state;
@@ -59,6 +59,7 @@ int proc_read_stat(pid_t pid, ProcStat *ret) {
                 .heap_begin = fields[47],
                 .environment_start = fields[50],
                 .environment_end = fields[51],
+                .wait_status = (int) fields[52],
         };
         return 0;
 }

@@ -13,6 +13,7 @@ typedef struct ProcStat {
         uint64_t start_time; /* in clock ticks since boot */
         uint64_t resident;   /* bytes of memory, shared ones too */
         uint64_t heap_begin; /* address; 0: may not be known */
+        int wait_status;     /* of a zombie, as wait() tells it; 0 also to whom the kernel does not tell */
         uint64_t environment_start, environment_end; /* addresses; 0 in the middle of execve() */
 } ProcStat;
 

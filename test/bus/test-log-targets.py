@@ -156,6 +156,44 @@ def check_full_disk(tap, pm):
         subprocess.run(["umount", "-l", mount], check=False)
 
 
+BOTH = """#!/bin/sh
+while :; do
+        echo out
+        echo err >&2
+        sleep 0.05
+done
+"""
+
+
+def check_no_file_to_be(tap, pm):
+    """A directory has come where a log file was, while the other log of the app takes its lines."""
+    out, err = os.path.join(pm.dir, "both-out.log"), os.path.join(pm.dir, "both-err.log")
+    note = "its log cannot be written, and its lines are lost: Is a directory"
+    pm.run("start", pm.script("both", BOTH), "--name", "both", "--output", out, "--error", err)
+    wait_until(lambda: b"out" in content(out) and b"err" in content(err), "both logs")
+    os.unlink(out)
+    os.mkdir(out)
+    pm.run("reloadLogs")
+    wait_until(lambda: note in pm.run("why", "both").stdout, "that the lines are lost")
+    size = len(content(err))
+    wait_until(lambda: len(content(err)) > size + 10, "more lines in the other log")
+    tap.equal([note in pm.run(verb, "both").stdout for verb in ("why", "describe") for _ in range(5)], [True] * 10, "that one log cannot be written is told while the other can")
+    os.rmdir(out)
+    pm.run("reloadLogs")
+    wait_until(lambda: b"out" in content(out), "the log")
+    wait_until(lambda: note not in pm.run("why", "both").stdout, "that it is over")
+    tap.check(True, "and is over when it can be")
+
+    os.unlink(out)
+    os.mkdir(out)
+    pm.run("reloadLogs")
+    wait_until(lambda: note in pm.run("why", "both").stdout, "that the lines are lost again")
+    pm.run("restart", "both", "--output", out + ".new")
+    wait_until(lambda: b"out" in content(out + ".new"), "another log")
+    tap.check(note not in pm.run("why", "both").stdout, "and with a restart that gives it another log")
+    pm.run("delete", "both")
+
+
 def not_open(pm, path):
     pid = pm.daemon_pid()
     try:
@@ -300,7 +338,7 @@ class Targets(Instance):
 with Targets(sys.argv[1] if len(sys.argv) > 1 else "build") as instance:
     t = Tap()
     instance.run("ping")
-    for check in (check_no_files, check_signal, check_many_rotations, check_stopped_reader, check_drop, check_full_disk, check_stopped_clients,
-                  check_large_lines, check_last_lines):
+    for check in (check_no_files, check_signal, check_many_rotations, check_stopped_reader, check_drop, check_full_disk, check_no_file_to_be,
+                  check_stopped_clients, check_large_lines, check_last_lines):
         check(t, instance)
 sys.exit(t.done())

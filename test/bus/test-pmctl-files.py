@@ -141,6 +141,27 @@ def check_directories(tap, pm):
     expect(tap, pm.run("start", "project", "--dry-run"), OK, "of several files the first of the usual order counts", ["Would start dir"])
 
 
+def check_removed_directory(tap, pm):
+    """What a shell stands in is replaced by the next release."""
+    def there(command):
+        return subprocess.run(["sh", "-c", f"mkdir release; cd release; rmdir ../release; export PWD; {command}"], env={**pm.env, "PMCTL": pm.pmctl}, cwd=pm.dir,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False, text=True)
+
+    release = os.path.join(pm.dir, "release")
+    pm.run("start", "/bin/sleep", "--name", "stays", "--", "1000")
+    for verb in ("restart", "reload", "stop", "start"):
+        r = there(f"exec $PMCTL {verb} stays")
+        expect(tap, r, OK, f"{verb} needs no directory", ["✓"], ["The current directory has been removed", release])
+    expect(tap, there("exec $PMCTL start ./new.sh --name new"), FAILED, "a script that is nowhere", (), [f"{release}' cannot be used: No such file or directory"])
+    r = there("mkdir ../release; printf '#!/bin/sh\\nexec sleep 1000\\n' >../release/new.sh; exec $PMCTL start ./new.sh --name new")
+    expect(tap, r, OK, "a script of the new release")
+    tap.equal(pm.process("new")["pm2_env"]["pm_cwd"], release, "runs in its directory")
+    os.unlink(os.path.join(release, "new.sh"))
+    os.rmdir(release)
+    expect(tap, there("unset PWD; exec $PMCTL stop stays"), FAILED, "who cannot say where that was is told", (), ["The current directory has been removed; cd to another one."])
+    pm.run("delete", "all")
+
+
 def check_json_as_people_write_it(tap, pm):
     text = """\ufeff// of the team
 {
@@ -278,5 +299,5 @@ def check_source_maps(tap, pm):
         os.unlink(out)
 
 
-sys.exit(run_checks((check_env_names, check_dry_run, check_scale, check_standard_input, check_directories, check_json_as_people_write_it, check_bad_input,
-                     check_unknown_keys, check_modules, check_sample, check_service_variables, check_describe, check_source_maps)))
+sys.exit(run_checks((check_env_names, check_dry_run, check_scale, check_standard_input, check_directories, check_removed_directory, check_json_as_people_write_it,
+                     check_bad_input, check_unknown_keys, check_modules, check_sample, check_service_variables, check_describe, check_source_maps)))

@@ -4,6 +4,7 @@
 done. A private pmd with its keeper. Arguments: the build directory, how often to kill (default: 40)."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -112,6 +113,48 @@ def exits_are_seen_by(tap, pm, n, who):
     pm.run("delete", "ends")
 
 
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def exits_are_seen_that_nobody_reaps(tap, pm, _n):
+    """Without the keeper that knew it an app is the child of a process 1 that may reap nobody: here that is this test."""
+    pm.run("kill")
+    if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError("prctl")
+    try:
+        pm.write("orphan.sh", "#!/bin/sh\ntrap '' INT\ntrap 'exit 7' USR1\nwhile :; do sleep 0.02; done\n")
+        pm.run("start", os.path.join(pm.dir, "orphan.sh"), "--name", "orphan", "--interpreter", "none", "--kill-timeout", "400")
+        for how, code in ((signal.SIGUSR1, 7), (signal.SIGKILL, None)):
+            kill_for_good(pm.pid())
+            pid = pm.process("orphan")["pid"]
+            time.sleep(0.1)  # for the script to have its trap
+            os.kill(pid, how)
+            wait_until(lambda p=pid: pm.process("orphan")["pid"] not in (0, p), "a restart")
+            tap.equal(state_of(pid), "Z", f"nobody has reaped what ended by {how.name}")
+            p = pm.process("orphan")["pm2_env"]
+            tap.equal(p.get("exit_code") if code else "SIGKILL" in pm.run("why", "orphan").stdout, code or True, "but it was started again, and how it ended is known")
+
+        kill_for_good(pm.pid())
+        r = pm.run("stop", "orphan")
+        tap.check(r.returncode == 0 and pm.status("orphan") == ["stopped"], "what has to be killed and is not reaped is known to have been killed", show(r))
+        pm.run("delete", "orphan")
+        pm.run("kill")
+    finally:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0] > 0:
+                pass
+
+
+def state_of(pid):
+    """None: it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            return f.read().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def a_waiting_client_sees_the_end(tap, pm, _n):
     pm.write("slow.sh", "#!/bin/sh\ntrap 'sleep 1; exit 0' INT\nwhile :; do sleep 0.02; done\n")
     pm.run("start", os.path.join(pm.dir, "slow.sh"), "--name", "slow", "--interpreter", "none", "--kill-timeout", "10000")
@@ -191,6 +234,8 @@ def a_pmd_that_cannot_live(tap, pm, _n):
     r = pm.run("list")
     tap.check(r.returncode == 69 and "alone" in r.stdout and "runs" in r.stdout and "dies as often" in r.stderr, "the list without a pmd", show(r))
     tap.equal(pm.holders(), held, "the app runs on")
+    r = pm.run("kill")
+    tap.check(r.returncode == 69 and "alone" in r.stdout and "Stopped" not in r.stdout and "dies as often" in r.stderr, "nothing is told to be stopped", show(r))
     os.unlink(link)
     os.symlink(os.path.join(os.path.dirname(pm.pmctl), "pmd"), link)
     r = pm.run("list")
@@ -215,12 +260,20 @@ def the_end_on_purpose_is_no_pause(tap, pm, _n):
     r = pm.run("ping")
     tap.check(r.returncode == 0 and time.monotonic() < before + 8, "without a keeper nobody waits for another: one is started at once", show(r))
 
+    pm.run("start", os.path.join(pm.dir, "deaf.sh"), "--name", "left", "--interpreter", "none", "--kill-timeout", "100")
+    pid = pm.jlist()[0]["pid"]
+    kill_for_good(pm.pid())
+    r = pm.run("kill")
+    tap.check(r.returncode == 0 and "[left]" in r.stdout and state_of(pid) in (None, "Z"), "what a killed pmd has left is stopped with it", show(r))
+    r = pm.run("kill")
+    tap.check(r.returncode == 0 and pm.comm(pm.pid()) != "pmd", "where nothing is left no pmd is started to be ended", show(r))
+
 
 def main():
     build, n = os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 40
     tap = Tap()
     with Victim(build) as pm:
-        for check in (calls_see_a_pause, restarts_happen_once, starts_and_deletes_happen_once, definitions_change_once, exits_are_seen, exits_are_seen_without_the_kernel,
+        for check in (calls_see_a_pause, restarts_happen_once, starts_and_deletes_happen_once, definitions_change_once, exits_are_seen, exits_are_seen_without_the_kernel, exits_are_seen_that_nobody_reaps,
                       a_waiting_client_sees_the_end, who_listens_hears_the_next_pmd,
                       an_update_is_not_noticed, limits_are_the_callers, a_pmd_that_cannot_live, the_end_on_purpose_is_no_pause):
             try:

@@ -40,7 +40,7 @@ def check_gives_up(tap, pm):
     tap.check(last["first"] <= last["last"], "an event has a first and a last time", last)
     tap.equal(p["events"][0]["command"], "pmctl", "it is known who asked for the start")
     tap.equal(p["events"][0]["uid"], os.getuid(), "and as which user")
-    tap.equal(len(p["last_lines"]), 8, "so many of its last lines are told")
+    tap.equal(len(p["last_lines"]), 12, "so many of its last lines are told")
     expect(tap, pm.run("why", "port"), OK, "why an app was given up, in plain words",
            ("port (id 0) is errored: it ended 16 times in a row", "exited with code 3", "EADDRINUSE", "Port 3999 is in use", "given up"))
 

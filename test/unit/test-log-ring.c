@@ -126,7 +126,9 @@ TEST(it_is_known_since_when_lines_wait) {
         ASSERT_TRUE(a && b);
         ASSERT_EQ(log_counter_get_since(a), 0);
         ASSERT_TRUE(push(&r, "a\n", a));
-        log_counter_set_error(a, -ENOSPC);
+        log_counter_set_error(a, &r, -ENOSPC);
+        log_counter_set_error(a, &b, 0); /* another target is well */
+        ASSERT_EQ(log_counter_get_error(a), -ENOSPC);
         since = log_counter_get_since(a);
         ASSERT_TRUE(since >= begin && since <= now(CLOCK_MONOTONIC));
         ASSERT_TRUE(push(&r, "b\n", b));

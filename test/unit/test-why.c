@@ -220,6 +220,56 @@ TEST(addresses_in_use) {
         }
 }
 
+/* Of what node prints the first lines matter, and frames and properties stand behind them. */
+TEST(lines_without_most_frames) {
+        _cleanup_strv_free_ char **lines = NULL, **chosen = NULL, **advice = NULL;
+        _cleanup_(done) WhyFacts f = make("errored");
+
+        for (unsigned run = 0; run < 2; run++) {
+                ASSERT_OK(strv_extend(&lines, "Error: listen EADDRINUSE: address already in use :::3000"));
+                for (unsigned i = 0; i < 9; i++)
+                        ASSERT_OK(strv_extend(&lines, "    at Server.setupListenHandle (node:net:1937:16)"));
+                ASSERT_OK(strv_extend(&lines, "Emitted 'error' event on Server instance at:"));
+                ASSERT_OK(strv_extend(&lines, "\tat emitErrorNT (node:net:1916:8)"));
+                for (unsigned i = 0; i < 4; i++)
+                        ASSERT_OK(strv_extend(&lines, "  code: 'EADDRINUSE',"));
+        }
+        ASSERT_OK(why_choose_lines(&lines, 12, &chosen));
+        ASSERT_TRUE(!lines);
+        ASSERT_EQ(strv_length(chosen), 12);
+        ASSERT_STREQ(chosen[0], "  code: 'EADDRINUSE',");
+        ASSERT_STREQ(chosen[4], "Error: listen EADDRINUSE: address already in use :::3000");
+        ASSERT_STREQ(chosen[5], "    at Server.setupListenHandle (node:net:1937:16) ...");
+        ASSERT_STREQ(chosen[6], "Emitted 'error' event on Server instance at:");
+        ASSERT_STREQ(chosen[7], "\\x09at emitErrorNT (node:net:1916:8)");
+
+        f.lines = chosen;
+        add(&f, EXIT(1), MINUTE, EVENT_DECISION_GIVE_UP, NULL, 1);
+        ASSERT_OK(why_advise(&f, &advice));
+        ASSERT_SAYS(advice, "Port 3000 is in use");
+}
+
+TEST(a_library_that_is_missing) {
+        char *lines[] = { (char *) "./app: error while loading shared libraries: libfoo.so: cannot open shared object file: No such file or directory", NULL };
+        _cleanup_(done) WhyFacts f = make("errored");
+        _cleanup_strv_free_ char **advice = NULL;
+
+        f.lines = lines;
+        add(&f, EXIT(127), MINUTE, EVENT_DECISION_GIVE_UP, NULL, 1);
+        ASSERT_OK(why_advise(&f, &advice));
+        ASSERT_SAYS(advice, "A shared library is missing");
+        ASSERT_TRUE(!says(advice, "shell's word"));
+}
+
+TEST(a_core_dump) {
+        _cleanup_(done) WhyFacts f = make("errored");
+        _cleanup_strv_free_ char **advice = NULL;
+
+        add(&f, SIGNALED(SIGSEGV, "core-dump"), MINUTE, EVENT_DECISION_GIVE_UP, NULL, 1);
+        ASSERT_OK(why_advise(&f, &advice));
+        ASSERT_SAYS(advice, "coredumpctl");
+}
+
 /* What an interpreter says of a script that it does not find is not about modules, nor about PATH. */
 TEST(what_is_gone_explains_the_rest) {
         char *lines[] = { (char *) "Error: Cannot find module '/srv/api/app.js'", NULL };
