@@ -115,7 +115,13 @@ class Home:
         self.daemon = subprocess.Popen(
             [os.path.join(self.build, "src", "pmd"), "--private=" + self.home, *args], env=self.env, cwd="/", stderr=subprocess.DEVNULL,
         )
+        wait_until(self.daemon_has_lock, "pmd to have the lock, without which a client would start another")
         wait_until(lambda: self.run("ping").returncode == OK, "pmd")
+
+    def daemon_has_lock(self):
+        with contextlib.suppress(OSError, ValueError):
+            return self.pid() == self.daemon.pid
+        return False
 
     def read(self, path):
         with open(path, "rb") as f:
