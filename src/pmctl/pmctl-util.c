@@ -34,14 +34,9 @@ __attribute__((format(printf, 5, 0))) static void message(FILE *f, bool colored,
         (void) fputc('\n', f);
 }
 
-void message_info(const Options *o, const char *format, ...) {
-        va_list ap;
-
-        if (o->silent)
-                return;
-        va_start(ap, format);
-        message(stdout, o->color, COLOR_GREEN, "[PM2]", format, ap);
-        va_end(ap);
+__attribute__((format(printf, 4, 0))) static void message_stdout(const Options *o, Color c, const char *prefix, const char *format, va_list ap) {
+        if (!o->silent)
+                message(stdout, o->color, c, prefix, format, ap);
 }
 
 /* What went before on standard output comes first, also where both are the same file. */
@@ -52,13 +47,19 @@ __attribute__((format(printf, 4, 0))) static void message_stderr(const Options *
         message(stderr, o->color_stderr, c, prefix, format, ap);
 }
 
+void message_info(const Options *o, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        message_stdout(o, COLOR_GREEN, "[PM2]", format, ap);
+        va_end(ap);
+}
+
 void message_notice(const Options *o, const char *format, ...) {
         va_list ap;
 
-        if (o->silent)
-                return;
         va_start(ap, format);
-        message(stdout, o->color, COLOR_YELLOW, "[PM2][WARN]", format, ap);
+        message_stdout(o, COLOR_YELLOW, "[PM2][WARN]", format, ap);
         va_end(ap);
 }
 
