@@ -249,18 +249,39 @@ static void write_number_or_text(JsonWriter *w, const pmd_process *p, const char
                 json_writer_string(w, key, s);
 }
 
+/* Of many processes most have the same one, and each look reads a file. */
+static bool find_user(const char *user, uid_t *ret_uid, gid_t *ret_gid) {
+        static char *last;
+        static bool found;
+        static uid_t uid;
+        static gid_t gid;
+
+        if (!streq_ptr(user, last)) {
+                const struct passwd *pw = safe_atou(user, &uid) >= 0 ? getpwuid(uid) : getpwnam(user);
+
+                found = pw;
+                uid = pw ? pw->pw_uid : 0;
+                gid = pw ? pw->pw_gid : 0;
+                if (free_and_strdup(&last, user) < 0)
+                        last = mfree(last);
+        }
+        *ret_uid = uid;
+        *ret_gid = gid;
+        return found;
+}
+
 /* As pm2: numbers, also where names were given, and the user's group where none was. */
 static void write_ids(JsonWriter *w, const pmd_process *p) {
         const char *user = string_attribute(p, "user", NULL), *group = string_attribute(p, "group", NULL);
-        const struct passwd *pw = NULL;
         const struct group *gr = NULL;
-        uid_t uid;
-        gid_t gid;
+        gid_t gid, own_gid = 0;
+        bool known = false;
+        uid_t uid = 0;
 
         if (user)
-                pw = safe_atou(user, &uid) >= 0 ? getpwuid(uid) : getpwnam(user);
-        if (pw)
-                json_writer_uint(w, "uid", pw->pw_uid);
+                known = find_user(user, &uid, &own_gid);
+        if (known)
+                json_writer_uint(w, "uid", uid);
         else
                 write_number_or_text(w, p, "user", "uid");
 
@@ -268,8 +289,8 @@ static void write_ids(JsonWriter *w, const pmd_process *p) {
                 gr = getgrnam(group);
         if (gr)
                 json_writer_uint(w, "gid", gr->gr_gid);
-        else if (pw && !group)
-                json_writer_uint(w, "gid", pw->pw_gid);
+        else if (known && !group)
+                json_writer_uint(w, "gid", own_gid);
         else
                 write_number_or_text(w, p, "group", "gid");
 }
